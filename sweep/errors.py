@@ -1,0 +1,41 @@
+"""Every error that the project raises on purpose.
+
+SweepError                 something a user can mend; the command line prints it without a traceback and exits 2
+├── ConfigError            the settings are wrong: carries every complaint, not the first
+└── StoreError             a sweep directory cannot be used
+    ├── NotASweep          there is no sweep at that place
+    ├── NewerSchema        it was written by a later version of this project
+    └── OtherSweep         it belongs to another base configuration
+"""
+
+from collections.abc import Sequence
+
+
+class SweepError(Exception):
+    """Base of all. Its text says what is wrong, what was found, and how to mend it."""
+
+
+class ConfigError(SweepError):
+    """All that is wrong with a configuration, at once."""
+
+    def __init__(self, complaints: Sequence[str]) -> None:
+        self.complaints = tuple(complaints)
+        count = len(self.complaints)
+        head = f"{count} problem{'' if count == 1 else 's'} with this configuration; nothing was started:"
+        super().__init__("\n".join([head, *(f"  - {complaint}" for complaint in self.complaints)]))
+
+
+class StoreError(SweepError):
+    """A sweep directory that cannot be read or written."""
+
+
+class NotASweep(StoreError):
+    """No sweep.json at that place."""
+
+
+class NewerSchema(StoreError):
+    """The directory's schema version is later than this code's."""
+
+
+class OtherSweep(StoreError):
+    """The directory holds a sweep with another base configuration."""

@@ -1,0 +1,233 @@
+"""Owns every path of a sweep: Parquet rows in, tables out, on any `pyarrow.fs` location.
+
+    <storage_path>/<name>/
+        sweep.json                    base configuration, axes, provenance
+        trials/<trial_id>.parquet     one row: how the trial ended
+        steps/<trial_id>/*.parquet    a row per optimizer step
+        evals/<trial_id>.parquet      a row per held-out example
+        logs/<trial_id>.log           what the trial's process printed
+        tune/                         what Ray Tune keeps: checkpoints, its own result log
+
+A file is complete or absent: it is written aside and moved into place, or put in one piece where the store is an object
+store. A trial's row is written last, so a trial with a row is done.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from sweep.columns import EVALS, SCHEMA_VERSION, STEPS, TRIALS, Column, schema
+from sweep.errors import NewerSchema, NotASweep, StoreError
+
+Row = dict[str, Any]
+_OBJECT_STORES = {"s3", "gcs", "abfs"}
+_PART = re.compile(r"part-(\d+)-(\d+)\.parquet$")
+
+
+def filesystem(location: str) -> tuple[pafs.FileSystem, str]:
+    """The file system and path of a URI, or of a local path (relative ones from the current directory).
+
+    Raises:
+        StoreError: the URI names no file system that pyarrow has.
+    """
+    if "://" not in location:
+        return pafs.LocalFileSystem(), str(Path(location).expanduser().absolute())
+    try:
+        fs, path = pafs.FileSystem.from_uri(location)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise StoreError(
+            f"{location!r} is no place that can be read or written: {error}. "
+            "Give a path or a URI such as s3://bucket/folder."
+        ) from error
+    return fs, path
+
+
+@dataclass(frozen=True)
+class Store:
+    """A sweep's files. Cheap to make, and to send to another process: it holds a location only."""
+
+    location: str
+
+    @property
+    def _place(self) -> tuple[pafs.FileSystem, str]:
+        return filesystem(self.location)
+
+    def uri(self, *parts: str) -> str:
+        """Location of something inside the sweep, as the user would write it."""
+        return "/".join([self.location.rstrip("/"), *parts])
+
+    # --- bytes -----------------------------------------------------------------------------------------------------
+
+    def write_bytes(self, name: str, data: bytes) -> None:
+        """Puts a whole file in place, over what may be there."""
+        fs, root = self._place
+        target = f"{root}/{name}"
+        fs.create_dir(target.rsplit("/", 1)[0], recursive=True)
+        aside = fs.type_name not in _OBJECT_STORES
+        path = f"{target}.tmp" if aside else target
+        with fs.open_output_stream(path) as stream:
+            stream.write(data)
+        if aside:
+            fs.move(path, target)
+
+    def read_bytes(self, name: str) -> bytes:
+        fs, root = self._place
+        with fs.open_input_stream(f"{root}/{name}") as stream:
+            data: bytes = stream.read()
+        return data
+
+    def exists(self, name: str) -> bool:
+        fs, root = self._place
+        found: bool = fs.get_file_info(f"{root}/{name}").type != pafs.FileType.NotFound
+        return found
+
+    def _delete(self, name: str) -> None:
+        fs, root = self._place
+        if self.exists(name):
+            fs.delete_file(f"{root}/{name}")
+
+    def _names(self, folder: str, suffix: str) -> list[str]:
+        """Files below a folder of the sweep, relative to the sweep, sorted."""
+        fs, root = self._place
+        infos = fs.get_file_info(pafs.FileSelector(f"{root}/{folder}", allow_not_found=True, recursive=True))
+        return sorted(
+            info.path[len(root) + 1 :]
+            for info in infos
+            if info.type == pafs.FileType.File and info.path.endswith(suffix)
+        )
+
+    # --- sweep.json ------------------------------------------------------------------------------------------------
+
+    def write_sweep(self, content: dict[str, Any]) -> None:
+        """Writes sweep.json, with the schema version put in."""
+        text = json.dumps({"schema_version": SCHEMA_VERSION, **content}, indent=2, ensure_ascii=False)
+        self.write_bytes("sweep.json", text.encode())
+
+    def read_sweep(self) -> dict[str, Any]:
+        """The content of sweep.json.
+
+        Raises:
+            NotASweep: there is none, or it is not JSON.
+            NewerSchema: a later version of this project wrote it.
+        """
+        if not self.exists("sweep.json"):
+            raise NotASweep(
+                f"{self.location!r} holds no sweep: there is no sweep.json. "
+                "Give the folder that `python -m sweep.grid` named, e.g. results/demo."
+            )
+        try:
+            content = json.loads(self.read_bytes("sweep.json"))
+            version = content["schema_version"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise NotASweep(
+                f"{self.uri('sweep.json')} is not one of ours ({error!r}). Restore it, or start anew with --name."
+            ) from error
+        if not isinstance(version, int) or version > SCHEMA_VERSION:
+            raise NewerSchema(
+                f"{self.location!r} has schema version {version}; this installation reads up to {SCHEMA_VERSION}. "
+                "Upgrade it."
+            )
+        return dict(content)
+
+    # --- rows ------------------------------------------------------------------------------------------------------
+
+    def _write_rows(
+        self, name: str, columns: tuple[Column, ...], rows: Sequence[Row], extra: Row | None = None
+    ) -> None:
+        into = schema(columns, extra)
+        unknown = {key for row in rows for key in row} - set(into.names)
+        if unknown:
+            raise StoreError(
+                f"{name}: no such column as {', '.join(sorted(unknown))}. Columns are defined in sweep/columns.py."
+            )
+        buffer = BytesIO()
+        pq.write_table(pa.Table.from_pylist(list(rows), schema=into), buffer, compression="zstd")
+        self.write_bytes(name, buffer.getvalue())
+
+    def write_trial(self, row: Row, axes: Row) -> None:
+        """Writes a trial's row: `row` has columns of TRIALS, `axes` the values of the grid's further axes."""
+        self._write_rows(f"trials/{row['trial_id']}.parquet", TRIALS, [{**row, **axes}], axes)
+
+    def remove_trial(self, trial_id: str) -> None:
+        """Takes a trial's row away, if any: it is about to run again."""
+        self._delete(f"trials/{trial_id}.parquet")
+
+    def write_evals(self, trial_id: str, rows: Sequence[Row]) -> None:
+        self._write_rows(f"evals/{trial_id}.parquet", EVALS, rows)
+
+    def write_log(self, trial_id: str, text: str) -> str:
+        """Keeps a worker's log; returns its name relative to the sweep."""
+        name = f"logs/{trial_id}.log"
+        self.write_bytes(name, text.encode(errors="replace"))
+        return name
+
+    def write_step_part(self, trial_id: str, attempt: int, sequence: int, rows: Sequence[Row]) -> None:
+        """Writes the next rows of a running trial. An attempt's part 0 may be empty: it says that the attempt began."""
+        self._write_rows(f"steps/{trial_id}/part-{attempt}-{sequence:06d}.parquet", STEPS, rows)
+
+    def attempts(self, trial_id: str) -> int:
+        """How often the trial was begun, as far as its step files tell; 0 if never."""
+        names = self._names(f"steps/{trial_id}", ".parquet")
+        begun = [int(match.group(1)) for name in names if (match := _PART.search(name))]
+        if f"steps/{trial_id}/steps.parquet" in names:
+            begun += self._read([f"steps/{trial_id}/steps.parquet"], STEPS).column("attempt").to_pylist()
+        return max(begun, default=0)
+
+    def merge_steps(self, trial_id: str) -> int:
+        """Turns a trial's parts into one file of steps in order, each once; returns how many."""
+        names = self._names(f"steps/{trial_id}", ".parquet")
+        table = newest_attempt(self._read(names, STEPS))
+        buffer = BytesIO()
+        pq.write_table(table, buffer, compression="zstd")
+        self.write_bytes(f"steps/{trial_id}/steps.parquet", buffer.getvalue())
+        for name in names:
+            if _PART.search(name):
+                self._delete(name)
+        return int(table.num_rows)
+
+    def remove_steps(self, trial_id: str) -> None:
+        """Takes all step rows of a trial away."""
+        for name in self._names(f"steps/{trial_id}", ".parquet"):
+            self._delete(name)
+
+    # --- tables ----------------------------------------------------------------------------------------------------
+
+    def trial_names(self) -> set[str]:
+        """Ids of the trials that have a row."""
+        return {Path(name).stem for name in self._names("trials", ".parquet")}
+
+    def trials(self) -> pa.Table:
+        """A row per ended trial: TRIALS, then the grid's further axes."""
+        return self._read(self._names("trials", ".parquet"), TRIALS)
+
+    def steps(self, trial_id: str | None = None) -> pa.Table:
+        """Step rows of one or all trials, by trial and step, each step once (the last attempt's)."""
+        folder = f"steps/{trial_id}" if trial_id else "steps"
+        return newest_attempt(self._read(self._names(folder, ".parquet"), STEPS))
+
+    def evals(self) -> pa.Table:
+        return self._read(self._names("evals", ".parquet"), EVALS)
+
+    def _read(self, names: Iterable[str], columns: tuple[Column, ...]) -> pa.Table:
+        """All rows of some files in one table. Columns that we do not know are kept, ones that are missing are null."""
+        fs, root = self._place
+        tables = [schema(columns).empty_table()]
+        tables += [pq.read_table(f"{root}/{name}", filesystem=fs, partitioning=None) for name in names]
+        return pa.concat_tables(tables, promote_options="permissive")
+
+
+def newest_attempt(table: pa.Table) -> pa.Table:
+    """Step rows by trial and step; where attempts overlap, the last attempt's row stands."""
+    if table.num_rows == 0:
+        return table
+    order = table.sort_by([("trial_id", "ascending"), ("step", "ascending"), ("attempt", "descending")])
+    frame = order.select(["trial_id", "step"]).to_pandas()
+    return order.filter(pa.array(~frame.duplicated().to_numpy()))
