@@ -90,7 +90,7 @@ class Backlog:
             return max(0.0, self._retry_at - now)
         if not self._waiting:
             return None
-        interval = min(max((now - self._began) / FRESHNESS, self.seconds_per_part), LONGEST_S)
+        interval = min(max((self._since - self._began) / FRESHNESS, self.seconds_per_part), LONGEST_S)
         return max(0.0, self._since + interval - now, self._retry_at - now)
 
     def _whole(self) -> bool:
