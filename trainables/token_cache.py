@@ -1,0 +1,90 @@
+"""Keeps a data set's tokens on disk for the next sweep: two Arrow files and a manifest with their hashes.
+
+    <folder>/<key>.train.arrow  <key>.held_out.arrow  <key>.json
+
+Each is written aside and renamed, the manifest last. A file that is missing, cut off or altered is a miss, never an
+error. The key holds all that shapes the tokens, so nothing ever needs to be invalidated; deleting the folder is safe.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+_NAMES = ("train", "held_out")
+
+
+def default_folder() -> Path:
+    """`$XDG_CACHE_HOME/lora-rank-sweep/tokens`, below `~/.cache` where that is not set."""
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "lora-rank-sweep" / "tokens"
+
+
+@dataclass(frozen=True)
+class TokenCache:
+    """A folder of tokenized data sets."""
+
+    folder: Path
+
+    def _path(self, key: str, end: str) -> Path:
+        return self.folder / f"{key}.{end}"
+
+    def load(self, key: str) -> tuple[dict[str, pa.Table], list[str]] | None:
+        """The tables `train` and `held_out`, mapped from disk, and the warnings given when they were made; or None."""
+        try:
+            manifest = json.loads(self._path(key, "json").read_bytes())
+            tables = {}
+            for name in _NAMES:
+                path = self._path(key, f"{name}.arrow")
+                if _hash(path) != manifest["sha256"][name]:
+                    return None
+                with pa.ipc.open_file(pa.memory_map(str(path))) as reader:
+                    tables[name] = reader.read_all()
+            return tables, [str(warning) for warning in manifest["warnings"]]
+        except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
+            return None
+
+    def save(self, key: str, tables: Mapping[str, pa.Table], warnings: Sequence[str]) -> None:
+        """Writes the tables.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        hashes = {}
+        for name in _NAMES:
+            path = self._path(key, f"{name}.arrow")
+            with _Aside(path) as aside:
+                with pa.OSFile(aside, "wb") as sink, pa.ipc.new_file(sink, tables[name].schema) as writer:
+                    writer.write_table(tables[name].combine_chunks())
+                hashes[name] = _hash(Path(aside))
+        with _Aside(self._path(key, "json")) as aside:
+            Path(aside).write_text(json.dumps({"sha256": hashes, "warnings": list(warnings)}), encoding="utf-8")
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class _Aside:
+    """A temporary file beside `target` that takes its place if the block ends well."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __enter__(self) -> str:
+        handle, self.name = tempfile.mkstemp(dir=self.target.parent, prefix=".writing-")
+        os.close(handle)
+        return self.name
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if kind is None:
+            Path(self.name).replace(self.target)
+        else:
+            Path(self.name).unlink(missing_ok=True)
