@@ -2,6 +2,7 @@
 
 SweepError                 something a user can mend; the command line prints it without a traceback and exits 2
 ├── ConfigError            the settings are wrong: carries every complaint, not the first
+├── RowsError              a file of results cannot be understood: carries every complaint
 └── StoreError             a sweep directory cannot be used
     ├── NotASweep          there is no sweep at that place
     ├── NewerSchema        it was written by a later version of this project
@@ -23,6 +24,16 @@ class ConfigError(SweepError):
         count = len(self.complaints)
         head = f"{count} problem{'' if count == 1 else 's'} with this configuration; nothing was started:"
         super().__init__("\n".join([head, *(f"  - {complaint}" for complaint in self.complaints)]))
+
+
+class RowsError(SweepError):
+    """All that is wrong with a file of results, at once."""
+
+    def __init__(self, path: str, complaints: Sequence[str]) -> None:
+        self.complaints = tuple(complaints)
+        super().__init__(
+            "\n".join([f"{path!r} cannot be used:", *(f"  - {complaint}" for complaint in self.complaints)])
+        )
 
 
 class StoreError(SweepError):

@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from sweep.checkpoints import SEAL, Checkpoint, is_whole
 from sweep.columns import EVALS, SCHEMA_VERSION, STEPS, TRIALS, Column, schema
 from sweep.errors import NewerSchema, NotASweep, StoreError
 
@@ -174,11 +175,13 @@ class Store:
         self._write_rows(f"steps/{trial_id}/part-{attempt}-{sequence:06d}.parquet", STEPS, rows)
 
     def attempts(self, trial_id: str) -> int:
-        """How often the trial was begun, as far as its step files tell; 0 if never."""
+        """How often the trial was begun, as far as its files tell; 0 if never."""
         names = self._names(f"steps/{trial_id}", ".parquet")
         begun = [int(match.group(1)) for name in names if (match := _PART.search(name))]
         if f"steps/{trial_id}/steps.parquet" in names:
             begun += self._read([f"steps/{trial_id}/steps.parquet"], STEPS).column("attempt").to_pylist()
+        if trial_id in self.trial_names():
+            begun += self._read([f"trials/{trial_id}.parquet"], TRIALS).column("attempts").to_pylist()
         return max(begun, default=0)
 
     def merge_steps(self, trial_id: str) -> int:
@@ -197,6 +200,56 @@ class Store:
         """Takes all step rows of a trial away."""
         for name in self._names(f"steps/{trial_id}", ".parquet"):
             self._delete(name)
+
+    # --- checkpoints -----------------------------------------------------------------------------------------------
+
+    def newest_checkpoint(self, trial_id: str) -> str | None:
+        """The trial's latest whole checkpoint, relative to the sweep: Ray Tune keeps them below `tune/<run>/<trial_id>`."""
+        found = self._checkpoints(trial_id)
+        return max(found)[1] if found else None
+
+    def _checkpoints(self, trial_id: str) -> list[tuple[tuple[int, str], str]]:
+        """((step, name), name) of each whole checkpoint."""
+        found = []
+        for run in self._folders("tune"):
+            sizes = self._sizes(f"{run}/{trial_id}")
+            for name in [name for name in sizes if name.endswith("/" + SEAL)]:
+                folder = name.removesuffix("/" + SEAL)
+                inside = {
+                    key.removeprefix(folder + "/"): size for key, size in sizes.items() if key.startswith(folder + "/")
+                }
+                content = self._seal(name)
+                if content is not None and is_whole(content, inside):
+                    found.append(((content["step"], folder), folder))
+        return found
+
+    def _seal(self, name: str) -> dict[str, Any] | None:
+        try:
+            return dict(json.loads(self.read_bytes(name)))
+        except (ValueError, OSError):
+            return None
+
+    def fetch_checkpoint(self, trial_id: str, into: Path) -> Checkpoint | None:
+        """Copies the trial's latest whole checkpoint to a local folder."""
+        name = self.newest_checkpoint(trial_id)
+        if name is None:
+            return None
+        fs, root = self._place
+        pafs.copy_files(
+            f"{root}/{name}", str(into), source_filesystem=fs, destination_filesystem=pafs.LocalFileSystem()
+        )
+        content = self._seal(f"{name}/{SEAL}") or {}
+        return Checkpoint(into, content["step"], content["outcome"])
+
+    def _folders(self, folder: str) -> list[str]:
+        fs, root = self._place
+        infos = fs.get_file_info(pafs.FileSelector(f"{root}/{folder}", allow_not_found=True))
+        return sorted(info.path[len(root) + 1 :] for info in infos if info.type == pafs.FileType.Directory)
+
+    def _sizes(self, folder: str) -> dict[str, int]:
+        fs, root = self._place
+        infos = fs.get_file_info(pafs.FileSelector(f"{root}/{folder}", allow_not_found=True, recursive=True))
+        return {info.path[len(root) + 1 :]: info.size for info in infos if info.type == pafs.FileType.File}
 
     # --- tables ----------------------------------------------------------------------------------------------------
 

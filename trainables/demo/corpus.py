@@ -15,7 +15,9 @@ from typing import Literal
 Part = Literal["pretrain", "validation", "pairs"]
 
 # Tests, bundled wheels, character tables, generated prose and the interpreter's own settings: not code worth learning.
-LEFT_OUT = frozenset("site-packages test tests idle_test __pycache__ _bundled encodings pydoc_data turtledemo".split())
+LEFT_OUT = frozenset(
+    ["site-packages", "test", "tests", "idle_test", "__pycache__", "_bundled", "encodings", "pydoc_data", "turtledemo"]
+)
 SHORTEST, LONGEST = (
     40,
     640,

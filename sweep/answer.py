@@ -1,0 +1,151 @@
+"""The answer to "which rank?", as plain frozen data: every number that is printed, drawn or exported.
+
+docs/answer.md documents each name. None means "not measured" or "cannot be said".
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+# What a bound is about: the configuration under any seed, the models that were trained, or nothing beyond the rows.
+Basis = Literal["seeds", "examples", "none"]
+Verdict = Literal["within", "worse", "undecided"]
+Value = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One configuration's compared loss against the best one's."""
+
+    difference: float  # above the lowest measured loss, as a fraction of it
+    lower: float | None  # at least this far above the best, whichever that is
+    upper: float | None  # at most this far above it
+    basis: Basis
+    seeds: int
+    examples: int
+    verdict: Verdict
+    different: bool  # claimed to differ from the best under any seed; needs basis "seeds"
+    models_different: bool  # the trained models differ on the population of held-out examples; basis "examples"
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Trials whose settings are equal but for the seed, and their means over the completed ones (memory: the largest)."""
+
+    label: str
+    method: str
+    lora_r: int | None
+    lora_alpha: float | None
+    axes: Mapping[str, Value]
+    trials: tuple[str, ...]
+    seeds: tuple[int | None, ...]
+    loss: float | None  # the compared metric
+    loss_sd: float | None  # its standard deviation over seeds
+    eval_loss: float | None
+    eval_loss_sd: float | None
+    bits_per_byte: float | None
+    train_loss: float | None
+    train_loss_sd: float | None
+    train_runtime: float | None
+    train_samples_per_second: float | None
+    train_steps_per_second: float | None
+    peak_memory_allocated_bytes: float | None
+    peak_memory_reserved_bytes: float | None
+    peak_rss_bytes: float | None
+    trainable_parameters: float | None
+    comparison: Comparison | None
+
+
+@dataclass(frozen=True)
+class Saving:
+    """What the pick costs less than another configuration: 0.1 is a tenth less, negative is more."""
+
+    label: str
+    role: Literal["best", "full"]
+    memory: float | None
+    time: float | None
+    parameters: float | None
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """What more would settle something open. `seeds` None: no number of seeds within reason would."""
+
+    configurations: tuple[str, ...]
+    seeds: int | None
+    text: str
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """The cheapest configuration that is good enough, and how sure that is."""
+
+    label: str
+    trial_id: str  # its trial with the lowest compared loss
+    best: str  # the configuration with the lowest measured loss
+    decided: bool  # shown within the margin for the configuration; False: measured so, or for these models only
+    basis: Basis
+    tied: tuple[str, ...]  # shown to be within the margin of the pick, either way
+    not_told_apart: tuple[str, ...]  # neither shown to differ from the pick nor to be tied with it
+    savings: tuple[Saving, ...]
+    suggestions: tuple[Suggestion, ...]
+    text: str
+
+
+@dataclass(frozen=True)
+class DifferenceInSettings:
+    """Something besides the rank and the seed that is not the same in all compared trials."""
+
+    name: str
+    values: Mapping[str, tuple[str, ...]]  # value as text → labels of the configurations that have it
+    kind: Literal["axis", "confound", "cost"]  # varied on purpose; may change the loss; changes time and memory only
+    text: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A trial that is not compared, and why."""
+
+    trial_id: str
+    label: str
+    seed: int | None
+    status: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Front:
+    """The configurations that no other beats in all of the metrics at once."""
+
+    metrics: tuple[str, ...]
+    directions: tuple[str, ...]
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Everything that a sweep says."""
+
+    name: str
+    partial: bool
+    metric: str | None
+    confidence: float
+    margin: float
+    prefer: tuple[str, ...]
+    basis: Basis
+    basis_text: str
+    statuses: Mapping[str, int]
+    configurations: tuple[Configuration, ...]
+    recommendation: Recommendation | None
+    fronts: tuple[Front, ...]
+    differences: tuple[DifferenceInSettings, ...]
+    outcomes: tuple[Outcome, ...]
+    warnings: tuple[str, ...]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Nested dictionaries and lists, ready for JSON."""
+        return asdict(self)
+
+    def configuration(self, label: str) -> Configuration:
+        return next(one for one in self.configurations if one.label == label)

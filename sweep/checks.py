@@ -1,0 +1,180 @@
+"""What may be wrong with a configuration's values, apart from their types."""
+
+import os
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweep import flags
+from sweep.errors import StoreError
+from sweep.fields import nearest
+from sweep.space import FULL, REFERENCE_RANK, Rank, Trial, is_lora_setting
+
+if TYPE_CHECKING:
+    from sweep.config import SweepConfig
+
+
+def check_values(
+    own: Mapping[str, Any], settings: Mapping[str, Any], sources: Mapping[str, str], complaints: list[str]
+) -> tuple[tuple[Rank, ...], tuple[int, ...]]:
+    """Checks the sweep's own settings; returns ranks and seeds, empty where they cannot be used."""
+    ranks = _numbers("lora_r", own["lora_r"], 1, complaints, also=(FULL,))
+    seeds = _numbers("seeds", own["seeds"], 0, complaints)
+    for key, choices in flags.CHOICES.items():
+        if own[key] not in choices:
+            complaints.append(
+                f"--{key}: {own[key]!r} is none of {', '.join(choices)}.{nearest(str(own[key]), choices)}"
+            )
+    _check_amounts(own, complaints)
+    _check_lora(ranks, own, settings, sources, complaints)
+    for key in ("model_name_or_path", "dataset_name"):
+        if not settings.get(key) and own["trainable"].startswith("trainables.sft:"):
+            complaints.append(f"--{key} is missing: name one, or start from --preset demo.")
+    name = own["name"]
+    if name is not None and not re.fullmatch(r"[\w][\w.-]*", name):
+        complaints.append(
+            f"--name {name!r}: use letters, digits, dots, dashes and underscores; the folder goes into --storage_path."
+        )
+    return tuple(ranks), tuple(int(seed) for seed in seeds)
+
+
+def _numbers(
+    key: str, words: Sequence[Any], least: int, complaints: list[str], also: tuple[str, ...] = ()
+) -> list[Any]:
+    """Whole numbers of a list flag, each once; or, with a complaint, none."""
+    values: list[Any] = []
+    bad = []
+    for word in words:
+        text = str(word)
+        if text in also:
+            values.append(text)
+        elif re.fullmatch(r"[+-]?\d+", text) and not isinstance(word, bool) and least <= int(text) < 2**32:
+            values.append(int(text))
+        else:
+            bad.append(text)
+    kind = "whole numbers from 1, or `full`" if also else f"whole numbers from {least}"
+    if bad:
+        complaints.append(
+            f"--{key}: {', '.join(bad)} cannot be used: give {kind}, as in --{key} {'8 32' if also else '0 1 2'}."
+        )
+    if not words:
+        complaints.append(f"--{key}: the axis is empty. Give {kind}.")
+    twice = [value for i, value in enumerate(values) if value in values[:i]]
+    if twice:
+        complaints.append(f"--{key}: {twice[0]} is there twice. Name each once.")
+    return [] if bad or twice else values
+
+
+def _check_amounts(own: Mapping[str, Any], complaints: list[str]) -> None:
+    for key, least, exclusive in (
+        ("gpus_per_trial", 0, False),
+        ("cpus_per_trial", 0, True),
+        ("max_concurrent_trials", 1, False),
+        ("max_failures", 0, False),
+        ("margin", 0, True),
+    ):
+        value = own[key]
+        if value is not None and not (value > least if exclusive else value >= least):
+            complaints.append(f"--{key}: must be {'above' if exclusive else 'at least'} {least}, got {value:g}.")
+    gpus = own["gpus_per_trial"]
+    if gpus is not None and gpus > 1:
+        complaints.append(
+            f"--gpus_per_trial: a trial runs on one GPU or a fraction of one, got {gpus:g}. Give a number up to 1."
+        )
+    if own["margin"] is not None and own["margin"] >= 1:
+        complaints.append(f"--margin: is a share of the loss, got {own['margin']:g}. Half a percent is 0.005.")
+
+
+def _check_lora(
+    ranks: Sequence[Rank],
+    own: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    sources: Mapping[str, str],
+    complaints: list[str],
+) -> None:
+    mine = [
+        key
+        for key in (*settings, *(f"grid {axis}" for axis in own["grid"]))
+        if is_lora_setting(key.removeprefix("grid "))
+    ]
+    mine += ["lora_alpha_rule"] if "lora_alpha_rule" in sources else []
+    asked = [key for key in mine if not sources.get(key, "").startswith("preset")]
+    if list(ranks) == [FULL] and asked:
+        complaints.append(
+            f"{', '.join(f'--{key}' for key in asked)}: means nothing, since every trial is full fine-tuning. "
+            "Leave it out, or add a rank to --lora_r."
+        )
+    if own["lora_alpha_rule"] == "rslora" and settings.get("use_rslora") is False:
+        complaints.append("--use_rslora false contradicts --lora_alpha_rule rslora. Give one of the two.")
+    if own["lora_alpha_rule"] == "proportional" and "lora_alpha" in own["grid"]:
+        complaints.append(
+            f"--grid lora_alpha: under --lora_alpha_rule proportional alpha follows the rank "
+            f"(lora_alpha/{REFERENCE_RANK} per rank). Use --lora_alpha_rule fixed."
+        )
+
+
+def check_trainer(trials: Sequence[Trial]) -> list[str]:
+    """What SFTConfig and ModelConfig themselves say against the trials' settings, each complaint once."""
+    import dataclasses
+
+    from trl import ModelConfig, SFTConfig
+
+    mine = {cls: {field.name for field in dataclasses.fields(cls) if field.init} for cls in (SFTConfig, ModelConfig)}
+    # The check runs where no trial runs: what only the trial's device can tell is left to the trial.
+    here = {"use_cpu": True, "bf16": False, "fp16": False, "tf32": None, "report_to": "none", "output_dir": "unused"}
+    found: dict[str, None] = {}
+    for trial in trials:
+        for cls, names in mine.items():
+            chosen = {key: value for key, value in trial.settings.items() if key in names}
+            found.update(_complaint_of(cls, chosen | here if cls is SFTConfig else chosen))
+    return list(found)
+
+
+def _complaint_of(cls: Any, settings: Mapping[str, Any]) -> dict[str, None]:
+    try:
+        with warnings.catch_warnings():  # a deprecated setting still does what it says
+            warnings.simplefilter("ignore")
+            cls(**settings)
+    except Exception as error:  # whatever the library raises is a complaint about a value
+        return {f"{cls.__name__} refuses the settings: {' '.join(str(error).split())}": None}
+    return {}
+
+
+def check_machine(config: "SweepConfig", devices: int) -> list[str]:
+    """What this machine cannot do: `devices` is how many CUDA devices it has. A cluster is asked when it is joined."""
+    found = []
+    gpus = config.gpus_per_trial or 0
+    here = not config.address and not os.environ.get("RAY_ADDRESS")
+    if here and gpus > devices:
+        found.append(
+            f"--gpus_per_trial {gpus:g}: this machine has {devices} GPUs. Give 0 to train on the CPU, or --address of a cluster."
+        )
+    cores = os.cpu_count() or 1
+    if here and config.cpus_per_trial > cores:
+        found.append(f"--cpus_per_trial {config.cpus_per_trial:g}: this machine has {cores} cores. Give at most that.")
+    found += check_writable(config.location)
+    return found
+
+
+def check_writable(location: str) -> list[str]:
+    """Whether the sweep's folder can be made and written."""
+    from sweep.store import filesystem
+
+    try:
+        fs, path = filesystem(location)
+        if "://" in location:
+            fs.create_dir(path, recursive=True)
+            return []
+        folder = Path(path)
+        while not folder.exists():
+            folder = folder.parent
+        if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
+            return []
+        reason = "it cannot be written" if folder.is_dir() else f"{folder} is a file"
+    except (OSError, StoreError) as error:
+        reason = " ".join(str(error).split())
+    return [
+        f"--storage_path: {location} cannot hold a sweep: {reason}. Give a folder that you may write, or a URI such as s3://bucket/folder."
+    ]

@@ -1,0 +1,256 @@
+"""The settings of a sweep: presets, a YAML file and flags, put together, and every complaint about them at once."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sweep import fields, flags
+from sweep.errors import ConfigError
+from sweep.space import FULL, AlphaRule, Rank, Trial, is_lora_setting, trials
+
+DEMO, REPORT = "demo", "opt-350m-codealpaca"
+Layer = tuple[str, Mapping[str, Any]]  # where some raw settings come from, and the settings
+
+
+@dataclass(frozen=True)
+class SweepConfig:
+    """A sweep, checked: what the flags say, and `settings`, the trainer's, that every trial starts from."""
+
+    name: str
+    lora_r: tuple[Rank, ...]
+    seeds: tuple[int, ...]
+    grid: Mapping[str, tuple[Any, ...]]
+    settings: Mapping[str, Any]
+    lora_alpha_rule: AlphaRule = "fixed"
+    preset: str | None = None
+    storage_path: str = "results"
+    gpus_per_trial: float | None = None
+    cpus_per_trial: float = 1.0
+    max_concurrent_trials: int | None = None
+    scheduler: str = "fifo"
+    max_failures: int = 2
+    address: str | None = None
+    trainable: str = "trainables.sft:SFT"
+    margin: float = 0.005
+    dry_run: bool = False
+    verbose: bool = False
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def location(self) -> str:
+        """Folder or URI of this sweep."""
+        return f"{self.storage_path.rstrip('/')}/{self.name}"
+
+    def trials(self) -> list[Trial]:
+        return trials(self.settings, self.lora_r, self.seeds, self.grid, self.lora_alpha_rule)
+
+
+def preset_names() -> list[str]:
+    folder = resources.files("sweep.presets")
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def resolve(argv: Sequence[str], cuda: bool) -> tuple[SweepConfig | None, list[str]]:
+    """The configuration that a command line means, and all that is wrong with it; None where too little is known to go on.
+
+    A flag beats the YAML file, the YAML file beats the preset. Without a preset, model or data set of the user's, the preset
+    is the report's experiment on a machine with CUDA and the demo on any other.
+    """
+    try:
+        given = flags.parse(argv)
+    except ConfigError as error:
+        return None, list(error.complaints)
+    complaints: list[str] = []
+    layers = _layers(given, cuda, complaints)
+    read = _Reader(complaints)
+    for source, raw in layers:
+        read.layer(source, raw)
+    return read.config(), complaints
+
+
+def _layers(given: dict[str, Any], cuda: bool, complaints: list[str]) -> list[Layer]:
+    path = given.pop("config", None)
+    from_file = _read_yaml(path, complaints) if path else {}
+    explicit = given.get("preset", from_file.get("preset"))
+    named = {**from_file, **given}
+    own = "model_name_or_path" in named or "dataset_name" in named or "trainable" in named
+    preset = explicit or (None if own else REPORT if cuda else DEMO)
+    layers: list[Layer] = []
+    if preset is not None and preset not in preset_names():
+        complaints.append(
+            f"preset {preset!r} is none. There are: {', '.join(preset_names())}.{fields.nearest(str(preset), preset_names())}"
+        )
+    elif preset is not None:
+        layers.append((f"preset {preset}", {**yaml.safe_load(_preset(preset)), "preset": preset}))
+    return [*layers, (str(path), from_file), ("flag", given)]
+
+
+def _preset(name: str) -> str:
+    return resources.files("sweep.presets").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def _read_yaml(path: Any, complaints: list[str]) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    except (OSError, TypeError, UnicodeDecodeError) as error:
+        complaints.append(f"--config {path!r} cannot be read: {error}. Give a YAML file.")
+        return {}
+    except yaml.YAMLError as error:
+        complaints.append(f"--config {path} is not YAML: {' '.join(str(error).split())}")
+        return {}
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        complaints.append(
+            f"--config {path} holds {type(content).__name__}, not settings. Write KEY: VALUE lines, with the flags' names as keys."
+        )
+        return {}
+    return content
+
+
+class _Reader:
+    """Reads layers of raw settings, later ones over earlier ones, and gathers complaints."""
+
+    def __init__(self, complaints: list[str]) -> None:
+        self.complaints = complaints
+        self.own: dict[str, Any] = {flag.name: flag.default for flag in flags.FLAGS}
+        self.settings: dict[str, Any] = {}
+        self.sources: dict[str, str] = {}
+
+    def layer(self, source: str, raw: Mapping[str, Any]) -> None:
+        for key, value in raw.items():
+            if key == "grid":
+                self._grid(source, value)
+            elif key in _OWN:
+                self._own(source, key, value)
+            else:
+                self._setting(source, key, value)
+
+    def _own(self, source: str, key: str, value: Any) -> None:
+        flag = _OWN[key]
+        many = flag.hint == list[str]
+        try:
+            self.own[key] = (
+                tuple(value if isinstance(value, list) else [value]) if many else fields.coerce(value, flag.hint)
+            )
+            self.sources[key] = source
+        except ValueError as error:
+            self._wrong(source, key, value, str(error))
+
+    def _setting(self, source: str, key: str, value: Any) -> None:
+        negated = key.removeprefix("no_")
+        known = fields.trainer_fields()
+        if value is True and key not in known and negated in known:
+            key, value = negated, False
+        if key in fields.TAKEN:
+            self.complaints.append(f"{_where(source, key)}: not to be set here: {fields.TAKEN[key]}.")
+        elif key not in known:
+            self.complaints.append(
+                f"{_where(source, key)}: there is no such setting.{fields.nearest(key, [*known, *_OWN])}"
+            )
+        else:
+            try:
+                self.settings[key] = fields.coerce(value, known[key].hint)
+                self.sources[key] = source
+            except ValueError as error:
+                self._wrong(source, key, value, str(error))
+
+    def _grid(self, source: str, value: Any) -> None:
+        axes = _axes_of_flags(value, self.complaints) if isinstance(value, list) else value
+        if not isinstance(axes, dict):
+            self._wrong(source, "grid", value, "axes as KEY=V1,V2, or a mapping of lists in YAML")
+            return
+        grid = dict(self.own["grid"])
+        for key, values in axes.items():
+            checked = self._axis(source, str(key), values)
+            if checked is not None:
+                grid[key] = checked
+                self.sources[f"grid {key}"] = source
+        self.own["grid"] = grid
+
+    def _axis(self, source: str, key: str, values: Any) -> tuple[Any, ...] | None:
+        where, known = _where(source, f"grid {key}"), fields.trainer_fields()
+        if key in ("lora_r", "seed", "seeds"):
+            self.complaints.append(f"{where}: ranks and seeds have flags of their own: --lora_r, --seeds.")
+        elif key in fields.TAKEN or key not in known:
+            why = fields.TAKEN.get(key, f"there is no such setting.{fields.nearest(key, known)}")
+            self.complaints.append(f"{where}: cannot be an axis: {why}")
+        elif not isinstance(values, list) or not values:
+            self.complaints.append(f"{where}: the axis is empty. Give at least one value, as in --grid {key}=V1,V2.")
+        else:
+            return self._axis_values(where, values, known[key].hint)
+        return None
+
+    def _axis_values(self, where: str, values: list[Any], hint: Any) -> tuple[Any, ...] | None:
+        try:
+            coerced = [fields.coerce(value, hint) for value in values]
+        except ValueError as error:
+            self.complaints.append(f"{where}: expected {error} for each value, got {values!r}.")
+            return None
+        twice = [value for i, value in enumerate(coerced) if value in coerced[:i]]
+        if twice:
+            self.complaints.append(f"{where}: {twice[0]!r} is there twice. Name each value once.")
+            return None
+        return tuple(coerced)
+
+    def _wrong(self, source: str, key: str, value: Any, expected: str) -> None:
+        self.complaints.append(f"{_where(source, key)}: expected {expected}, got {value!r}.")
+
+    def config(self) -> SweepConfig | None:
+        """The configuration, as far as it goes; its values' own rules are checked here."""
+        from sweep.checks import check_values
+
+        ranks, seeds = check_values(self.own, self.settings, self.sources, self.complaints)
+        if not ranks or not seeds:
+            return None
+        own = {key: value for key, value in self.own.items() if key not in ("lora_r", "seeds", "name", "config")}
+        name = self.own["name"] or self.own["preset"] or _slug(self.settings)
+        return SweepConfig(name=name, lora_r=ranks, seeds=seeds, settings=self.settings, sources=self.sources, **own)
+
+
+_OWN = {flag.name: flag for flag in flags.FLAGS}
+
+
+def _where(source: str, key: str) -> str:
+    return f"--{key}" if source == "flag" else f"{key} (in {source})"
+
+
+def _axes_of_flags(words: list[str], complaints: list[str]) -> dict[str, list[Any]]:
+    """`KEY=V1,V2` words as axes; a value that begins with [ is read as a YAML list, for settings that are lists."""
+    axes: dict[str, list[Any]] = {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        key = key.strip().replace("-", "_")
+        if not equals:
+            complaints.append(f"--grid {word}: expected KEY=V1,V2, as in --grid learning_rate=1e-4,2e-4.")
+        elif key in axes:
+            complaints.append(
+                f"--grid {key}: the axis is named twice. Give all its values at once: --grid {key}=V1,V2."
+            )
+        else:
+            axes[key] = _values(text)
+    return axes
+
+
+def _values(text: str) -> list[Any]:
+    if text.startswith("["):
+        try:
+            return list(yaml.safe_load(text))
+        except (yaml.YAMLError, TypeError):
+            pass
+    return [value.strip() for value in text.split(",") if value.strip()]
+
+
+def _slug(settings: Mapping[str, Any]) -> str:
+    """A name for a sweep that has none: model and data set, without their folders and endings."""
+    parts = [
+        re.sub(r"\.\w+$", "", str(settings.get(key) or "").rstrip("/").rsplit("/", 1)[-1])
+        for key in ("model_name_or_path", "dataset_name")
+    ]
+    return re.sub(r"[^\w.-]+", "-", "-".join(part for part in parts if part)).strip("-") or "sweep"
+
+
+__all__ = ["DEMO", "FULL", "REPORT", "SweepConfig", "is_lora_setting", "preset_names", "resolve"]

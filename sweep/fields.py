@@ -1,0 +1,156 @@
+"""What the trainer's settings are called and what values they take, read from TRL's own dataclasses.
+
+Importing TRL takes seconds, so nothing here is imported before a configuration is checked.
+"""
+
+import difflib
+import functools
+import types
+import typing
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from enum import Enum
+from typing import Any
+
+import yaml
+
+# Settings of ours that travel with a trial's: they shape its rows.
+DATA_FIELDS: dict[str, tuple[Any, str]] = {
+    "test_split_size": (
+        float | int | None,
+        "held-out rows: a count, or a share below 1; used where the data has no test split",
+    ),
+    "prompt_template": (str | None, "how {instruction} and {input} make the prompt of instruction/input/output rows"),
+}
+
+# Settings that the sweep sets itself, and what to use instead.
+TAKEN = {
+    "output_dir": "the sweep's folder is set by --storage_path and --name",
+    "seed": "use --seeds",
+    "use_peft": "a rank in --lora_r means LoRA, `full` means full fine-tuning",
+    "logging_steps": "every step is recorded",
+    "logging_strategy": "every step is recorded",
+    "logging_first_step": "every step is recorded",
+    "logging_nan_inf_filter": "a loss that is not finite ends its trial as diverged",
+    "resume_from_checkpoint": "the same command again resumes",
+    "do_train": "a trial always trains",
+    "do_eval": "a trial always evaluates at its end",
+    "do_predict": "a trial does not predict",
+    "eval_packing": "held-out rows are never packed: each has its own loss",
+    "datasets": "name one data set with --dataset_name",
+    "streaming": "a sweep reads its data once; streaming has no length to compare over",
+    "dataset_streaming": "a sweep reads its data once; streaming has no length to compare over",
+}
+
+
+@dataclass(frozen=True)
+class Field:
+    """A setting: its type as TRL declares it, its default and its help."""
+
+    name: str
+    hint: Any
+    default: Any
+    help: str
+
+
+@functools.cache
+def trainer_fields() -> dict[str, Field]:
+    """Every setting of SFTConfig, ModelConfig and TRL's data set arguments, and DATA_FIELDS, by name."""
+    from trl import ModelConfig, ScriptArguments, SFTConfig
+
+    found = {}
+    for cls in (SFTConfig, ModelConfig, ScriptArguments):
+        hints = typing.get_type_hints(cls)
+        for field in fields(cls):
+            if field.init:
+                found[field.name] = Field(field.name, hints[field.name], field.default, field.metadata.get("help", ""))
+    for name, (hint, text) in DATA_FIELDS.items():
+        found[name] = Field(name, hint, None, text)
+    return found
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """' Did you mean X?' for the closest known name, or nothing."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f" Did you mean {close[0]}?" if close else ""
+
+
+def coerce(value: Any, hint: Any) -> Any:
+    """The value in the type that the hint asks for. Texts (from flags, or YAML's 1e-4) are read as numbers and so on.
+
+    Raises:
+        ValueError: it cannot be; the message says what was expected.
+    """
+    kinds = _kinds(hint)
+    if value is None or (isinstance(value, str) and value.lower() in {"none", "null"} and str not in kinds):
+        if type(None) in kinds:
+            return None
+        raise ValueError(describe(hint))
+    for kind in kinds:
+        converted = _convert(value, kind)
+        if converted is not _NOT_SO:
+            return converted
+    raise ValueError(describe(hint))
+
+
+def describe(hint: Any) -> str:
+    """The hint's types in a user's words."""
+    words = {
+        bool: "true or false",
+        int: "a whole number",
+        float: "a number",
+        str: "a text",
+        dict: "a mapping",
+        list: "a list",
+    }
+    named = [words.get(kind, getattr(kind, "__name__", str(kind))) for kind in _kinds(hint) if kind is not type(None)]
+    return " or ".join(dict.fromkeys(named))
+
+
+_NOT_SO = object()
+
+
+def _kinds(hint: Any) -> list[type]:
+    """The plain classes of a hint, those that few values fit first: none, bool, int, float, dict, list, str."""
+    origin = typing.get_origin(hint)
+    members = typing.get_args(hint) if origin in (typing.Union, types.UnionType) else (hint,)
+    classes = [_plain(member) for member in members]
+    order = [type(None), bool, int, float, dict, list, str]
+    return sorted(dict.fromkeys(classes), key=lambda kind: order.index(kind) if kind in order else len(order))
+
+
+def _plain(member: Any) -> type:
+    origin = typing.get_origin(member) or member
+    if origin is typing.Literal:
+        return type(typing.get_args(member)[0])
+    if isinstance(origin, type) and issubclass(origin, Enum):
+        return str
+    return origin if isinstance(origin, type) else str
+
+
+def _convert(value: Any, kind: type) -> Any:
+    if kind is str:
+        return str(value.value if isinstance(value, Enum) else value) if isinstance(value, str | Enum) else _NOT_SO
+    if kind is list:
+        return _as_list(value)
+    if isinstance(value, str) and kind in (bool, int, float, dict):
+        value = _read(value)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind is int and isinstance(value, bool):
+        return _NOT_SO
+    return value if isinstance(value, kind) else _NOT_SO
+
+
+def _as_list(value: Any) -> Any:
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return list(value) if isinstance(value, list | tuple) else _NOT_SO
+
+
+def _read(text: str) -> Any:
+    """A flag's text as YAML reads it; and 1e-4, which YAML 1.1 takes for a text, as the number it is."""
+    try:
+        return float(text) if "e" in text.lower() and not text.lower().startswith(("t", "f")) else yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError):
+        return text

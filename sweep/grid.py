@@ -1,0 +1,154 @@
+"""Compares LoRA ranks: configuration → trials → plan → runner → answer.
+
+python -m sweep.grid [--lora_r 8 16 full] [--seeds 0 1] [--model_name_or_path M] [--dataset_name D] [--dry_run]
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sweep import flags
+from sweep.errors import ConfigError, SweepError
+
+OK, SOME_FAILED, BAD_CONFIGURATION, INTERRUPTED = 0, 1, 2, 130
+FINE = {"completed", "pruned"}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if "--help" in words or "-h" in words:
+        print(flags.help_text())
+        return OK
+    if "--help_all" in words:
+        print(flags.help_text() + _trainer_help())
+        return OK
+    try:
+        return _sweep(words)
+    except SweepError as error:
+        print(error, file=sys.stderr)
+        return BAD_CONFIGURATION
+    except KeyboardInterrupt:
+        print("Interrupted. The same command goes on from here.", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _trainer_help() -> str:
+    from sweep.fields import describe, trainer_fields
+
+    lines = ["", "trainer settings (TRL's SFTConfig, ModelConfig and data set arguments, and ours for the data):"]
+    for field in trainer_fields().values():
+        lines.append(f"  --{field.name}  ({describe(field.hint)}) {' '.join(str(field.help).split())}")
+    return "\n".join(lines)
+
+
+def _sweep(words: list[str]) -> int:
+    from sweep import plan
+    from sweep.store import Store
+
+    _quieten("--verbose" in words)
+    config, trainable, resolve = _checked(words)
+    store = Store(config.location)
+    planned = plan.make(config, store)
+    if config.dry_run:
+        from sweep.dryrun import show
+
+        show(planned)
+        return OK
+    interrupted = bool(planned.todo) and _run(planned, store, trainable, resolve)
+    return _answer(config, store, planned, interrupted)
+
+
+def _quieten(verbose: bool) -> None:
+    """Settings that libraries read when they are imported; workers on this machine inherit them."""
+    if not verbose:
+        quiet = {
+            "TRANSFORMERS_VERBOSITY": "error",
+            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+            "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+            "TOKENIZERS_PARALLELISM": "false",
+            "WANDB_SILENT": "true",
+            "TRL_EXPERIMENTAL_SILENCE": "1",
+        }
+        os.environ.update({key: value for key, value in quiet.items() if key not in os.environ})
+
+
+def _checked(words: list[str]) -> tuple[Any, Any, Any]:
+    """The configuration, its trainable and how it finds local names.
+
+    Raises:
+        ConfigError: with everything that is wrong.
+    """
+    from sweep import checks, config
+    from sweep.names import load_trainable, resolver
+
+    cuda = _cuda_devices()
+    found, complaints = config.resolve(words, bool(cuda))
+    if found is None:
+        raise ConfigError(complaints)
+    trainable = load_trainable(found.trainable)()
+    trials, resolve = found.trials(), resolver(str(Path.cwd()))
+    complaints += checks.check_machine(found, cuda)
+    complaints += checks.check_trainer(trials)
+    complaints += trainable.check(trials, resolve)
+    if complaints:
+        raise ConfigError(list(dict.fromkeys(complaints)))
+    if not cuda and found.sources.get("preset") == "preset demo":
+        print(
+            "No CUDA device here: running the preset `demo` on the CPU. A real sweep: --preset opt-350m-codealpaca.",
+            file=sys.stderr,
+        )
+    return found, trainable, resolve
+
+
+def _cuda_devices() -> int:
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def _run(planned: Any, store: Any, trainable: Any, resolve: Any) -> bool:
+    from sweep import plan, provenance
+    from sweep.errors import NotASweep
+    from sweep.progress import Progress
+
+    shared, notes = trainable.prepare(planned.todo, resolve)
+    now = plan.content(planned.config, planned.trials, notes)
+    try:
+        before = store.read_sweep()
+        plan.refuse_other(before, now, planned.config.location)
+    except NotASweep:
+        before = {}
+    origin = {"versions": provenance.versions(), **provenance.git(), **notes}
+    store.write_sweep({**plan.merged(before, now), "provenance": origin})
+    from sweep import runner
+
+    with Progress(planned.trials, planned.ended) as progress:
+        return runner.run(planned.todo, planned.config, store, shared, origin, progress)
+
+
+def _answer(config: Any, store: Any, planned: Any, interrupted: bool) -> int:
+    from sweep import analysis
+
+    ids = {trial.trial_id for trial in planned.trials}
+    rows = [
+        row
+        for row in store.trials().select(["trial_id", "status", "log", "error_message"]).to_pylist()
+        if row["trial_id"] in ids
+    ]
+    print(analysis.render(analysis.answer(analysis.load(config.location), margin=config.margin), "table"))
+    for row in rows:
+        if row["status"] not in FINE:
+            first = (row["error_message"] or "").strip().splitlines()
+            where = f"; log: {store.uri(row['log'])}" if row["log"] else ""
+            print(f"{row['trial_id']}: {row['status']}{': ' + first[-1] if first else ''}{where}", file=sys.stderr)
+    if interrupted:
+        print("Interrupted. The same command goes on from here.", file=sys.stderr)
+        return INTERRUPTED
+    return OK if len(rows) == len(ids) and all(row["status"] in FINE for row in rows) else SOME_FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""What a sweep would run: its trials, those that are done, and where each setting came from. Starts nothing."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sweep.config import SweepConfig
+from sweep.errors import NotASweep, OtherSweep
+from sweep.space import WATCHING, Trial
+from sweep.store import Store
+
+AGAIN = frozenset({"failed", "interrupted", "rejected"})  # endings that the same command tries again
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The trials of a command, and how each that has run ended (by id)."""
+
+    config: SweepConfig
+    trials: Sequence[Trial]
+    ended: Mapping[str, str]
+
+    @property
+    def todo(self) -> list[Trial]:
+        """Trials to run: those without a row, and those whose ending may be another one now."""
+        return [trial for trial in self.trials if self.ended.get(trial.trial_id, "failed") in AGAIN]
+
+
+def make(config: SweepConfig, store: Store) -> Plan:
+    """Compares the configuration with what the sweep's folder holds.
+
+    Raises:
+        OtherSweep: the folder holds a sweep with another base configuration.
+        StoreError: its files cannot be used.
+    """
+    trials = config.trials()
+    try:
+        before = store.read_sweep()
+    except NotASweep:
+        if store.exists("sweep.json"):
+            raise
+        return Plan(config, trials, {})
+    refuse_other(before, content(config, trials, {}), config.location)
+    table = store.trials().select(["trial_id", "status"]).to_pylist()
+    return Plan(config, trials, {row["trial_id"]: row["status"] for row in table})
+
+
+def refuse_other(before: Mapping[str, Any], now: Mapping[str, Any], location: str) -> None:
+    """Raises OtherSweep, naming every difference, unless both are the same sweep, apart from its axes' values."""
+    axes = {*before["axes"], *now["axes"]}
+    ways = []
+    for part in ("base", "rules", "content"):
+        old, new = before.get(part, {}), now.get(part, {})
+        keys = [key for key in dict.fromkeys([*old, *new]) if key not in axes and key not in WATCHING]
+        if part == "content":  # fingerprints are known only once the data were read
+            keys = [key for key in keys if key in old and key in new]
+        ways += [
+            f"{key}: {_shown(old.get(key))} there, {_shown(new.get(key))} now"
+            for key in keys
+            if old.get(key) != new.get(key)
+        ]
+    if ways:
+        listed = "\n".join(f"  - {way}" for way in ways)
+        raise OtherSweep(
+            f"{location} holds a sweep with another base configuration:\n{listed}\n"
+            "Give this one another --name, or compare the values within one sweep with --grid KEY=V1,V2."
+        )
+
+
+def _shown(value: Any) -> str:
+    return "its default" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def content(config: SweepConfig, trials: Sequence[Trial], notes: Mapping[str, Any]) -> dict[str, Any]:
+    """What sweep.json says of this command's part of a sweep. `notes` are content fingerprints, by what they are of."""
+    return {
+        "name": config.name,
+        "base": dict(config.settings),
+        "rules": {"lora_alpha_rule": config.lora_alpha_rule, "trainable": config.trainable},
+        "axes": {
+            "lora_r": list(config.lora_r),
+            "seed": list(config.seeds),
+            **{key: list(values) for key, values in config.grid.items()},
+        },
+        "trials": [listed(trial) for trial in trials],
+        "content": dict(notes),
+        "margin": config.margin,
+    }
+
+
+def listed(trial: Trial) -> dict[str, Any]:
+    """A trial as sweep.json lists it."""
+    columns = {key: value for key, value in trial.columns().items() if key not in ("settings", "config_hash")}
+    return {**columns, **trial.axis_columns()}
+
+
+def merged(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """sweep.json after this command: its trials and axis values added to those that were there."""
+    trials = {trial["trial_id"]: trial for trial in [*before.get("trials", []), *now["trials"]]}
+    axes = {key: _union(before.get("axes", {}).get(key, []), values) for key, values in now["axes"].items()}
+    return {**before, **now, "trials": list(trials.values()), "axes": {**before.get("axes", {}), **axes}}
+
+
+def _union(old: Sequence[Any], new: Sequence[Any]) -> list[Any]:
+    return [*old, *(value for value in new if value not in old)]

@@ -1,0 +1,172 @@
+"""What a person sees while a sweep runs: one live table on a terminal, plain lines at intervals elsewhere; on stderr."""
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from sweep.space import Trial
+
+INTERVAL = 15.0  # seconds between plain lines
+MARKS = {"waiting": "dim", "running": "cyan", "completed": "green", "pruned": "yellow", "interrupted": "yellow"}
+GIB = 2**30
+
+
+@dataclass
+class Line:
+    """A trial as the table shows it."""
+
+    rank: str
+    seed: int
+    axes: str
+    status: str = "waiting"
+    step: int = 0
+    total: int = 0
+    loss: float | None = None
+    steps_per_second: float | None = None
+    memory_bytes: int | None = None
+    rate_from: tuple[float, int] | None = None
+
+    def heard(self, result: Mapping[str, Any], now: float) -> None:
+        """Takes a result in. The rate counts from the first result on, so that loading does not slow it."""
+        self.status = "running"
+        self.step = int(result.get("step", self.step))
+        self.total = int(result.get("total_steps", self.total))
+        self.loss = result.get("loss", self.loss)
+        self.memory_bytes = result.get("peak_memory_allocated_bytes") or result.get("peak_rss_bytes", self.memory_bytes)
+        if self.rate_from is None:
+            self.rate_from = (now, self.step)
+        elif now > self.rate_from[0] and self.step > self.rate_from[1]:
+            self.steps_per_second = (self.step - self.rate_from[1]) / (now - self.rate_from[0])
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until its last step, at the rate so far."""
+        if self.status != "running" or not self.steps_per_second or not self.total:
+            return None
+        return (self.total - self.step) / self.steps_per_second
+
+
+class Progress:
+    """Hears the runner and shows it. Enter it around a run."""
+
+    def __init__(self, trials: Sequence[Trial], ended: Mapping[str, str]) -> None:
+        self._lines = {trial.trial_id: _line(trial, ended.get(trial.trial_id)) for trial in trials}
+        self._began = self._said = time.monotonic()
+        self._live: Any = None
+
+    def __enter__(self) -> Self:
+        from rich.console import Console
+        from rich.live import Live
+
+        console = Console(stderr=True)
+        if console.is_terminal:
+            self._live = Live(get_renderable=self._table, console=console, refresh_per_second=2, redirect_stdout=False)
+            self._live.__enter__()
+        else:
+            print(f"{len(self._lines)} trials; {self._counts()}", file=sys.stderr, flush=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.__exit__(kind, error, trace)
+
+    # --- what the runner tells -----------------------------------------------------------------------------------
+
+    def started(self, trial_id: str) -> None:
+        self._lines[trial_id].status = "running"
+        self._say(f"{trial_id}: started")
+
+    def row(self, trial_id: str, result: Mapping[str, Any]) -> None:
+        now = time.monotonic()
+        self._lines[trial_id].heard(result, now)
+        if now - self._said > INTERVAL:
+            self._said = now
+            for name, line in self._lines.items():
+                if line.status == "running":
+                    self._say(f"{name}: {_sentence(line)}")
+
+    def ended(self, trial_id: str, status: str) -> None:
+        line = self._lines[trial_id]
+        line.status = status
+        self._say(f"{trial_id}: {status}{f', {_sentence(line)}' if line.step else ''}; {self._counts()}")
+
+    # --- how it looks --------------------------------------------------------------------------------------------
+
+    def _say(self, text: str) -> None:
+        if self._live is None:
+            print(f"[{time.monotonic() - self._began:5.0f} s] {text}", file=sys.stderr, flush=True)
+
+    def _counts(self) -> str:
+        count: dict[str, int] = {}
+        for line in self._lines.values():
+            count[line.status] = count.get(line.status, 0) + 1
+        return ", ".join(f"{number} {status}" for status, number in count.items())
+
+    def _table(self) -> Any:
+        from rich.table import Table
+
+        on_gpu = any(line.memory_bytes for line in self._lines.values())
+        table = Table(
+            title=f"{self._counts()} · {_duration(time.monotonic() - self._began)}", title_justify="left", box=None
+        )
+        for name in (
+            "rank",
+            "seed",
+            "axes",
+            "status",
+            "step",
+            "loss",
+            "steps/s",
+            "peak memory" if on_gpu else "",
+            "left",
+        ):
+            table.add_column(name, justify="left" if name in ("rank", "axes", "status") else "right", no_wrap=True)
+        for line in self._shown():
+            table.add_row(*_cells(line), style=MARKS.get(line.status, "red"))
+        return table
+
+    def _shown(self) -> list[Line]:
+        """At most as many lines as fit a screen: those that run first."""
+        lines = list(self._lines.values())
+        if len(lines) <= 30:
+            return lines
+        order = {"running": 0, "waiting": 2}
+        return sorted(lines, key=lambda line: order.get(line.status, 1))[:30]
+
+
+def _line(trial: Trial, ended: str | None) -> Line:
+    axes = " ".join(f"{key}={value}" for key, value in trial.axis_columns().items())
+    return Line(str(trial.rank), trial.seed, axes, ended or "waiting")
+
+
+def _cells(line: Line) -> list[str]:
+    return [
+        line.rank,
+        str(line.seed),
+        line.axes,
+        line.status,
+        f"{line.step}/{line.total}" if line.total else str(line.step or ""),
+        "" if line.loss is None else f"{line.loss:.4f}",
+        "" if line.steps_per_second is None else f"{line.steps_per_second:.2f}",
+        "" if line.memory_bytes is None else f"{line.memory_bytes / GIB:.2f} GiB",
+        "" if line.left is None else _duration(line.left),
+    ]
+
+
+def _sentence(line: Line) -> str:
+    parts = [f"step {line.step}{f' of {line.total}' if line.total else ''}"]
+    parts += [] if line.loss is None else [f"loss {line.loss:.4f}"]
+    parts += [] if line.steps_per_second is None else [f"{line.steps_per_second:.2f} steps/s"]
+    parts += [] if line.left is None else [f"{_duration(line.left)} left"]
+    return ", ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,0 +1,272 @@
+"""Runs a plan under Ray Tune: the only module of the driver's that imports ray."""
+
+import contextlib
+import logging
+import os
+import signal
+import threading
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import ray
+from ray import tune
+from ray.tune.experiment import Trial as TuneTrialState
+from ray.tune.logger import JsonLoggerCallback
+
+from sweep.config import SweepConfig
+from sweep.errors import ConfigError
+from sweep.names import load_trainable
+from sweep.space import Trial
+from sweep.store import Row, Store
+
+ENVIRONMENT = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # one result log is enough: ours are in Parquet
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours lets trials leave their rows
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "TUNE_MAX_PENDING_TRIALS_PG": "16",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+class Listener(Protocol):
+    """Hears what happens to trials, in the driver's thread."""
+
+    def started(self, trial_id: str) -> None: ...
+    def row(self, trial_id: str, result: Mapping[str, Any]) -> None: ...
+    def ended(self, trial_id: str, status: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a trial takes, and what is there for it."""
+
+    gpus: float
+    cpus: float
+    nodes: int
+
+
+def connect(config: SweepConfig) -> Resources:
+    """Joins or starts Ray, quietly, and says what trials can have.
+
+    Raises:
+        ConfigError: no cluster answers at the address.
+    """
+    os.environ.update({key: value for key, value in ENVIRONMENT.items() if key not in os.environ})
+    if not ray.is_initialized():
+        address = config.address or os.environ.get("RAY_ADDRESS")
+        quiet: dict[str, Any] = {
+            "log_to_driver": config.verbose,
+            "logging_level": logging.INFO if config.verbose else logging.ERROR,
+        }
+        local: dict[str, Any] = {} if address else {"include_dashboard": False}
+        try:
+            ray.init(address=address or "local", **quiet, **local)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise ConfigError([f"no Ray cluster answers at {address!r}: {str(error).splitlines()[0]}"]) from error
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    most = max((node["Resources"].get("GPU", 0) for node in nodes), default=0)
+    gpus = config.gpus_per_trial if config.gpus_per_trial is not None else (1 if most else 0)
+    return Resources(gpus, config.cpus_per_trial, len(nodes))
+
+
+def run(
+    trials: Sequence[Trial],
+    config: SweepConfig,
+    store: Store,
+    shared: Any,
+    provenance: Mapping[str, Any],
+    listener: Listener,
+) -> bool:
+    """Runs trials to their ends; every one of them has a row afterwards. Returns whether it was interrupted."""
+    resources = connect(config)
+    watch = _Watch(listener)
+    with _interruptible() as stopper:
+        tuner = _tuner(trials, config, resources, store, shared, provenance, watch, stopper)
+        with _quiet(config.verbose):
+            tuner.fit()
+    _leave_rows(trials, store, watch, stopper.stopped)
+    return stopper.stopped
+
+
+def _tuner(
+    trials: Sequence[Trial],
+    config: SweepConfig,
+    resources: Resources,
+    store: Store,
+    shared: Any,
+    provenance: Mapping[str, Any],
+    watch: "_Watch",
+    stopper: "_Stopper",
+) -> Any:
+    from trainables.trial import TuneTrial
+
+    options = {
+        "location": _absolute(store.location),
+        "base": str(Path.cwd()),
+        "sweep_name": config.name,
+        "threads": 0 if resources.gpus else max(1, int(resources.cpus)),
+        "verbose": config.verbose,
+        "max_failures": config.max_failures,
+        "provenance": dict(provenance),
+        "trials": {
+            trial.trial_id: {"settings": dict(trial.settings), "columns": trial.columns(), "axes": trial.axis_columns()}
+            for trial in trials
+        },
+    }
+    trainable = tune.with_parameters(TuneTrial, kind=load_trainable(config.trainable), shared=shared, options=options)
+    return tune.Tuner(
+        tune.with_resources(trainable, {"CPU": resources.cpus, **({"GPU": resources.gpus} if resources.gpus else {})}),
+        param_space={"trial": tune.grid_search([_space_of(trial) for trial in trials])},
+        tune_config=tune.TuneConfig(
+            scheduler=_scheduler(config),
+            max_concurrent_trials=config.max_concurrent_trials,
+            reuse_actors=True,
+            trial_name_creator=_name,
+            trial_dirname_creator=_name,
+        ),
+        run_config=tune.RunConfig(
+            name=_run_name(store),
+            storage_path=f"{options['location']}/tune",
+            verbose=0,
+            stop=stopper,
+            callbacks=[JsonLoggerCallback(), watch],
+            # One more than was asked: a process that is not clean ends itself, which Tune counts. The trial counts its own.
+            failure_config=tune.FailureConfig(max_failures=config.max_failures + 1),
+            checkpoint_config=tune.CheckpointConfig(num_to_keep=1, checkpoint_at_end=False),
+        ),
+    )
+
+
+def _name(trial: TuneTrialState) -> str:
+    return str(trial.config["trial"]["trial_id"])
+
+
+def _space_of(trial: Trial) -> Row:
+    """What Tune shows of a trial as its configuration."""
+    return {"trial_id": trial.trial_id, "lora_r": trial.lora_r, "seed": trial.seed, **trial.axis_columns()}
+
+
+def _absolute(location: str) -> str:
+    return location if "://" in location else str(Path(location).absolute())
+
+
+def _run_name(store: Store) -> str:
+    """A folder of its own for each driver: `Tuner.restore` then finds all of a run, and only it."""
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}"
+
+
+def _scheduler(config: SweepConfig) -> Any:
+    if config.scheduler == "fifo":
+        return None
+    evaluates = config.settings.get("eval_strategy", "no") != "no"
+    metric = "eval_loss" if evaluates else "loss"
+    return tune.schedulers.ASHAScheduler(
+        time_attr="step", metric=metric, mode="min", max_t=10**9, grace_period=10, reduction_factor=3
+    )
+
+
+class _Watch(tune.Callback):  # type: ignore[misc]  # ray has no types
+    """Passes Tune's events on, and keeps how each trial ended and what its process died of."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self.errors: dict[str, str] = {}
+        self.unfinished: dict[str, Row] = {}
+
+    def on_trial_start(self, iteration: int, trials: Any, trial: TuneTrialState, **info: Any) -> None:
+        self.unfinished.setdefault(_name(trial), {})
+        self._listener.started(_name(trial))
+
+    def on_trial_result(self, iteration: int, trials: Any, trial: TuneTrialState, result: Row, **info: Any) -> None:
+        self.unfinished[_name(trial)] = result
+        self._listener.row(_name(trial), result)
+
+    def on_trial_complete(self, iteration: int, trials: Any, trial: TuneTrialState, **info: Any) -> None:
+        last = self.unfinished.get(_name(trial), {})
+        if last.get("done"):
+            del self.unfinished[_name(trial)]
+        self._listener.ended(_name(trial), last.get("status", "pruned"))
+
+    def on_trial_error(self, iteration: int, trials: Any, trial: TuneTrialState, **info: Any) -> None:
+        path = trial.error_file
+        self.errors[_name(trial)] = Path(path).read_text(errors="replace") if path else "its process died"
+        self._listener.ended(_name(trial), "failed")
+
+
+class _Stopper(tune.Stopper):  # type: ignore[misc]  # ray has no types
+    """Ends all trials once it was told to."""
+
+    stopped = False
+
+    def __call__(self, trial_id: str, result: Row) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self.stopped
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[_Stopper]:
+    """Ctrl-C lets trials end at their next step and leave rows; a second one ends the driver at once."""
+    stopper = _Stopper()
+
+    def interrupt(number: int, frame: types.FrameType | None) -> None:
+        if stopper.stopped:
+            raise KeyboardInterrupt
+        stopper.stopped = True
+
+    if threading.current_thread() is not threading.main_thread():
+        yield stopper
+        return
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stopper
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _quiet(verbose: bool) -> Iterator[None]:
+    """Tune prints a banner and closing words whatever it is told; a sweep has a display of its own."""
+    if verbose:
+        yield
+        return
+    names = ("ray.tune", "ray.train", "ray")
+    levels = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+
+
+def _leave_rows(trials: Sequence[Trial], store: Store, watch: _Watch, interrupted: bool) -> None:
+    """Writes the rows of trials that could not: their process died, or the sweep was stopped while they ran."""
+    have = store.trial_names()
+    for trial in trials:
+        if interrupted and trial.trial_id in watch.unfinished:
+            _write(trial, store, {"status": "interrupted", **_measured(watch.unfinished[trial.trial_id])})
+        elif trial.trial_id not in have and not (interrupted and trial.trial_id not in watch.unfinished):
+            message = watch.errors.get(trial.trial_id, "it left no row, and Ray Tune reported no error").strip()
+            _write(trial, store, {"status": "failed", "error_type": "ProcessDied", "error_message": message[-2000:]})
+
+
+def _measured(result: Mapping[str, Any]) -> Row:
+    return {"steps": result.get("step")}
+
+
+def _write(trial: Trial, store: Store, row: Row) -> None:
+    attempts = max(store.attempts(trial.trial_id), 1)
+    store.write_trial(
+        {**trial.columns(), **row, "attempts": attempts, "ended_at": datetime.now(UTC)}, trial.axis_columns()
+    )

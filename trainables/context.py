@@ -1,0 +1,57 @@
+"""What a trainable is, and what it is given: the line between Ray Tune's side of a trial and the training itself.
+
+A trainable is a class without arguments that has `run`; `check` and `prepare` run on the driver before anything starts.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from sweep.checkpoints import Checkpoint
+from sweep.names import Resolve
+from sweep.space import Trial
+from sweep.store import Row
+
+
+@dataclass
+class Context:
+    """One attempt of one trial, as its training sees it. Lives in the trial's process.
+
+    `report` takes a row of step columns and never waits; `save` hands over a folder to be kept as the trial's newest
+    checkpoint, `final` one that holds the result; `resume_from` is the checkpoint to go on from, `earlier` the step rows
+    that were made up to it.
+    """
+
+    trial_id: str
+    settings: Mapping[str, Any]
+    shared: Any
+    resolve: Resolve
+    work_dir: Path
+    report: Callable[[Row], None]
+    save: Callable[[Path, int], None]
+    should_stop: Callable[[], bool]
+    sweep_name: str = "sweep"
+    threads: int = 1
+    verbose: bool = False
+    resume_from: Checkpoint | None = None
+    earlier: Sequence[Row] = ()
+    total_steps: int | None = None
+    evals: list[Row] = field(default_factory=list)
+    final: Path | None = None
+    leftovers: list[Any] = field(
+        default_factory=list
+    )  # weak references that must be dead before the process is used again
+
+
+class Trainable(Protocol):
+    """What the runner can run."""
+
+    def check(self, trials: Sequence[Trial], resolve: Resolve) -> list[str]:
+        """All that is wrong with the trials' data and model; runs on the driver, starts nothing."""
+
+    def prepare(self, trials: Sequence[Trial], resolve: Resolve) -> tuple[Any, dict[str, Any]]:
+        """What all trials share (it travels through Ray's object store), and what to note of it as provenance."""
+
+    def run(self, context: Context) -> Row:
+        """Trains; reports each step; returns the trial's columns, `status` among them where it is not "completed"."""

@@ -1,0 +1,52 @@
+"""Held-out loss after training, one number per example, so that trials can be compared pair by pair."""
+
+from typing import Any
+
+from sweep.store import Row
+
+
+def held_out(trainer: Any, table: Any, batch_size: int) -> list[Row]:
+    """Rows of EVALS but for `trial_id`, one per row of a held-out table of tokens.
+
+    Loss is the sum over an example's labelled tokens, in nats, from the model as TRL's trainer runs it (its precision, its
+    fused head). Long examples come first: what does not fit, does not fit at once, and batches hold little padding.
+    """
+    import torch
+
+    columns = {name: table.column(name).to_pylist() for name in table.column_names}
+    order = sorted(range(table.num_rows), key=lambda row: -len(columns["input_ids"][row]))
+    rows: dict[int, Row] = {}
+    trainer.model.eval()
+    with torch.no_grad():
+        for start in range(0, len(order), batch_size):
+            batch = order[start : start + batch_size]
+            sums, counts = _losses(trainer, [(columns["input_ids"][row], columns["labels"][row]) for row in batch])
+            for row, loss, count in zip(batch, sums, counts, strict=True):
+                rows[row] = {
+                    "example_id": columns["example_id"][row],
+                    "loss_sum": loss,
+                    "tokens": count,
+                    "bytes": columns["bytes"][row],
+                }
+    return [rows[row] for row in range(table.num_rows)]
+
+
+def mean_loss(rows: list[Row]) -> float | None:
+    """Loss per token over all examples."""
+    tokens = sum(row["tokens"] for row in rows)
+    return sum(row["loss_sum"] for row in rows) / tokens if tokens else None
+
+
+def _losses(trainer: Any, examples: list[tuple[list[int], list[int]]]) -> tuple[list[float], list[int]]:
+    """Summed loss and number of labelled tokens of each example."""
+    import torch
+    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+
+    pad = trainer.model.config.get_text_config().pad_token_id
+    collate = DataCollatorForLanguageModeling(pad_token_id=pad)
+    inputs = collate([{"input_ids": ids, "labels": labels} for ids, labels in examples])
+    inputs = {name: tensor.to(trainer.args.device) for name, tensor in inputs.items()}
+    with trainer.compute_loss_context_manager():
+        outputs = trainer.model(**inputs, use_cache=False, fused_lm_head=True)
+    losses = -outputs.log_probs.to(torch.float64).sum(dim=1)
+    return losses.tolist(), outputs.label_mask.sum(dim=1).tolist()

@@ -1,0 +1,137 @@
+"""The base model of a trial: what can be known of it before it is loaded, and what adapter it gets."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from sweep.names import Resolve
+from sweep.provenance import fingerprint
+from sweep.space import Trial
+
+WEIGHTS = ("*.safetensors", "*.bin", "*.index.json")
+
+
+def complaints(trials: Sequence[Trial], resolve: Resolve) -> list[str]:
+    """All that is wrong with the trials' models, each model looked at once, no weights loaded."""
+    found: list[str] = []
+    looked: dict[str, Any] = {}
+    for trial in trials:
+        name = str(trial.settings.get("model_name_or_path") or "")
+        if not name:
+            continue
+        if name not in looked:
+            looked[name] = _skeleton(name, trial.settings, resolve)
+        if isinstance(looked[name], str):
+            found.append(looked[name])
+        else:
+            found += _target_complaints(looked[name], name, trial.settings)
+    return list(dict.fromkeys(found))
+
+
+def _skeleton(name: str, settings: Mapping[str, Any], resolve: Resolve) -> Any:
+    """The model without weights, or what is wrong with its name."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    path = Path(resolve(name))
+    if path.exists() and not (path / "config.json").is_file():
+        inside = "it is a file" if path.is_file() else "there is no config.json in it"
+        return f"--model_name_or_path {name}: no model folder: {inside}. Give a folder made by save_pretrained, or a Hub name."
+    remote = bool(settings.get("trust_remote_code", False))
+    try:
+        config = AutoConfig.from_pretrained(
+            resolve(name), revision=settings.get("model_revision", "main"), trust_remote_code=remote
+        )
+        if path.exists() and not any(any(path.glob(pattern)) for pattern in WEIGHTS):
+            return f"--model_name_or_path {name}: the folder has a config.json but no weights. Save the model with save_pretrained."
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(config, trust_remote_code=remote)
+    except (OSError, ValueError, ImportError, RuntimeError, KeyError) as error:
+        return _unreachable(name, path.exists(), error)
+
+
+def _unreachable(name: str, local: bool, error: Exception) -> str:
+    first = " ".join(str(error).split())[:300]
+    if local:
+        return f"--model_name_or_path {name}: no causal language model can be made of it: {first}"
+    return (
+        f"--model_name_or_path {name}: neither a folder here nor a model that can be reached ({first}). Offline: give a folder made by "
+        "save_pretrained; or fill the cache where there is a network (`hf download "
+        f"{name}`), copy it here and set HF_HOME to it; or set HF_ENDPOINT to a mirror."
+    )
+
+
+def _target_complaints(model: Any, name: str, settings: Mapping[str, Any]) -> list[str]:
+    """Whether LoRA's target modules are there."""
+    targets = settings.get("lora_target_modules")
+    if not targets or "lora_r" not in settings:
+        return []
+    from peft.tuners.tuners_utils import check_target_module_exists
+
+    wanted = targets if isinstance(targets, list) else [targets]
+    if wanted == ["all-linear"]:
+        return []
+    modules = [module for module, _ in model.named_modules() if module]
+    missing = [
+        one
+        for one in wanted
+        if not any(check_target_module_exists(_Targets(one, len(wanted) == 1), module) for module in modules)
+    ]
+    if not missing:
+        return []
+    import torch
+
+    linear = {
+        module.rsplit(".", 1)[-1]
+        for module, kind in model.named_modules()
+        if isinstance(kind, torch.nn.Linear) or "Conv1D" in type(kind).__name__
+    }
+    head = {"lm_head"}
+    return [
+        f"--lora_target_modules {' '.join(missing)}: {name} has no such module. "
+        f"It has: {', '.join(sorted(linear - head))}; or give all-linear."
+    ]
+
+
+class _Targets:
+    """The part of a LoraConfig that peft's module matching reads: one text is a pattern, one of several a name."""
+
+    def __init__(self, target: str, alone: bool) -> None:
+        self.target_modules: Any = target if alone else {target}
+        self.exclude_modules = None
+        self.layers_to_transform = None
+        self.layers_pattern = None
+
+
+def model_fingerprint(name: str, resolve: Resolve) -> str:
+    """Content hash of a local model folder; a Hub model is known by its name and commit."""
+    path = Path(resolve(name))
+    if path.is_dir():
+        return fingerprint([*path.glob("config.json"), *(file for pattern in WEIGHTS for file in path.glob(pattern))])
+    from transformers import AutoConfig
+
+    commit = getattr(AutoConfig.from_pretrained(name), "_commit_hash", None)
+    return f"{name}@{commit}"
+
+
+def model_config(settings: Mapping[str, Any]) -> Any:
+    """TRL's ModelConfig of a trial."""
+    from trl import ModelConfig
+
+    known = {field.name for field in fields(ModelConfig) if field.init}
+    chosen = {key: value for key, value in settings.items() if key in known}
+    return ModelConfig(**chosen, use_peft="lora_r" in settings)
+
+
+def init_kwargs(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What the model is loaded with, as TRL's own SFT script does it; safetensors only."""
+    chosen = model_config(settings)
+    given = settings.get("model_init_kwargs") or {}
+    return {
+        "revision": chosen.model_revision,
+        "attn_implementation": chosen.attn_implementation,
+        "dtype": chosen.dtype,
+        "use_safetensors": True,
+        **given,
+    }

@@ -1,0 +1,67 @@
+"""What a trial prints goes to its own log file."""
+
+import logging
+import sys
+import warnings
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+
+class Output:
+    """While entered, everything printed, logged or warned in this process goes to a file; with `echo` also to where it went."""
+
+    def __init__(self, path: Path, echo: bool) -> None:
+        self._path, self._echo = path, echo
+
+    def __enter__(self) -> Self:
+        self._file = self._path.open("a", encoding="utf-8", errors="replace", buffering=1)
+        self._before = sys.stdout, sys.stderr, warnings.showwarning
+        sys.stdout = self._through(sys.stdout)
+        sys.stderr = self._through(sys.stderr)
+        self._handler = logging.StreamHandler(self._file)
+        logging.getLogger().addHandler(self._handler)
+        for handler in _stream_handlers():
+            handler.setStream(sys.stderr)
+        return self
+
+    def _through(self, stream: TextIO) -> Any:
+        return _Both(self._file, stream) if self._echo else self._file
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        sys.stdout, sys.stderr, warnings.showwarning = self._before
+        for handler in _stream_handlers():
+            handler.setStream(sys.stderr)
+        logging.getLogger().removeHandler(self._handler)
+        self._file.close()
+
+
+class _Both:
+    """A text stream that writes to two."""
+
+    def __init__(self, *streams: TextIO) -> None:
+        self._streams = streams
+
+    def write(self, text: str) -> int:
+        for stream in self._streams:
+            stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        for stream in self._streams:
+            stream.flush()
+
+    def isatty(self) -> bool:
+        return False
+
+
+def _stream_handlers() -> list[logging.StreamHandler[Any]]:
+    """The libraries' own handlers: they keep the stream that stderr was when they were made."""
+    found = []
+    for name in ("transformers", "datasets", "accelerate", "trl", "peft", "huggingface_hub"):
+        for handler in logging.getLogger(name).handlers:
+            if type(handler) is logging.StreamHandler:
+                found.append(handler)
+    return found

@@ -1,0 +1,69 @@
+"""One trial around TRL's SFTTrainer: what TRL can do, a trial can do."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sweep.errors import ConfigError
+from sweep.names import Resolve
+from sweep.space import Trial
+from sweep.store import Row
+from trainables import model
+from trainables.context import Context
+from trainables.data import Rows, load_rows
+from trainables.tokens import Tokens, data_key, prepare
+
+
+class SFT:
+    """Supervised fine-tuning with or without LoRA."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, Rows] = {}
+
+    def check(self, trials: Sequence[Trial], resolve: Resolve) -> list[str]:
+        """All that is wrong with models and data; each is looked at once."""
+        found = model.complaints(trials, resolve)
+        for settings in _by_data(trials).values():
+            if not settings.get("dataset_name"):
+                continue
+            try:
+                self._load(settings, resolve)
+            except ConfigError as error:
+                found += error.complaints
+        return list(dict.fromkeys(found))
+
+    def _load(self, settings: Mapping[str, Any], resolve: Resolve) -> Rows:
+        key = data_key(settings)
+        if key not in self._rows:
+            self._rows[key] = load_rows(settings, resolve)
+        return self._rows[key]
+
+    def prepare(self, trials: Sequence[Trial], resolve: Resolve) -> tuple[dict[str, Tokens], dict[str, Any]]:
+        """Tokens by data key, made once for all trials that share them; and content fingerprints."""
+        shared = {}
+        for key, settings in _by_data(trials).items():
+            rows = self._load(settings, resolve)
+            shared[key] = prepare(rows, settings, resolve)
+            for warning in (*rows.warnings, *shared[key].warnings):
+                print(f"warning: {warning}", file=sys.stderr)
+        names = dict.fromkeys(str(trial.settings["model_name_or_path"]) for trial in trials)
+        notes = {
+            "data_fingerprint": _one_or_all([tokens.fingerprint for tokens in shared.values()]),
+            "tokenizer": _one_or_all([tokens.tokenizer for tokens in shared.values()]),
+            "model_fingerprint": _one_or_all([model.model_fingerprint(name, resolve) for name in names]),
+        }
+        return shared, notes
+
+    def run(self, context: Context) -> Row:
+        from trainables.training import train  # transformers, seconds to import: in the trial's process only
+
+        return train(context)
+
+
+def _by_data(trials: Sequence[Trial]) -> dict[str, Mapping[str, Any]]:
+    """One trial's settings for each set of tokens that the trials need."""
+    return {data_key(trial.settings): trial.settings for trial in reversed(trials)}
+
+
+def _one_or_all(values: Sequence[str]) -> str:
+    return ",".join(dict.fromkeys(values))

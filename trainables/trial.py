@@ -1,0 +1,243 @@
+"""Ray Tune's side of a trial: one process that runs trials one after the other.
+
+Tune calls `step` and gets the newest row; the training itself runs in a second thread that only enqueues rows; a third
+writes them to Parquet. So neither Tune nor the store can make training wait.
+"""
+
+import json
+import platform
+import shutil
+import tempfile
+import threading
+import time
+import traceback
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.result import SHOULD_CHECKPOINT
+
+from sweep.checkpoints import seal
+from sweep.names import resolver
+from sweep.provenance import versions
+from sweep.store import Row, Store
+from trainables import process
+from trainables.context import Context, Trainable
+from trainables.endings import classify
+from trainables.output import Output
+from trainables.reporting import Reporter
+
+HEARTBEAT = 0.5  # seconds between looks at whether there is something to save
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A folder to be kept as checkpoint: the step it was made at and, for a trial's last one, how the trial ended."""
+
+    folder: Path
+    step: int
+    outcome: Row | None
+
+
+class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
+    """One process of a sweep. `config["trial"]` is what differs between trials; the rest is the same for all."""
+
+    def setup(self, config: dict[str, Any], kind: type[Trainable], shared: Any, options: dict[str, Any]) -> None:
+        self._trainable, self._shared, self._options = kind(), shared, options
+        self._store = Store(options["location"])
+        self._clean: process.Clean | None = None
+        self._used = 0
+        self._context: Context
+        self._begin_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._end_thread()
+        self._begin_config(new_config)
+        return True
+
+    def _begin_config(self, config: dict[str, Any]) -> None:
+        trial_id = config["trial"]["trial_id"]
+        self._trial: Row = {"trial_id": trial_id, **self._options["trials"][trial_id]}
+        self._thread: threading.Thread | None = None
+
+    # --- Tune asks -------------------------------------------------------------------------------------------------
+
+    def step(self) -> dict[str, Any]:
+        """The newest row with those in between; at the trial's end its outcome, after its checkpoint was kept."""
+        if self._thread is None:
+            self._start()
+        while not self._over:
+            rows = self._reporter.take(HEARTBEAT)
+            if self._unsaved and self._reporter.flush() == 0:
+                return self._result(rows) | {SHOULD_CHECKPOINT: True}
+            if rows:
+                return self._result(rows)
+            if self._reporter.closed and not self._hand_over_final():
+                self._finish()
+        return {**self._last, **_plain(self._outcome), "done": True}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Copies the newest saved folder. Rows up to it are in the store already: `step` flushed them."""
+        with self._lock:
+            if self._saved is None:
+                return
+            shutil.copytree(self._saved.folder, checkpoint_dir, dirs_exist_ok=True)
+            seal(Path(checkpoint_dir), self._saved.step, self._saved.outcome)
+            self._unsaved = False
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Nothing: an attempt finds its checkpoint in the store, whether Tune or a new driver began it."""
+
+    def cleanup(self) -> None:
+        self._end_thread()
+
+    # --- an attempt ------------------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        if self._clean is None:
+            self._clean = process.snapshot()
+        elif reasons := process.unclean(self._clean, self._context.leftovers):
+            self._note(f"this process is not used again: {'; '.join(reasons)}")
+            ray.actor.exit_actor()  # Tune starts the trial again, in a fresh process
+        self._attempt = self._store.attempts(self._trial["trial_id"]) + 1
+        self._store.remove_trial(self._trial["trial_id"])
+        self._store.write_step_part(self._trial["trial_id"], self._attempt, 0, [])
+        self._prepare_attempt()
+        self._thread = threading.Thread(target=self._train, name="training", daemon=True)
+        self._thread.start()
+
+    def _prepare_attempt(self) -> None:
+        trial_id = self._trial["trial_id"]
+        self._lock, self._stop = threading.Lock(), threading.Event()
+        self._saved: Saved | None = None
+        self._unsaved = self._over = False
+        self._last: Row = {}
+        self._outcome: Row = {}
+        self._work_dir = Path(tempfile.mkdtemp(prefix="trial-"))
+        self._started_at = datetime.now(UTC)
+        attempt = self._attempt
+        self._reporter = Reporter(
+            lambda sequence, rows: self._store.write_step_part(trial_id, attempt, sequence, rows),
+            spool=self._work_dir / "spool",
+        )
+        self._context = self._make_context()
+
+    def _make_context(self) -> Context:
+        trial_id = self._trial["trial_id"]
+        found = self._store.fetch_checkpoint(trial_id, self._work_dir / "resume")
+        earlier = self._store.steps(trial_id).to_pylist() if found else []
+        return Context(
+            trial_id=trial_id,
+            settings=self._trial["settings"],
+            shared=self._shared,
+            resolve=resolver(self._options["base"]),
+            work_dir=self._work_dir,
+            report=self._report,
+            save=self._save,
+            should_stop=self._stop.is_set,
+            sweep_name=self._options["sweep_name"],
+            threads=self._options["threads"],
+            verbose=self._options["verbose"],
+            resume_from=found,
+            earlier=[row for row in earlier if found and row["step"] <= found.step],
+        )
+
+    def _report(self, row: Row) -> None:
+        self._reporter.put({"trial_id": self._trial["trial_id"], "attempt": self._attempt, **row})
+
+    def _save(self, folder: Path, step: int, outcome: Row | None = None) -> None:
+        """Keeps a folder as the newest checkpoint: moved, so that what made it may go on writing elsewhere."""
+        kept = self._work_dir / f"saved-{time.monotonic_ns()}"
+        folder.rename(kept)
+        with self._lock:
+            old, self._saved, self._unsaved = self._saved, Saved(kept, step, outcome), True
+        if old is not None:
+            shutil.rmtree(old.folder, ignore_errors=True)
+
+    def _train(self) -> None:
+        """The training thread: runs the trainable, turns whatever comes out of it into an outcome, and flushes."""
+        with Output(self._work_dir / "log", echo=self._options["verbose"]):
+            found = self._context.resume_from
+            if found is not None and found.outcome is not None:
+                self._outcome = found.outcome  # it had ended; only its row is missing
+            else:
+                self._outcome = {"status": "completed", **self._run()}
+            self._dropped = self._reporter.close()
+
+    def _run(self) -> Row:
+        try:
+            outcome = self._trainable.run(self._context)
+        except BaseException as error:  # the thread's end is the trial's end, whatever it was
+            traceback.print_exc()
+            outcome = classify(error)
+            error.__traceback__ = None  # its frames hold the model
+        if self._stop.is_set() and outcome.get("status", "completed") == "completed":
+            return {**outcome, "status": "pruned"}
+        return outcome
+
+    # --- results ---------------------------------------------------------------------------------------------------
+
+    def _result(self, rows: list[Row]) -> dict[str, Any]:
+        """What Tune sees: the newest row, and the steps and losses of those since the last result."""
+        if rows:
+            plain = {key: value for key, value in rows[-1].items() if value is not None and key != "timestamp"}
+            between = {key: [row.get(key) for row in rows[:-1]] for key in ("step", "loss")} if len(rows) > 1 else None
+            total = {"total_steps": self._context.total_steps} if self._context.total_steps else {}
+            self._last = plain | total | ({"between": between} if between else {})
+        return dict(self._last)
+
+    def _hand_over_final(self) -> bool:
+        """Gives the finished adapter or model to be kept, with the outcome in its seal; whether there was one."""
+        final, self._context.final = self._context.final, None
+        if final is None:
+            return False
+        if self._context.evals:
+            rows = [{"trial_id": self._trial["trial_id"], **row} for row in self._context.evals]
+            self._store.write_evals(self._trial["trial_id"], rows)
+        self._save(final, self._last.get("step", 0), self._outcome)
+        return True
+
+    def _finish(self) -> None:
+        """Everything else is in the store before the trial's row is, so that a trial with a row is done."""
+        self._over = True
+        trial_id = self._trial["trial_id"]
+        row = {
+            **self._trial["columns"],
+            **self._outcome,
+            "attempts": self._attempt,
+            "steps": self._store.merge_steps(trial_id),
+            "hostname": platform.node(),
+            "provenance": json.dumps({**self._options["provenance"], "versions": versions()}),
+            "dropped_rows": self._dropped,
+            "process_reused": self._used > 0,
+            "checkpoint": self._store.newest_checkpoint(trial_id),
+            "log": self._store.write_log(trial_id, (self._work_dir / "log").read_text(errors="replace")),
+            "started_at": self._started_at,
+            "ended_at": datetime.now(UTC),
+        }
+        self._store.write_trial(row, self._trial["axes"])
+        self._after()
+
+    def _after(self) -> None:
+        shutil.rmtree(self._work_dir, ignore_errors=True)
+        self._used += 1
+        if self._clean is not None:
+            process.restore(self._clean)
+
+    def _end_thread(self) -> None:
+        """Stops the training, if any goes on, at its next step, and leaves its row."""
+        if self._thread is None or self._over:
+            return
+        self._stop.set()
+        self._thread.join()
+        self._finish()
+
+    def _note(self, text: str) -> None:
+        print(f"[{self._trial['trial_id']}] {text}", flush=True)
+
+
+def _plain(outcome: Row) -> Row:
+    return {key: value for key, value in outcome.items() if value is not None}
