@@ -104,17 +104,15 @@ def _examples(sweep: "Sweep", losses: Mapping[str, float], weight: str) -> tuple
         return None, some
     if frame.duplicated(["trial_id", "example_id"]).any():
         raise SweepError(f"{sweep.location!r}: a trial has two rows for a held-out example in evals/. Run it again.")
-    table = frame.pivot(index="trial_id", columns="example_id", values=["loss_sum", weight]).astype(float)
-    whole = table.notna().all()
-    shared = [example for example in table[weight].columns if whole["loss_sum"][example] and whole[weight][example]]
+    sums, weights = (frame.pivot(index="trial_id", columns="example_id", values=name) for name in ("loss_sum", weight))
+    shared = list(sums.columns[(sums.notna() & weights.notna()).all()])
     total = frame["example_id"].nunique()
     warnings = (
         () if len(shared) == total else (f"{total - len(shared)} of {total} held-out examples are not in all trials.",)
     )
     if not shared:
         return None, warnings
-    sums, weights = table["loss_sum"][shared], table[weight][shared]
-    return Examples(_by_trial(sums), _by_trial(weights), len(shared)), warnings
+    return Examples(_by_trial(sums[shared]), _by_trial(weights[shared]), len(shared)), warnings
 
 
 def _by_trial(frame: "pd.DataFrame") -> dict[str, Floats]:

@@ -112,7 +112,7 @@ class AboveBest:
 
     def tied(self, margin: float) -> npt.NDArray[np.bool_]:
         """Pairs (..., K, K) shown to be within the margin of each other, either way."""
-        below = np.log1p(self.pair_lower) >= -np.log1p(margin)
+        below = self.pair_lower + 1 >= 1 / (1 + margin)
         both: npt.NDArray[np.bool_] = below & np.swapaxes(below, -1, -2)
         return both
 

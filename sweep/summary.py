@@ -1,6 +1,5 @@
 """From a sweep's rows to the answer."""
 
-import json
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -20,8 +19,6 @@ from sweep.metrics import COSTS, METRICS
 from sweep.recommend import recommend
 from sweep.wording import basis_text
 
-MARGIN = 0.005
-PREFER = tuple(COSTS)
 _WHY = {
     "pruned": "stopped early by the scheduler, so not trained as long as the others",
     "diverged": "its loss became NaN or infinite",
@@ -32,7 +29,7 @@ _WHY = {
 _PARTIAL = {"running", "not started", "interrupted"}
 
 
-def answer(sweep: Sweep, *, margin: float = MARGIN, prefer: Sequence[str] = PREFER) -> Answer:
+def answer(sweep: Sweep, *, margin: float, prefer: Sequence[str]) -> Answer:
     """Which configuration to take, how sure that is, and at what price.
 
     Args:
@@ -181,6 +178,6 @@ def _provenance(sweep: Sweep, groups: Sequence[Group]) -> dict[str, Any]:
     """What sweep.json says, or else the first completed trial."""
     found = sweep.config.get("provenance")
     if isinstance(found, dict):
-        return json.loads(json.dumps(found, default=str))  # type: ignore[no-any-return]
+        return dict(found)
     rows = [row for one in groups for row in one.completed]
     return parsed(rows[0], "provenance") if rows else {}

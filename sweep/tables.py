@@ -1,0 +1,249 @@
+"""The answer as a table for people, as Markdown for a pull request, as CSV and as JSON."""
+
+import csv
+import io
+import json
+import math
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sweep.answer import Answer, Configuration
+from sweep.metrics import METRICS, number, percent
+from sweep.wording import share
+
+Format = Literal["table", "json", "csv", "markdown"]
+FORMATS: tuple[Format, ...] = ("table", "json", "csv", "markdown")
+_PIPE_WIDTH = 200  # columns where there is no terminal to ask
+VERDICTS = {"within": "within margin", "worse": "beyond margin", "undecided": "undecided"}
+
+
+@dataclass(frozen=True)
+class TableColumn:
+    """A column of the table: its heading, and a configuration's cell."""
+
+    heading: str
+    cell: Callable[[Configuration], str]
+
+
+def columns(answer: Answer) -> list[TableColumn]:
+    """The report's table, with held-out loss and its spread; a column that nobody measured is left out."""
+    found = [
+        TableColumn("configuration", lambda one: one.label),
+        TableColumn("seeds", lambda one: str(len(one.trials))),
+    ]
+    if answer.metric and answer.metric != "train_loss":
+        found.append(TableColumn(METRICS[answer.metric].label, lambda one: with_spread(one.loss, one.loss_sd)))
+    if answer.recommendation and len(answer.configurations) > 1:
+        found += [
+            TableColumn("vs lowest", above_lowest),
+            TableColumn("above the best", above_best),
+            TableColumn("verdict", verdict),
+        ]
+    found.append(TableColumn("train loss", lambda one: with_spread(one.train_loss, one.train_loss_sd)))
+    names = ["train_runtime", "train_samples_per_second", "train_steps_per_second", *_memory(answer)]
+    return found + [_measured(name) for name in (*names, "trainable_parameters") if _has(answer, name)]
+
+
+def _memory(answer: Answer) -> list[str]:
+    """GPU memory where it was measured; else the process's, under its own name."""
+    gpu = "peak_memory_allocated_bytes"
+    return [gpu] if _has(answer, gpu) else ["peak_rss_bytes"]
+
+
+def _has(answer: Answer, name: str) -> bool:
+    return any(getattr(one, name) is not None for one in answer.configurations)
+
+
+def _measured(name: str) -> TableColumn:
+    return TableColumn(METRICS[name].label, lambda one: number(name, getattr(one, name)))
+
+
+def with_spread(value: float | None, deviation: float | None) -> str:
+    """A mean, with its standard deviation over seeds where there are several."""
+    if value is None:
+        return "–"
+    return f"{value:.4f}" if deviation is None else f"{value:.4f} ± {deviation:.4f}"
+
+
+def above_lowest(one: Configuration) -> str:
+    if one.comparison is None:
+        return "–"
+    return percent(one.comparison.difference) if one.comparison.difference else "lowest"
+
+
+def above_best(one: Configuration) -> str:
+    """The bounds as a person reads them."""
+    if one.comparison is None or one.comparison.upper is None:
+        return "–"
+    low = percent(one.comparison.lower or 0.0).lstrip("+") if one.comparison.lower else "0"
+    return f"{low} to {percent(one.comparison.upper)}"
+
+
+def verdict(one: Configuration) -> str:
+    if one.comparison is None:
+        return "–"
+    as_measured = {"none": " (as measured)", "examples": " (these models)", "seeds": ""}[one.comparison.basis]
+    return VERDICTS[one.comparison.verdict] + as_measured
+
+
+def cells(answer: Answer) -> tuple[list[str], list[list[str]]]:
+    """Headings, and a row per configuration."""
+    found = columns(answer)
+    return [one.heading for one in found], [[one.cell(row) for one in found] for row in answer.configurations]
+
+
+def render(answer: Answer, format: Format = "table", *, color: bool | None = None, width: int | None = None) -> str:
+    """The answer as text.
+
+    Args:
+        color: whether a table has colours; by default where standard output is a terminal.
+        width: characters in a table's line; by default the terminal's.
+    """
+    if format == "json":
+        return json.dumps(finite(answer.as_dict()), indent=2, ensure_ascii=False)
+    if format == "csv":
+        return _csv(answer)
+    if format == "markdown":
+        return _markdown(answer)
+    terminal = sys.stdout.isatty()
+    width = width or (shutil.get_terminal_size().columns if terminal else _PIPE_WIDTH)
+    return _table(answer, terminal if color is None else color, width)
+
+
+def finite(value: Any) -> Any:
+    """The same with None for NaN and infinity, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _csv(answer: Answer) -> str:
+    """A row per configuration, with the names of docs/answer.md; the comparison's follow under theirs, axes as they are."""
+    plain = [_plain(one) for one in finite(answer.as_dict()["configurations"])]
+    names = list(dict.fromkeys(name for row in plain for name in row))
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(plain)
+    return buffer.getvalue().rstrip("\n")
+
+
+def _plain(one: dict[str, Any]) -> dict[str, Any]:
+    comparison, axes = one.pop("comparison") or {}, one.pop("axes")
+    lists = {name: " ".join(str(part) for part in one.pop(name) if part is not None) for name in ("trials", "seeds")}
+    comparison.pop("seeds", None)  # how many: the row's seeds say it
+    return {**one, **lists, **axes, **comparison}
+
+
+def _markdown(answer: Answer) -> str:
+    headings, rows = cells(answer)
+    lines = [f"### {heading(answer)}", "", _escaped(said(answer)), ""]
+    lines += [_line(headings), _line(["---", *["---:"] * (len(headings) - 1)]), *(_line(row) for row in rows), ""]
+    lines += [
+        _escaped(answer.basis_text),
+        *_bullets("Warnings", warnings(answer)),
+        *_bullets("Not compared", lost(answer)),
+    ]
+    return "\n".join(lines)
+
+
+def _line(parts: Sequence[str]) -> str:
+    return f"| {' | '.join(_escaped(part) for part in parts)} |"
+
+
+def _escaped(text: str) -> str:
+    """Text that Markdown shows as it is: a model named `<script>` or `a|b` is text."""
+    for mark in "\\`*_|<>[]":
+        text = (
+            text.replace(mark, "\\" + mark)
+            if mark not in "<>"
+            else text.replace(mark, {"<": "&lt;", ">": "&gt;"}[mark])
+        )
+    return " ".join(text.split()) if text != "---" else text
+
+
+def _bullets(title: str, lines: Sequence[str]) -> list[str]:
+    return ["", f"**{title}**", "", *(f"- {_escaped(line)}" for line in lines)] if lines else []
+
+
+def heading(answer: Answer) -> str:
+    return f"{answer.name}{' (partial: not all trials have ended)' if answer.partial else ''}"
+
+
+def said(answer: Answer) -> str:
+    """The recommendation, or why there is none."""
+    return (
+        answer.recommendation.text if answer.recommendation else "No recommendation: no completed trial has a loss yet."
+    )
+
+
+def warnings(answer: Answer) -> list[str]:
+    """Everything that a reader should know before believing the table."""
+    return [*answer.warnings, *(one.text for one in answer.differences if one.kind != "axis")]
+
+
+def lost(answer: Answer) -> list[str]:
+    return [f"{one.trial_id} ({one.label}, seed {one.seed}): {one.status}; {one.reason}" for one in answer.outcomes]
+
+
+def _table(answer: Answer, color: bool, width: int) -> str:
+    from rich.console import Console, Group
+    from rich.padding import Padding
+    from rich.text import Text
+
+    parts: list[Any] = [
+        Text(heading(answer), "bold"),
+        "",
+        Text(said(answer)),
+        "",
+        *_tables(answer, width),
+        Text(answer.basis_text),
+    ]
+    parts.append(Text(f"Margin {share(answer.margin)}; cheap is {', then '.join(answer.prefer)}."))
+    for title, lines in (("Warnings", warnings(answer)), ("Not compared", lost(answer))):
+        if lines:
+            parts += ["", Text(title, "bold yellow"), *(Padding(Text(f"- {line}"), (0, 0, 0, 2)) for line in lines)]
+    buffer = io.StringIO()
+    console = Console(
+        file=buffer, width=width, force_terminal=color, no_color=not color, highlight=False, legacy_windows=False
+    )
+    console.print(Group(*parts))
+    return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines())
+
+
+def _tables(answer: Answer, width: int) -> list[Any]:
+    """One table, or where the lines are too short for it, one below the other."""
+    headings, rows = cells(answer)
+    widths = [max(len(line[index]) for line in [headings, *rows]) + 3 for index in range(len(headings))]
+    chunks: list[list[int]] = [[0]]
+    for index in range(1, len(headings)):
+        if sum(widths[place] for place in [*chunks[-1], index]) + 1 > width and len(chunks[-1]) > 1:
+            chunks.append([0])
+        chunks[-1].append(index)
+    return [part for chunk in chunks for part in (_rich(answer, headings, rows, chunk), "")]
+
+
+def _rich(answer: Answer, headings: list[str], rows: list[list[str]], chunk: list[int]) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for index in chunk:
+        table.add_column(headings[index], justify="left" if index == 0 else "right", no_wrap=True)
+    pick = answer.recommendation.label if answer.recommendation else None
+    for row in rows:
+        mark = "→ " if row[0] == pick else "  "
+        line = [(mark if index == 0 else "") + row[index] for index in chunk]
+        table.add_row(*(_plain_text(cell) for cell in line), style="bold green" if row[0] == pick else None)
+    return table
+
+
+def _plain_text(cell: str) -> Any:
+    from rich.text import Text
+
+    return Text(cell)
