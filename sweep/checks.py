@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def check_values(
     own: Mapping[str, Any], settings: Mapping[str, Any], sources: Mapping[str, str], complaints: list[str]
 ) -> tuple[tuple[Rank, ...], tuple[int, ...]]:
-    """Checks the sweep's own settings; returns ranks and seeds, empty where they cannot be used."""
+    """Checks the sweep's own settings; returns ranks and seeds, those of them that can be used."""
     ranks = _numbers("lora_r", own["lora_r"], 1, complaints, also=(FULL,))
     seeds = _numbers("seeds", own["seeds"], 0, complaints)
     for key, choices in flags.CHOICES.items():
@@ -43,7 +43,7 @@ def check_values(
 def _numbers(
     key: str, words: Sequence[Any], least: int, complaints: list[str], also: tuple[str, ...] = ()
 ) -> list[Any]:
-    """Whole numbers of a list flag, each once; or, with a complaint, none."""
+    """Whole numbers of a list flag, each once; what is none becomes a complaint."""
     values: list[Any] = []
     bad = []
     for word in words:
@@ -64,7 +64,7 @@ def _numbers(
     twice = [value for i, value in enumerate(values) if value in values[:i]]
     if twice:
         complaints.append(f"--{key}: {twice[0]} is there twice. Name each once.")
-    return [] if bad or twice else values
+    return list(dict.fromkeys(values))
 
 
 def _check_amounts(own: Mapping[str, Any], complaints: list[str]) -> None:

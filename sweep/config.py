@@ -56,7 +56,7 @@ def preset_names() -> list[str]:
 
 
 def resolve(argv: Sequence[str], cuda: bool) -> tuple[SweepConfig | None, list[str]]:
-    """The configuration that a command line means, and all that is wrong with it; None where too little is known to go on.
+    """The configuration that a command line means, and all that is wrong with it; None if it has no flags to read.
 
     A flag beats the YAML file, the YAML file beats the preset. Without a preset, model or data set of the user's, the preset
     is the report's experiment on a machine with CUDA and the demo on any other.
@@ -199,16 +199,16 @@ class _Reader:
     def _wrong(self, source: str, key: str, value: Any, expected: str) -> None:
         self.complaints.append(f"{_where(source, key)}: expected {expected}, got {value!r}.")
 
-    def config(self) -> SweepConfig | None:
-        """The configuration, as far as it goes; its values' own rules are checked here."""
+    def config(self) -> SweepConfig:
+        """The configuration, its values' own rules checked; with complaints it is good for finding further ones only."""
         from sweep.checks import check_values
 
         ranks, seeds = check_values(self.own, self.settings, self.sources, self.complaints)
-        if not ranks or not seeds:
-            return None
         own = {key: value for key, value in self.own.items() if key not in ("lora_r", "seeds", "name", "config")}
         name = self.own["name"] or self.own["preset"] or _slug(self.settings)
-        return SweepConfig(name=name, lora_r=ranks, seeds=seeds, settings=self.settings, sources=self.sources, **own)
+        return SweepConfig(
+            name=name, lora_r=ranks or (1,), seeds=seeds or (0,), settings=self.settings, sources=self.sources, **own
+        )
 
 
 _OWN = {flag.name: flag for flag in flags.FLAGS}

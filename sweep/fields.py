@@ -86,6 +86,8 @@ def coerce(value: Any, hint: Any) -> Any:
         if type(None) in kinds:
             return None
         raise ValueError(describe(hint))
+    if isinstance(value, str) and str in kinds:
+        return value.lower() == "true" if bool in kinds and value.lower() in {"true", "false"} else value
     for kind in kinds:
         converted = _convert(value, kind)
         if converted is not _NOT_SO:

@@ -71,6 +71,7 @@ def _quieten(verbose: bool) -> None:
             "TOKENIZERS_PARALLELISM": "false",
             "WANDB_SILENT": "true",
             "TRL_EXPERIMENTAL_SILENCE": "1",
+            "HF_HUB_VERBOSITY": "error",
         }
         os.environ.update({key: value for key, value in quiet.items() if key not in os.environ})
 

@@ -1,0 +1,133 @@
+from pathlib import Path
+
+import pytest
+
+from sweep.config import SweepConfig, preset_names, resolve
+from sweep.fields import coerce, trainer_fields
+
+OWN = ["--model_name_or_path", "M", "--dataset_name", "D.json"]
+
+
+def good(*words: str, cuda: bool = False) -> SweepConfig:
+    config, complaints = resolve([*words], cuda)
+    assert not complaints
+    assert config is not None
+    return config
+
+
+def complaints_of(*words: str) -> str:
+    return "\n".join(resolve([*words], False)[1])
+
+
+def test_the_preset_is_the_report_with_cuda_and_the_demo_without() -> None:
+    assert good(cuda=True).preset == "opt-350m-codealpaca"
+    assert good(cuda=False).preset == "demo"
+    assert good(*OWN, cuda=True).preset is None
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_is_a_good_configuration(name: str) -> None:
+    assert good("--preset", name).name == name
+
+
+def test_a_flag_beats_the_yaml_and_the_yaml_beats_the_preset(tmp_path: Path) -> None:
+    file = tmp_path / "my.yaml"
+    file.write_text("preset: demo\nlearning_rate: 3e-4\nmax_length: 64\nseeds: [5]\n")
+    config = good("--config", str(file), "--max_length", "99")
+    assert config.settings["learning_rate"] == 3e-4
+    assert config.settings["max_length"] == 99
+    assert config.seeds == (5,)
+    assert config.settings["per_device_train_batch_size"] == 8
+    origins = [config.sources[key] for key in ("max_length", "learning_rate", "per_device_train_batch_size")]
+    assert origins == ["flag", str(file), "preset demo"]
+
+
+def test_what_trl_takes_a_trial_takes() -> None:
+    config = good(
+        *OWN,
+        "--no_bf16",
+        "--report_to",
+        "wandb",
+        "tensorboard",
+        "--lora-target-modules",
+        "q_proj",
+        "v_proj",
+        "--packing",
+    )
+    assert config.settings["bf16"] is False
+    assert config.settings["report_to"] == ["wandb", "tensorboard"]
+    assert config.settings["lora_target_modules"] == ["q_proj", "v_proj"]
+    assert config.settings["packing"] is True
+
+
+def test_axes_come_from_flags_and_yaml_alike(tmp_path: Path) -> None:
+    file = tmp_path / "my.yaml"
+    file.write_text("grid: {learning_rate: [1e-4, 2e-4], max_length: [64]}\n")
+    from_yaml = good(*OWN, "--config", str(file), "--grid", "max_length=32,64")
+    assert from_yaml.grid == {"learning_rate": (1e-4, 2e-4), "max_length": (32, 64)}
+    listed = good(*OWN, "--grid", "lora_target_modules=[[q_proj, v_proj], all-linear]")
+    assert listed.grid["lora_target_modules"] == (["q_proj", "v_proj"], ["all-linear"])
+
+
+def test_a_sweep_without_a_preset_is_named_after_model_and_data() -> None:
+    assert good("--model_name_or_path", "org/Model-1b", "--dataset_name", "some/rows.jsonl").name == "Model-1b-rows"
+
+
+@pytest.mark.parametrize("key", sorted(trainer_fields()))
+def test_every_default_of_the_trainer_is_of_the_type_it_declares(key: str) -> None:
+    field = trainer_fields()[key]
+    if isinstance(field.default, str | int | float | bool):
+        assert coerce(field.default, field.hint) == field.default
+
+
+@pytest.mark.parametrize(
+    ("text", "hint", "value"),
+    [
+        ("1e-4", float, 1e-4),
+        ("7", float, 7.0),
+        ("7", int, 7),
+        ("true", bool, True),
+        ("none", int | None, None),
+        ("7", str, "7"),
+    ],
+)
+def test_texts_become_what_the_setting_is(text: str, hint: object, value: object) -> None:
+    result = coerce(text, hint)
+    assert result == value and type(result) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "hint"), [("x", int), (1.5, int), (True, int), ("yes please", bool), (None, float), ([1], float)]
+)
+def test_what_cannot_be_converted_is_refused(value: object, hint: object) -> None:
+    with pytest.raises(ValueError, match="a|true"):
+        coerce(value, hint)
+
+
+def test_all_complaints_come_at_once() -> None:
+    said = complaints_of(
+        *OWN,
+        "--learnin_rate",
+        "1",
+        "--max_steps",
+        "x",
+        "--lora_r",
+        "8",
+        "8",
+        "0",
+        "--seeds",
+        "--margin",
+        "2",
+        "--grid",
+        "foo",
+    )
+    for word in (
+        "Did you mean learning_rate?",
+        "--max_steps",
+        "8 is there twice",
+        "0 cannot be used",
+        "--seeds",
+        "--margin",
+        "--grid foo",
+    ):
+        assert word in said
