@@ -78,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
         nargs="+",
         choices=COSTS,
         default=COSTS,
-        help="what cheap means, first to last (default: %(default)s)",
+        help="what cheap means, first to last (default: memory, time, parameters)",
     )
     return flags
 

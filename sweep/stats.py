@@ -15,13 +15,19 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 Floats = npt.NDArray[np.float64]
 
 CONFIDENCE = 0.95
 MIN_SEEDS = 3  # below, a spread over seeds has no useful interval: t is 12.7 with two
 MIN_EXAMPLES = 20  # the fewest for which the calibration tests hold an interval over examples alone
+
+
+def quantile(tail: float, degrees: Floats | float) -> Floats:
+    """Student's t that is exceeded with probability `tail`."""
+    value: Floats = -special.stdtrit(degrees, tail)
+    return value
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ class Difference:
         of means of k populations when the population variances are not equal", Sankhyā 22 (1960) 357–358. It is never
         narrower than the t interval of any one term, and equals it where there is only one.
         """
-        squares = [stats.t.isf(tail, term.degrees) ** 2 * term.variance for term in self.terms]
+        squares = [quantile(tail, term.degrees) ** 2 * term.variance for term in self.terms]
         width: Floats = np.sqrt(np.sum(np.stack(np.broadcast_arrays(*squares)), axis=0))
         return width
 
@@ -149,7 +155,7 @@ def seeds_needed(pair: Difference, seeds: int, margin: float, tail: float, most:
     spread = float(pair.terms[0].variance) * seeds
     examples = Difference(pair.log_ratio, pair.terms[1:]).half_width(tail) if pair.terms[1:] else 0.0
     for count in range(max(seeds + 1, MIN_SEEDS), most + 1):
-        if stats.t.isf(tail, count - 1) ** 2 * spread / count + float(examples) ** 2 <= gap**2:
+        if float(quantile(tail, count - 1)) ** 2 * spread / count + float(examples) ** 2 <= gap**2:
             return count
     return None
 
