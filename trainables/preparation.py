@@ -6,6 +6,7 @@ rows that are too long can be counted, which afterwards look like any other.
 """
 
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -44,13 +45,13 @@ def tokenize(
         )
         second = {name: settings[name] for name in _SECOND if name in settings}
         ready = _prepared(whole[0], whole[1], second, tokenizer)
-    warnings = list(dict.fromkeys(said))
+    lines = list(dict.fromkeys(said))
     for name, before, after in zip(("training", "held-out"), whole, ready, strict=True):
         packed = bool(settings.get("packing")) and name == "training"
-        warnings += _losses(name, before, after, settings, packed)
-    tables = {"train": _table(ready[0]), "held_out": _table(ready[1]).sort_by("example_id")}
+        lines += _losses(name, before, after, settings, packed)
+    tables = {"train": _table(ready[0]), "held_out": _table(ready[1])}
     tables["held_out"] = tables["held_out"].append_column("bytes", _text_bytes(tables["held_out"], tokenizer))
-    return {name: table.combine_chunks() for name, table in tables.items()}, warnings
+    return {name: table.combine_chunks() for name, table in tables.items()}, lines
 
 
 def _check_eos(train: Any, settings: Mapping[str, Any], tokenizer: Any) -> None:
@@ -66,7 +67,8 @@ def _prepared(train: Any, held_out: Any, settings: Mapping[str, Any], tokenizer:
     from jinja2 import TemplateError
     from trl import SFTConfig, SFTTrainer
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what is deprecated, each trial's own trainer says again
         try:
             args = SFTConfig(
                 output_dir=folder,

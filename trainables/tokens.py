@@ -1,8 +1,8 @@
 """Tokens of a sweep's rows, made once by `SFTTrainer`'s own preparation and shared as Arrow tables.
 
 The driver calls `prepare` and puts the tables into Ray's object store; a trial turns them into a `Dataset` with
-`dataset_of` and gives its `SFTTrainer` `dataset_kwargs={"skip_prepare_dataset": True}`: it then trains on the batches
-that it would have made itself.
+`dataset_of` and gives its `SFTTrainer` the arguments `READY`: it then trains on the batches that it would have made
+itself.
 """
 
 import hashlib
@@ -49,6 +49,9 @@ SOURCE_SETTINGS: dict[str, Any] = {
     "test_split_size": None,
     "trust_remote_code": False,
 }
+# What a trainer's arguments must be over tokens made here. TRL refuses assistant_only_loss where it sees no messages;
+# the labels have it in them already.
+READY: dict[str, Any] = {"assistant_only_loss": False, "dataset_kwargs": {"skip_prepare_dataset": True}}
 _KEY = b"tokens"  # our entry in a table's metadata
 
 
@@ -58,9 +61,9 @@ class Tokens:
 
     Attributes:
         train: `input_ids` and `labels` (lists), and `seq_lengths` where rows are packed; in the order to train in.
-        held_out: `input_ids`, `labels`, `example_id` and `bytes`, never packed, by `example_id`. `bytes` counts the
-            UTF-8 bytes of the text of the tokens that have a loss: not the first, which nothing predicts; special
-            tokens are no text.
+        held_out: `input_ids`, `labels`, `example_id` and `bytes`, never packed, in the trainer's order: with
+            shuffle_dataset it shuffles these too. `bytes` counts the UTF-8 bytes of the text of the tokens that have
+            a loss: not the first, which nothing predicts; special tokens are no text.
         fingerprint: of the rows.
         tokenizer: fingerprint of the tokenizer.
         key: of everything that shaped the tokens; names them in the cache.
