@@ -122,6 +122,8 @@ def schema(columns: tuple[Column, ...], extra: dict[str, Any] | None = None) -> 
 
 
 def _type_of(value: Any) -> pa.DataType:
+    if value is None:
+        return pa.null()  # whatever the other trials' values are
     for kind, arrow in ((bool, pa.bool_()), (int, _int), (float, _float)):
         if isinstance(value, kind):
             return arrow

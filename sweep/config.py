@@ -11,6 +11,7 @@ import yaml
 
 from sweep import fields, flags
 from sweep.errors import ConfigError
+from sweep.names import load_trainable
 from sweep.space import FULL, AlphaRule, Rank, Trial, is_lora_setting, trials
 
 DEMO, REPORT = "demo", "opt-350m-codealpaca"
@@ -67,7 +68,7 @@ def resolve(argv: Sequence[str], cuda: bool) -> tuple[SweepConfig | None, list[s
         return None, list(error.complaints)
     complaints: list[str] = []
     layers = _layers(given, cuda, complaints)
-    read = _Reader(complaints)
+    read = _Reader(complaints, _extra_fields(layers))
     for source, raw in layers:
         read.layer(source, raw)
     return read.config(), complaints
@@ -88,6 +89,16 @@ def _layers(given: dict[str, Any], cuda: bool, complaints: list[str]) -> list[La
     elif preset is not None:
         layers.append((f"preset {preset}", {**yaml.safe_load(_preset(preset)), "preset": preset}))
     return [*layers, (str(path), from_file), ("flag", given)]
+
+
+def _extra_fields(layers: Sequence[Layer]) -> dict[str, fields.Field]:
+    """The settings that the trainable has of its own: its attribute SETTINGS, (type, help) by name."""
+    name = next((raw["trainable"] for _, raw in reversed(layers) if "trainable" in raw), None)
+    try:
+        declared = getattr(load_trainable(str(name)), "SETTINGS", {}) if name else {}
+    except ConfigError:
+        return {}  # said when the trainable is needed
+    return {key: fields.Field(key, hint, None, text) for key, (hint, text) in declared.items()}
 
 
 def _preset(name: str) -> str:
@@ -114,8 +125,9 @@ def _read_yaml(path: Any, complaints: list[str]) -> dict[str, Any]:
 class _Reader:
     """Reads layers of raw settings, later ones over earlier ones, and gathers complaints."""
 
-    def __init__(self, complaints: list[str]) -> None:
+    def __init__(self, complaints: list[str], extra: Mapping[str, fields.Field]) -> None:
         self.complaints = complaints
+        self.known = {**fields.trainer_fields(), **extra}
         self.own: dict[str, Any] = {flag.name: flag.default for flag in flags.FLAGS}
         self.settings: dict[str, Any] = {}
         self.sources: dict[str, str] = {}
@@ -142,7 +154,7 @@ class _Reader:
 
     def _setting(self, source: str, key: str, value: Any) -> None:
         negated = key.removeprefix("no_")
-        known = fields.trainer_fields()
+        known = self.known
         if value is True and key not in known and negated in known:
             key, value = negated, False
         if key in fields.TAKEN:
@@ -172,7 +184,7 @@ class _Reader:
         self.own["grid"] = grid
 
     def _axis(self, source: str, key: str, values: Any) -> tuple[Any, ...] | None:
-        where, known = _where(source, f"grid {key}"), fields.trainer_fields()
+        where, known = _where(source, f"grid {key}"), self.known
         if key in ("lora_r", "seed", "seeds"):
             self.complaints.append(f"{where}: ranks and seeds have flags of their own: --lora_r, --seeds.")
         elif key in fields.TAKEN or key not in known:

@@ -235,6 +235,7 @@ class Store:
         if name is None:
             return None
         fs, root = self._place
+        into.mkdir(parents=True, exist_ok=True)
         pafs.copy_files(
             f"{root}/{name}", str(into), source_filesystem=fs, destination_filesystem=pafs.LocalFileSystem()
         )
@@ -274,7 +275,23 @@ class Store:
         fs, root = self._place
         tables = [schema(columns).empty_table()]
         tables += [pq.read_table(f"{root}/{name}", filesystem=fs, partitioning=None) for name in names]
-        return pa.concat_tables(tables, promote_options="permissive")
+        return pa.concat_tables(_as_texts(tables), promote_options="permissive")
+
+
+def _as_texts(tables: Sequence[pa.Table]) -> list[pa.Table]:
+    """The tables, with columns that hold texts in one and something else in another as texts in all."""
+    kinds: dict[str, set[pa.DataType]] = {}
+    for table in tables:
+        for field in table.schema:
+            kinds.setdefault(field.name, set()).add(field.type)
+    mixed = [name for name, types in kinds.items() if pa.string() in types and len(types - {pa.null()}) > 1]
+    return [_cast(table, [name for name in mixed if name in table.column_names]) for table in tables]
+
+
+def _cast(table: pa.Table, names: Sequence[str]) -> pa.Table:
+    for name in names:
+        table = table.set_column(table.column_names.index(name), name, table.column(name).cast(pa.string()))
+    return table
 
 
 def newest_attempt(table: pa.Table) -> pa.Table:

@@ -100,7 +100,7 @@ def test_texts_become_what_the_setting_is(text: str, hint: object, value: object
     ("value", "hint"), [("x", int), (1.5, int), (True, int), ("yes please", bool), (None, float), ([1], float)]
 )
 def test_what_cannot_be_converted_is_refused(value: object, hint: object) -> None:
-    with pytest.raises(ValueError, match="a|true"):
+    with pytest.raises(ValueError, match=r"a |true"):
         coerce(value, hint)
 
 

@@ -133,6 +133,6 @@ def test_help_needs_no_heavy_import(flag: str) -> None:
     import subprocess
     import sys
 
-    code = f"import sys; sys.argv = ['x', '{flag}']; from sweep.grid import main; main(); print('torch' in sys.modules, 'ray' in sys.modules)"
+    code = f"import sys; from sweep.grid import main; main(['{flag}']); print('torch' in sys.modules, 'ray' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "--lora_r" in done.stdout and done.stdout.endswith("False False\n")

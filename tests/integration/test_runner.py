@@ -1,0 +1,126 @@
+"""Ray Tune's part, with trainables that only look around."""
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from sweep.grid import main
+from sweep.names import Resolve
+from sweep.space import Trial
+from sweep.store import Row, Store
+from trainables.context import Context
+
+HERE = "tests.integration.test_runner"
+
+
+class Probe:
+    """Notes which devices a trial sees, and when it ran."""
+
+    SETTINGS: ClassVar[dict[str, tuple[Any, str]]] = {"notes": (str, "folder for the notes")}
+
+    def check(self, trials: Sequence[Trial], resolve: Resolve) -> list[str]:
+        return []
+
+    def prepare(self, trials: Sequence[Trial], resolve: Resolve) -> tuple[Any, dict[str, Any]]:
+        return None, {}
+
+    def run(self, context: Context) -> Row:
+        began = time.time()
+        time.sleep(1)
+        note = {"devices": os.environ.get("CUDA_VISIBLE_DEVICES"), "began": began, "ended": time.time()}
+        (Path(context.settings["notes"]) / f"{context.trial_id}.json").write_text(json.dumps(note))
+        return {}
+
+
+def synthetic(store: str, *more: str) -> list[str]:
+    chosen = ["--trainable", "trainables.synthetic:Synthetic", "--max_steps", "30"]
+    return ["--storage_path", store, "--name", "one", *chosen, *more]
+
+
+@pytest.mark.usefixtures("ray_with_two_gpus")
+def test_four_one_gpu_trials_run_two_at_a_time_and_each_sees_one_device(store: str, tmp_path: Path) -> None:
+    """The GPUs are declared to Ray, not there."""
+    command = ["--trainable", f"{HERE}:Probe", "--notes", str(tmp_path), "--storage_path", store, "--name", "one"]
+    assert main([*command, "--lora_r", "1", "2", "3", "4"]) == 0
+    notes = [json.loads(file.read_text()) for file in tmp_path.glob("*.json")]
+    assert len(notes) == 4
+    assert {note["devices"] for note in notes} == {"0", "1"}
+    for note in notes:
+        same = [one for one in notes if one is not note and one["devices"] == note["devices"]]
+        assert all(one["ended"] <= note["began"] or note["ended"] <= one["began"] for one in same)
+    overlapping = [
+        1
+        for a in notes
+        for b in notes
+        if a["devices"] < b["devices"] and a["began"] < b["ended"] and b["began"] < a["ended"]
+    ]
+    assert overlapping
+
+
+@pytest.mark.usefixtures("ray_with_two_gpus")
+def test_a_fraction_of_a_gpu_lets_more_trials_share_it(store: str, tmp_path: Path) -> None:
+    command = [
+        "--trainable",
+        f"{HERE}:Probe",
+        "--notes",
+        str(tmp_path),
+        "--storage_path",
+        store,
+        "--name",
+        "one",
+        "--address",
+        "auto",
+    ]
+    assert main([*command, "--lora_r", "1", "2", "3", "4", "--gpus_per_trial", "0.5"]) == 0
+    notes = [json.loads(file.read_text()) for file in tmp_path.glob("*.json")]
+    assert max(sum(a["began"] < b["ended"] and b["began"] < a["ended"] for b in notes) for a in notes) > 2
+
+
+@pytest.mark.usefixtures("ray_with_two_gpus")
+def test_one_failing_trial_does_not_stop_the_others_and_leaves_its_row(
+    store: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(synthetic(store, "--lora_r", "4", "--seeds", "0", "1", "--grid", "fail_at=7,none")) == 1
+    said = capsys.readouterr()
+    rows = Store(f"{store}/one").trials().to_pylist()
+    failed = [row for row in rows if row["status"] == "failed"]
+    assert [row["status"] for row in rows].count("completed") == 2 and len(failed) == 2
+    for row in failed:
+        assert (
+            row["error_type"] == "RuntimeError"
+            and row["error_message"] == "asked to fail at step 7"
+            and row["steps"] == 7
+        )
+        assert "asked to fail" in Store(f"{store}/one").read_bytes(row["log"]).decode()
+        assert f"{row['trial_id']}: failed: asked to fail at step 7" in said.err and row["log"] in said.err
+
+
+@pytest.mark.usefixtures("ray_with_two_gpus")
+def test_tunes_own_analysis_opens_what_was_written(store: str) -> None:
+    from ray import tune
+
+    from trainables.trial import TuneTrial
+
+    assert main(synthetic(store, "--lora_r", "4", "64")) == 0
+    (run,) = (Path(store) / "one" / "tune").iterdir()
+    results = tune.Tuner.restore(str(run), trainable=TuneTrial).get_results()
+    assert len(results) == 2 and results.num_errors == 0
+    best = results.get_best_result(metric="eval_loss", mode="min")
+    assert best.config["trial"]["lora_r"] == 64
+    assert best.checkpoint is not None
+    frame = best.metrics_dataframe
+    assert frame is not None and frame.step.max() == 30
+
+
+@pytest.mark.usefixtures("ray_with_two_gpus")
+def test_adding_a_rank_runs_only_the_new_one(store: str) -> None:
+    assert main(synthetic(store, "--lora_r", "4")) == 0
+    before = Store(f"{store}/one").trials().to_pylist()
+    assert main(synthetic(store, "--lora_r", "4", "8")) == 0
+    after = {row["trial_id"]: row for row in Store(f"{store}/one").trials().to_pylist()}
+    assert after[before[0]["trial_id"]] == before[0] and len(after) == 2

@@ -1,0 +1,122 @@
+from pathlib import Path
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given, settings
+
+from sweep import columns
+from sweep.checkpoints import seal
+from sweep.errors import NewerSchema, NotASweep, StoreError
+from sweep.store import Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(str(tmp_path / "sweep"))
+
+
+def step(number: int, attempt: int = 1, trial: str = "a") -> dict[str, Any]:
+    return {"trial_id": trial, "attempt": attempt, "step": number, "loss": float(attempt)}
+
+
+def test_the_page_of_columns_is_made_from_the_definition() -> None:
+    page = Path(__file__).parent.parent / "docs" / "columns.md"
+    assert page.read_text() == columns.markdown(), "run: python -m sweep.columns > docs/columns.md"
+
+
+def test_a_row_comes_back_as_it_was_written_and_what_is_missing_is_null(store: Store) -> None:
+    store.write_trial({"trial_id": "a", "status": "completed", "lora_r": 8}, {"learning_rate": 1e-4})
+    row = store.trials().to_pylist()[0]
+    assert row["lora_r"] == 8 and row["learning_rate"] == 1e-4 and row["eval_loss"] is None
+
+
+def test_an_axis_may_have_values_of_different_kinds(store: Store) -> None:
+    for trial, value in {"a": None, "b": 3, "c": "auto", "d": 2.5, "e": True}.items():
+        store.write_trial({"trial_id": trial}, {"axis": value})
+    assert set(store.trials().column("axis").to_pylist()) == {None, "3", "auto", "2.5", "true"}
+
+
+def test_a_column_that_is_not_defined_is_refused(store: Store) -> None:
+    with pytest.raises(StoreError, match="no such column as los"):
+        store.write_step_part("a", 1, 0, [{"los": 1.0}])
+
+
+def test_a_later_attempt_replaces_the_steps_that_it_repeats(store: Store) -> None:
+    store.write_step_part("a", 1, 1, [step(1), step(2), step(3)])
+    store.write_step_part("a", 2, 0, [])
+    store.write_step_part("a", 2, 1, [step(3, 2), step(4, 2)])
+    for _ in range(2):  # in parts, and merged
+        assert store.steps("a").select(["step", "attempt"]).to_pylist() == [
+            {"step": 1, "attempt": 1},
+            {"step": 2, "attempt": 1},
+            {"step": 3, "attempt": 2},
+            {"step": 4, "attempt": 2},
+        ]
+        assert store.attempts("a") == 2
+        assert store.merge_steps("a") == 4
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(1, 6)), min_size=1, max_size=5))
+def test_whatever_attempts_did_every_step_is_there_once(spans: list[tuple[int, int]]) -> None:
+    """Attempt n repeats from some step that was reached, and goes on for some steps."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        store, reached = Store(folder), 0
+        for attempt, (back, onward) in enumerate(spans, start=1):
+            first = max(1, reached + 1 - back)
+            reached = max(reached, first + onward - 1)
+            store.write_step_part("a", attempt, 1, [step(number, attempt) for number in range(first, first + onward)])
+        assert store.steps("a").column("step").to_pylist() == list(range(1, reached + 1))
+
+
+def test_a_file_that_is_being_written_is_not_there_yet(store: Store, tmp_path: Path) -> None:
+    store.write_trial({"trial_id": "a"}, {})
+    (tmp_path / "sweep" / "trials" / "b.parquet.tmp").write_bytes(b"half")
+    assert store.trial_names() == {"a"}
+    assert store.trials().num_rows == 1
+
+
+def test_a_newer_schema_is_refused_by_name(store: Store) -> None:
+    store.write_bytes("sweep.json", b'{"schema_version": 99}')
+    with pytest.raises(NewerSchema, match=r"schema version 99; this installation reads up to 1\. Upgrade"):
+        store.read_sweep()
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"not json", b'{"schema_version": null}'])
+def test_something_else_is_no_sweep(store: Store, content: bytes) -> None:
+    store.write_bytes("sweep.json", content)
+    with pytest.raises(StoreError):
+        store.read_sweep()
+
+
+def test_an_empty_folder_is_no_sweep(store: Store) -> None:
+    with pytest.raises(NotASweep, match=r"there is no sweep\.json"):
+        store.read_sweep()
+
+
+def checkpoint(store: Store, run: str, step_: int) -> Path:
+    folder = Path(store.location) / "tune" / run / "a" / f"checkpoint_{step_:06d}"
+    folder.mkdir(parents=True)
+    (folder / "weights").write_text("x" * step_)
+    seal(folder, step_, None)
+    return folder
+
+
+def test_the_newest_whole_checkpoint_is_found_whichever_run_made_it(store: Store, tmp_path: Path) -> None:
+    checkpoint(store, "run-2", 10)
+    checkpoint(store, "run-1", 20)
+    (checkpoint(store, "run-3", 30) / "weights").write_text("cut off")
+    (checkpoint(store, "run-3", 40) / "sweep-checkpoint.json").unlink()
+    (checkpoint(store, "run-3", 50) / "sweep-checkpoint.json").write_text('{"step": 5')
+    assert store.newest_checkpoint("a") == "tune/run-1/a/checkpoint_000020"
+    found = store.fetch_checkpoint("a", tmp_path / "here")
+    assert found is not None and found.step == 20
+    assert (found.folder / "weights").read_text() == "x" * 20
+
+
+def test_a_trial_without_a_checkpoint_has_none(store: Store, tmp_path: Path) -> None:
+    assert store.newest_checkpoint("a") is None
+    assert store.fetch_checkpoint("a", tmp_path / "here") is None

@@ -1,0 +1,102 @@
+"""A trainable with known curves and no torch: for tests, for runs at scale, and for the simulation of clusters.
+
+python -m sweep.grid --trainable trainables.synthetic:Synthetic --lora_r 8 32 --max_steps 50 --step_time_s 0.01
+"""
+
+import json
+import math
+import random
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar
+
+from sweep.names import Resolve
+from sweep.space import Trial
+from sweep.store import Row
+from trainables.context import Context
+
+EXAMPLES, TOKENS = 50, 100
+
+
+class Synthetic:
+    """Loss falls as 1/√step towards a floor that is lower for a larger rank; examples and seeds add noise."""
+
+    SETTINGS: ClassVar[dict[str, tuple[Any, str]]] = {
+        "step_time_s": (float, "seconds that a step takes"),
+        "fail_at": (int | None, "step at which the trial raises"),
+        "save_every": (int | None, "steps between checkpoints"),
+    }
+
+    def check(self, trials: Sequence[Trial], resolve: Resolve) -> list[str]:
+        return []
+
+    def prepare(self, trials: Sequence[Trial], resolve: Resolve) -> tuple[Any, dict[str, Any]]:
+        return None, {"data_fingerprint": "synthetic", "tokenizer": "synthetic", "model_fingerprint": "synthetic"}
+
+    def run(self, context: Context) -> Row:
+        settings = context.settings
+        steps = int(settings.get("max_steps", 50))
+        context.total_steps = steps
+        began, first = time.monotonic(), context.resume_from.step + 1 if context.resume_from else 1
+        losses = [row["loss"] for row in context.earlier]
+        for step in range(first, steps + 1):
+            time.sleep(settings.get("step_time_s", 0.0))
+            losses.append(loss_at(step, settings))
+            context.report(_row(step, losses[-1], settings, step / steps))
+            if step == settings.get("fail_at"):
+                raise RuntimeError(f"asked to fail at step {step}")
+            if settings.get("save_every") and step % settings["save_every"] == 0:
+                context.save(_folder(context.work_dir / f"checkpoint-{step}", step), step)
+            if context.should_stop():
+                return {"train_loss": sum(losses) / len(losses), "tokens": len(losses) * TOKENS}
+        context.evals = evals(settings, losses[-1])
+        context.final = _folder(context.work_dir / "final", steps)
+        seconds = time.monotonic() - began
+        return {
+            "train_loss": sum(losses) / len(losses),
+            "eval_loss": sum(row["loss_sum"] for row in context.evals) / (EXAMPLES * TOKENS),
+            "train_runtime": seconds,
+            "train_steps_per_second": (steps - first + 1) / seconds if seconds else None,
+            "tokens": steps * TOKENS,
+            "trainable_parameters": 1000 * int(settings.get("lora_r", 1000)),
+            "total_parameters": 1_000_000,
+            "device": "cpu",
+        }
+
+
+def loss_at(step: int, settings: Any) -> float:
+    """The curve: a function of step, rank and seed alone."""
+    floor = 2.0 + 1.0 / math.sqrt(settings.get("lora_r", 512))
+    noise = random.Random(f"{settings.get('seed', 0)} {step}").gauss(0, 0.01)
+    return floor + 1.0 / math.sqrt(step) + noise
+
+
+def evals(settings: Any, loss: float) -> list[Row]:
+    """Held-out rows: the same examples are hard for every trial."""
+    hard = random.Random("examples")
+    rows = []
+    for example in range(EXAMPLES):
+        mean = loss * hard.lognormvariate(0, 0.3)
+        rows.append({"example_id": example, "loss_sum": mean * TOKENS, "tokens": TOKENS, "bytes": 4 * TOKENS})
+    return rows
+
+
+def _row(step: int, loss: float, settings: Any, epoch: float) -> Row:
+    return {
+        "step": step,
+        "epoch": epoch,
+        "loss": loss,
+        "learning_rate": settings.get("learning_rate", 1e-4),
+        "grad_norm": 1.0,
+        "step_time_s": settings.get("step_time_s", 0.0),
+        "tokens": TOKENS,
+        "timestamp": datetime.now(UTC),
+    }
+
+
+def _folder(folder: Path, step: int) -> Path:
+    folder.mkdir()
+    (folder / "state.json").write_text(json.dumps({"step": step}))
+    return folder
