@@ -41,15 +41,18 @@ def from_file(path: str) -> "Sweep":
     return from_file(path)
 
 
-def answer(sweep: "Sweep", *, margin: float = MARGIN, prefer: Sequence[str] = COSTS) -> "Answer":
+def answer(sweep: "Sweep", *, margin: float | None = None, prefer: Sequence[str] = COSTS) -> "Answer":
     """The recommendation and every number behind it.
 
     Args:
-        margin: how far above the best a loss may be, as a fraction of it.
+        margin: how far above the best a loss may be, as a fraction of it; by default the sweep's own, or half a percent.
         prefer: costs in the order in which they decide; those left out follow in their usual order.
     """
     from sweep.summary import answer
 
+    if margin is None:
+        own = sweep.config.get("margin")
+        margin = float(own) if isinstance(own, int | float) else MARGIN
     return answer(sweep, margin=margin, prefer=prefer)
 
 
@@ -70,8 +73,7 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument(
         "--margin",
         type=float,
-        default=MARGIN,
-        help="how far above the best is good enough (default: 0.005, half a percent)",
+        help="how far above the best is good enough (default: the sweep's, or 0.005, half a percent)",
     )
     flags.add_argument(
         "--prefer",

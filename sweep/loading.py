@@ -50,6 +50,13 @@ class Sweep:
         declared = self.config.get("axes")
         return tuple(name for name in further if not isinstance(declared, Mapping) or name in declared)
 
+    @property
+    def varied(self) -> tuple[str, ...]:
+        """Everything that the grid varies on purpose, besides rank and seed."""
+        declared = self.config.get("axes")
+        named = declared if isinstance(declared, Mapping) else {}
+        return tuple(dict.fromkeys([*self.axes, *(name for name in named if name not in {"lora_r", "seed"})]))
+
     @cached_property
     def trials(self) -> "pd.DataFrame":
         """A row per trial that ended or runs. A trial that has steps but no row is "running"."""
@@ -117,7 +124,7 @@ def load(path: str) -> Sweep:
 
 def with_diverged(table: pa.Table) -> pa.Table:
     """The trial table with a loss of NaN or infinity made status "diverged". A null loss is only "not measured"."""
-    broken = pa.array([False] * table.num_rows)
+    broken = pa.array([False] * table.num_rows, pa.bool_())
     for name in LOSSES:
         broken = pc.or_(broken, pc.fill_null(pc.invert(pc.is_finite(table.column(name))), False))
     trained = pc.is_in(table.column("status"), pa.array(["completed", "pruned"]))

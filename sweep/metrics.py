@@ -27,8 +27,8 @@ METRICS = {
         Metric("train_steps_per_second", "steps/s", "max", "1/s"),
         Metric("peak_memory_allocated_bytes", "peak GPU memory", "min", "bytes"),
         Metric("peak_memory_reserved_bytes", "peak GPU memory reserved", "min", "bytes"),
-        Metric("peak_rss_bytes", "peak process memory (host RSS)", "min", "bytes"),
-        Metric("trainable_parameters", "trainable parameters", "min", ""),
+        Metric("peak_rss_bytes", "peak RSS (host)", "min", "bytes"),
+        Metric("trainable_parameters", "trainable", "min", ""),
     )
 }
 

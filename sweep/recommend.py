@@ -1,13 +1,13 @@
 """The cheapest configuration that is good enough, what it saves, and what would settle the rest."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 from sweep import stats
 from sweep.answer import Basis, Configuration, Recommendation, Saving, Suggestion
 from sweep.compare import Compared
 from sweep.metrics import COSTS
-from sweep.wording import paragraph
+from sweep.wording import listed, paragraph
 
 
 def recommend(
@@ -85,9 +85,8 @@ def _suggestions(
 ) -> tuple[Suggestion, ...]:
     if len(shown) < 2:
         return (Suggestion((), None, "Another rank to compare with: there is only one configuration."),)
-    basis = compared.basis
-    if basis != "seeds":
-        return (_more_seeds(compared, shown, basis),)
+    if compared.basis != "seeds":
+        return (_more_seeds(compared, shown),)
     pending = _undecided(compared, shown, pick, prefer)
     needed: dict[int | None, list[str]] = {}
     for index in pending:
@@ -96,26 +95,22 @@ def _suggestions(
     return tuple(_settling(tuple(dict.fromkeys(labels)), count) for count, labels in needed.items())
 
 
-def _more_seeds(compared: Compared, shown: Sequence[Configuration], basis: Basis) -> Suggestion:
-    """Up to three seeds for all that could still be the pick."""
-    maybe = [index for index in range(len(shown)) if compared.verdict(index) != "worse" or basis == "none"]
-    chosen = [shown[index] for index in maybe]
-    least = min(len(one.seeds) for one in chosen)
+def _more_seeds(compared: Compared, shown: Sequence[Configuration]) -> Suggestion:
+    """Three seeds of every configuration: fewer say nothing of the ranks, only of the models."""
+    least = min(len(compared.measured.by_seed(one)) for one in compared.groups)
     count = max(1, stats.MIN_SEEDS - least)
-    labels = tuple(one.label for one in chosen)
+    labels = tuple(one.label for one in shown)
     held_out = "" if compared.measured.metric != "train_loss" else ", with a held-out split"
-    return Suggestion(labels, count, f"{_seeds(count)} of {_listed(labels)}{held_out}")
+    return Suggestion(labels, count, f"{_seeds(count)} of {listed(labels)}{held_out}")
 
 
 def _undecided(compared: Compared, shown: Sequence[Configuration], pick: int, prefer: Sequence[str]) -> list[int]:
-    """Undecided configurations that could change the pick: all if the pick is undecided too, else the cheaper ones."""
+    """Undecided configurations that matter: the pick if it is one, else the cheaper ones, which could take its place."""
     left = [index for index in range(len(shown)) if compared.verdict(index) == "undecided"]
     if pick in left:
-        return left
-    cheaper: Callable[[int], bool] = lambda index: (  # noqa: E731
-        stats.cheapest([_costs(shown[pick]), _costs(shown[index])], prefer) == 1
-    )
-    return [index for index in left if cheaper(index)]
+        return [pick]
+    mine = _costs(shown[pick])
+    return [index for index in left if stats.cheapest([mine, _costs(shown[index])], prefer) == 1]
 
 
 def _needed(compared: Compared, index: int, confidence: float) -> tuple[int, int | None]:
@@ -135,15 +130,13 @@ def _needed(compared: Compared, index: int, confidence: float) -> tuple[int, int
 
 def _settling(labels: tuple[str, ...], count: int | None) -> Suggestion:
     if count is None:
-        text = f"for {_listed(labels)} not more seeds, but more held-out examples or a wider --margin"
-    else:
-        text = f"{_seeds(count)} of {_listed(labels)}"
-    return Suggestion(labels, count, text)
+        return Suggestion(
+            labels,
+            None,
+            f"more held-out examples or a wider --margin, as more seeds would not tell {listed(labels)} apart",
+        )
+    return Suggestion(labels, count, f"{_seeds(count)} of {listed(labels)}")
 
 
 def _seeds(count: int) -> str:
     return f"{count} more seed{'' if count == 1 else 's'}"
-
-
-def _listed(labels: Sequence[str]) -> str:
-    return " and ".join([", ".join(labels[:-1]), labels[-1]]) if len(labels) > 1 else labels[0]

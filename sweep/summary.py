@@ -60,7 +60,7 @@ def answer(sweep: Sweep, *, margin: float, prefer: Sequence[str]) -> Answer:
         configurations=configurations,
         recommendation=recommend(compared, shown, order, stats.CONFIDENCE) if compared else None,
         fronts=_fronts(shown),
-        differences=differences(groups, sweep.axes),
+        differences=differences(groups, sweep.varied),
         outcomes=_outcomes(groups),
         warnings=(*measured.warnings, *_warnings(statuses, shown, groups)),
         provenance=_provenance(sweep, groups),

@@ -17,6 +17,7 @@ from sweep.wording import share
 Format = Literal["table", "json", "csv", "markdown"]
 FORMATS: tuple[Format, ...] = ("table", "json", "csv", "markdown")
 _PIPE_WIDTH = 200  # columns where there is no terminal to ask
+_VERDICT_OF = {"seeds": "verdict", "examples": "verdict on these models", "none": "verdict as measured"}
 VERDICTS = {"within": "within margin", "worse": "beyond margin", "undecided": "undecided"}
 
 
@@ -40,7 +41,7 @@ def columns(answer: Answer) -> list[TableColumn]:
         found += [
             TableColumn("vs lowest", above_lowest),
             TableColumn("above the best", above_best),
-            TableColumn("verdict", verdict),
+            TableColumn(_VERDICT_OF[answer.basis], verdict),
         ]
     found.append(TableColumn("train loss", lambda one: with_spread(one.train_loss, one.train_loss_sd)))
     names = ["train_runtime", "train_samples_per_second", "train_steps_per_second", *_memory(answer)]
@@ -78,15 +79,14 @@ def above_best(one: Configuration) -> str:
     """The bounds as a person reads them."""
     if one.comparison is None or one.comparison.upper is None:
         return "–"
+    if one.comparison.upper == 0:
+        return "0 %"
     low = percent(one.comparison.lower or 0.0).lstrip("+") if one.comparison.lower else "0"
     return f"{low} to {percent(one.comparison.upper)}"
 
 
 def verdict(one: Configuration) -> str:
-    if one.comparison is None:
-        return "–"
-    as_measured = {"none": " (as measured)", "examples": " (these models)", "seeds": ""}[one.comparison.basis]
-    return VERDICTS[one.comparison.verdict] + as_measured
+    return VERDICTS[one.comparison.verdict] if one.comparison else "–"
 
 
 def cells(answer: Answer) -> tuple[list[str], list[list[str]]]:

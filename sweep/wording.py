@@ -71,6 +71,8 @@ def _distance(draft: Recommendation, compared: Compared, shown: Sequence[Configu
     )
     if one.upper is None:
         return [f"{where}."]
+    if one.upper == 0:
+        return [f"{where}; at {stats.CONFIDENCE * 100:g} % confidence no other is better."]
     low = f"at least {percent(one.lower)} and " if one.lower else ""
     return [f"{where}; it is {low}at most {percent(one.upper)} above the best, whichever that is."]
 
@@ -83,16 +85,22 @@ def _saving(saving: Saving) -> str:
         if value is not None and abs(value) >= 0.0005
     ]
     against = saving.label if saving.role == "best" else "full fine-tuning" + saving.label.removeprefix("full")
-    return f"Against {against} it takes {_listed(parts) if parts else 'about the same'}."
+    return f"Against {against} it takes {listed(parts) if parts else 'about the same'}."
 
 
 def _relations(draft: Recommendation, compared: Compared) -> list[str]:
+    count = len(compared.groups) - 1
     sentences = []
     if draft.tied:
-        sentences.append(f"Tied with it, within {share(compared.margin)} either way: {', '.join(draft.tied)}.")
+        sentences.append(f"Tied with it, within {share(compared.margin)} either way: {_among(draft.tied, count)}.")
     if draft.not_told_apart:
-        sentences.append(f"Not told apart from it: {', '.join(draft.not_told_apart)}.")
+        sentences.append(f"Not told apart from it: {_among(draft.not_told_apart, count)}.")
     return sentences
+
+
+def _among(labels: Sequence[str], count: int) -> str:
+    """The labels, or in short where they are all others and many."""
+    return "all others" if len(labels) == count > 3 else ", ".join(labels)
 
 
 def _doubt(compared: Compared) -> list[str]:
@@ -109,16 +117,15 @@ def _doubt(compared: Compared) -> list[str]:
 
 
 def _open(draft: Recommendation, compared: Compared, shown: Sequence[Configuration]) -> list[str]:
-    pending = [
-        one.label
-        for index, one in enumerate(shown)
-        if compared.verdict(index) == "undecided" and one.label != draft.label
-    ]
-    sentences = [f"Undecided: {', '.join(pending)}."] if pending and compared.basis == "seeds" else []
+    others = [one.label for index, one in enumerate(shown) if compared.verdict(index) == "undecided"]
+    pending = [label for label in others if label != draft.label]
+    sentences = []
+    if pending and draft.decided:
+        sentences.append(f"Undecided, so left aside: {_among(pending, len(shown) - 1)}.")
     if draft.suggestions:
         sentences.append(f"To settle more: {'; '.join(one.text for one in draft.suggestions)}.")
     return sentences
 
 
-def _listed(parts: Sequence[str]) -> str:
+def listed(parts: Sequence[str]) -> str:
     return " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else parts[0]
