@@ -2,7 +2,8 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from sweep.columns import STEPS
 from sweep.store import Row
 from tests import toys
+from tests.test_meters import FakeCuda
 from trainables.callback import StepRows
 from trainables.meters import Memory
 
@@ -84,6 +86,17 @@ def train(model: Path, output: Path, resume: str | None = None, **settings: Any)
     return rows, made, callback
 
 
+def before(made: Any, name: str, act: Callable[[], None]) -> None:
+    """Makes a method of the trainer do something first."""
+    inner = getattr(made, name)
+
+    def both(*args: Any, **kwargs: Any) -> Any:
+        act()
+        return inner(*args, **kwargs)
+
+    setattr(made, name, both)
+
+
 def column(rows: list[Row], name: str) -> list[Any]:
     return [row[name] for row in rows]
 
@@ -127,6 +140,19 @@ def test_an_evaluation_at_an_epochs_end_is_in_its_last_steps_row(llama: Path, tm
     assert [rows[5]["eval_loss"], rows[11]["eval_loss"]] == logged(made, "eval_loss", "eval_loss")
 
 
+@pytest.mark.parametrize("strategy", ["steps", "epoch"])
+def test_training_and_evaluation_are_measured_apart(llama: Path, tmp_path: Path, strategy: str) -> None:
+    cuda, rows = FakeCuda(), list[Row]()
+    callback = StepRows(rows.append, memory=Memory(cuda))
+    made = trainer(llama, tmp_path, callback, eval_strategy=strategy, eval_steps=3, max_steps=-1, num_train_epochs=2)
+    before(made, "training_step", lambda: cuda.use(100))
+    before(made, "evaluation_loop", lambda: cuda.use(900))
+    made.train()
+    assert {row["peak_memory_allocated_bytes"] for row in rows} == {100}
+    assert callback.memory.evaluation_peak_bytes == 900
+    assert callback.throughput._sum(callback.throughput._first).samples == 2 * len(TEXTS)
+
+
 def test_tokens_after_a_resume_are_the_steps_own(llama: Path, tmp_path: Path) -> None:
     whole, _, _ = train(llama, tmp_path / "a", save_strategy="steps", save_steps=3)
     rest, _, _ = train(llama, tmp_path / "b", resume=str(tmp_path / "a" / "checkpoint-3"))
@@ -155,6 +181,17 @@ def test_a_stop_ends_training_with_the_step_it_came_in(llama: Path, tmp_path: Pa
     made.train()
     assert column(rows, "step") == [1, 2, 3]
     assert made.state.global_step == 3
+
+
+def test_a_stop_during_an_evaluation_ends_training_there(llama: Path, tmp_path: Path) -> None:
+    rows: list[Row] = []
+    stop = threading.Event()
+    callback = StepRows(rows.append, memory=Memory(None), should_stop=stop.is_set)
+    made = trainer(llama, tmp_path, callback, eval_strategy="steps", eval_steps=2)
+    before(made, "evaluation_loop", stop.set)
+    made.train()
+    assert column(rows, "step") == [1, 2]
+    assert rows[1]["eval_loss"] is not None
 
 
 def test_a_loss_that_is_no_number_ends_training_with_its_row(llama: Path, tmp_path: Path) -> None:
@@ -201,19 +238,13 @@ def test_throughput_leaves_evaluation_and_saving_out(llama: Path, tmp_path: Path
     callback = StepRows(rows.append, memory=Memory(None))
     made = trainer(llama, tmp_path, callback, eval_strategy="steps", eval_steps=2, save_strategy="steps", save_steps=3)
 
-    def takes(name: str, seconds: float) -> None:
-        inner = getattr(made, name)
+    def passes(seconds: float) -> None:
+        Slow.now += seconds
 
-        def slow(*args: Any, **kwargs: Any) -> Any:
-            Slow.now += seconds
-            return inner(*args, **kwargs)
-
-        setattr(made, name, slow)
-
-    takes("training_step", 1.0)
-    takes("evaluation_loop", 100.0)
-    takes("_save_checkpoint", 100.0)
-    takes("get_batch_samples", 0.5)
+    before(made, "training_step", lambda: passes(1.0))
+    before(made, "evaluation_loop", lambda: passes(100.0))
+    before(made, "_save_checkpoint", lambda: passes(100.0))
+    before(made, "get_batch_samples", lambda: passes(0.5))
     made.train()
     assert column(rows, "step_time_s") == [1.0] * 6
     assert callback.throughput.result()["steps_per_second"] == pytest.approx(1 / 1.5), "waiting for data is training"

@@ -119,7 +119,7 @@ def test_a_refused_part_is_tried_again_later_and_later() -> None:
     assert pauses == [1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
 
 
-@given(st.lists(st.sampled_from(["add"] * 5 + ["wait", "write", "refuse", "cut", "hurry"]), max_size=300))
+@given(st.lists(st.sampled_from(["add"] * 5 + ["wait", "write", "refuse", "cut", "hurry"]), min_size=40, max_size=300))
 def test_rows_stay_in_order_and_are_counted(moves: list[str]) -> None:
     rows, now, store = backlog(rows_per_part=4, capacity=12), 0.0, ToyStore()
 
@@ -182,7 +182,7 @@ def play(reporter: Reporter, store: ToyStore, moves: list[tuple[str, int]]) -> t
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(MOVES, max_size=25), st.booleans())
+@given(st.lists(MOVES, min_size=4, max_size=25), st.booleans())
 def test_the_store_ends_with_every_step_once_in_order(moves: list[tuple[str, int]], comes_back: bool) -> None:
     store = ToyStore()
     with tempfile.TemporaryDirectory() as folder:
