@@ -75,8 +75,10 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
                 return self._result(rows) | {SHOULD_CHECKPOINT: True}
             if rows:
                 return self._result(rows)
-            if self._reporter.closed and not self._hand_over_final():
-                self._finish()
+            if self._reporter.closed and self._thread is not None:
+                self._thread.join()  # it flushes what is left
+                if not self._hand_over_final():
+                    self._finish()
         return {**self._last, **_plain(self._outcome), "done": True}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:

@@ -19,9 +19,12 @@ HERE = "tests.integration.test_runner"
 
 
 class Probe:
-    """Notes which devices a trial sees, and when it ran."""
+    """Notes which devices a trial sees, and waits until as many trials as are expected at once are there."""
 
-    SETTINGS: ClassVar[dict[str, tuple[Any, str]]] = {"notes": (str, "folder for the notes")}
+    SETTINGS: ClassVar[dict[str, tuple[Any, str]]] = {
+        "notes": (str, "folder for the notes"),
+        "together": (int, "trials that are expected at once"),
+    }
 
     def check(self, trials: Sequence[Trial], resolve: Resolve) -> list[str]:
         return []
@@ -30,11 +33,27 @@ class Probe:
         return None, {}
 
     def run(self, context: Context) -> Row:
-        began = time.time()
-        time.sleep(1)
-        note = {"devices": os.environ.get("CUDA_VISIBLE_DEVICES"), "began": began, "ended": time.time()}
-        (Path(context.settings["notes"]) / f"{context.trial_id}.json").write_text(json.dumps(note))
+        folder = Path(context.settings["notes"])
+        here = folder / f"{context.trial_id}.here"
+        here.touch()
+        most, deadline = 0, time.monotonic() + 120
+        while most < context.settings["together"] and time.monotonic() < deadline:
+            most = max(most, len(list(folder.glob("*.here"))))
+            time.sleep(0.05)
+        time.sleep(0.5)  # the others look once more before this one leaves
+        most = max(most, len(list(folder.glob("*.here"))))
+        here.unlink()
+        note = {"devices": os.environ.get("CUDA_VISIBLE_DEVICES"), "most": most}
+        (folder / f"{context.trial_id}.json").write_text(json.dumps(note))
         return {}
+
+
+def probed(store: str, notes: Path, together: int, *more: str) -> list[dict[str, Any]]:
+    command = ["--trainable", f"{HERE}:Probe", "--notes", str(notes), "--storage_path", store, "--name", "one"]
+    assert main([*command, "--lora_r", "1", "2", "3", "4", "--together", str(together), *more]) == 0
+    found = [json.loads(file.read_text()) for file in notes.glob("*.json")]
+    assert len(found) == 4
+    return found
 
 
 def synthetic(store: str, *more: str) -> list[str]:
@@ -45,40 +64,15 @@ def synthetic(store: str, *more: str) -> list[str]:
 @pytest.mark.usefixtures("ray_with_two_gpus")
 def test_four_one_gpu_trials_run_two_at_a_time_and_each_sees_one_device(store: str, tmp_path: Path) -> None:
     """The GPUs are declared to Ray, not there."""
-    command = ["--trainable", f"{HERE}:Probe", "--notes", str(tmp_path), "--storage_path", store, "--name", "one"]
-    assert main([*command, "--lora_r", "1", "2", "3", "4"]) == 0
-    notes = [json.loads(file.read_text()) for file in tmp_path.glob("*.json")]
-    assert len(notes) == 4
-    assert {note["devices"] for note in notes} == {"0", "1"}
-    for note in notes:
-        same = [one for one in notes if one is not note and one["devices"] == note["devices"]]
-        assert all(one["ended"] <= note["began"] or note["ended"] <= one["began"] for one in same)
-    overlapping = [
-        1
-        for a in notes
-        for b in notes
-        if a["devices"] < b["devices"] and a["began"] < b["ended"] and b["began"] < a["ended"]
-    ]
-    assert overlapping
+    notes = probed(store, tmp_path, 2)
+    assert sorted(note["devices"] for note in notes) == ["0", "0", "1", "1"]
+    assert {note["most"] for note in notes} == {2}
 
 
 @pytest.mark.usefixtures("ray_with_two_gpus")
-def test_a_fraction_of_a_gpu_lets_more_trials_share_it(store: str, tmp_path: Path) -> None:
-    command = [
-        "--trainable",
-        f"{HERE}:Probe",
-        "--notes",
-        str(tmp_path),
-        "--storage_path",
-        store,
-        "--name",
-        "one",
-        "--address",
-        "auto",
-    ]
-    assert main([*command, "--lora_r", "1", "2", "3", "4", "--gpus_per_trial", "0.5"]) == 0
-    notes = [json.loads(file.read_text()) for file in tmp_path.glob("*.json")]
-    assert max(sum(a["began"] < b["ended"] and b["began"] < a["ended"] for b in notes) for a in notes) > 2
+def test_half_a_gpu_lets_two_trials_share_it(store: str, tmp_path: Path) -> None:
+    notes = probed(store, tmp_path, 4, "--gpus_per_trial", "0.5", "--address", "auto")
+    assert {note["most"] for note in notes} == {4}
 
 
 @pytest.mark.usefixtures("ray_with_two_gpus")

@@ -12,7 +12,7 @@ SMALL = [
     "--per_device_train_batch_size",
     "4",
     "--max_length",
-    "64",
+    "256",
     "--no_bf16",
     "--learning_rate",
     "1e-3",
@@ -72,6 +72,8 @@ def test_ranks_and_full_fine_tuning_on_other_models(
     assert {row["trial_id"]: row["ended_at"] for row in place.trials().to_pylist()} == again
 
 
+@pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*:FutureWarning")  # peft asks under the old name
+@pytest.mark.filterwarnings("ignore:'pin_memory' argument:UserWarning")
 @pytest.mark.usefixtures("ray_here")
 def test_losses_are_those_of_a_plain_script_to_the_last_bit(
     llama: str, rows_file: str, store: str, tmp_path: Path
@@ -103,9 +105,10 @@ def plain_script(model: str, rows: str, folder: Path) -> list[dict[str, float]]:
         seed=3,
         max_steps=12,
         per_device_train_batch_size=4,
-        max_length=64,
+        max_length=256,
         learning_rate=1e-3,
         bf16=False,
+        activation_checkpointing=True,  # TRL's default, under its new name
         logging_steps=1,
         report_to="none",
         save_strategy="no",

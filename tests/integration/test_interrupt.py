@@ -1,0 +1,45 @@
+"""Ctrl-C in the middle: rows are left, and the same command goes on."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from sweep.store import Store
+
+
+def command(store: str) -> list[str]:
+    chosen = [
+        "--trainable",
+        "trainables.synthetic:Synthetic",
+        "--max_steps",
+        "60",
+        "--step_time_s",
+        "0.05",
+        "--lora_r",
+        "2",
+        "4",
+        "8",
+    ]
+    return [sys.executable, "-m", "sweep.grid", "--storage_path", store, "--name", "one", *chosen]
+
+
+def test_an_interrupted_sweep_leaves_rows_and_goes_on(store: str) -> None:
+    place = Store(f"{store}/one")
+    running = subprocess.Popen(command(store), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and place.steps().num_rows < 5:
+        time.sleep(0.2)
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=120)
+    assert running.returncode == 130, said
+    assert "The same command goes on from here" in said and "Traceback" not in said
+    statuses = place.trials().column("status").to_pylist()
+    assert "interrupted" in statuses
+    assert not list(Path(store).rglob("*.tmp"))
+    done = subprocess.run(command(store), capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert place.trials().column("status").to_pylist() == ["completed"] * 3
+    frame = place.steps().to_pandas()
+    assert all(group.step.tolist() == list(range(1, 61)) for _, group in frame.groupby("trial_id"))

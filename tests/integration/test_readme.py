@@ -1,0 +1,64 @@
+"""What the README shows works as it stands there."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sweep.store import Store
+from tests import toys
+from tests.integration.test_sweep import assert_whole
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def commands() -> list[str]:
+    """Every shell line of the README's first sections, in order; set-up is what made this environment."""
+    text = README.read_text()
+    lines = [line for block in re.findall(r"```bash\n(.*?)```", text, flags=re.S) for line in block.splitlines()]
+    return [line.split(" && ")[-1] for line in lines if line.strip() and "pytest" not in line]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a user stands: the environment beside a model and rows of their own."""
+    folder = tmp_path_factory.mktemp("user")
+    (folder / ".venv").symlink_to(sys.prefix)
+    toys.model(folder / "my-model", "gpt2")
+    rows = [{"prompt": f"{n} + 1 =", "completion": f" {n + 1}"} for n in range(40)]
+    (folder / "my-rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return folder
+
+
+def test_every_command_runs(folder: Path) -> None:
+    for command in commands():
+        done = subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
+        assert done.stdout.strip(), command
+        assert "Traceback" not in done.stderr
+
+
+def test_the_demo_leaves_every_row_and_ranks_differ_by_more_than_seeds(folder: Path) -> None:
+    rows = assert_whole(Store(str(folder / "results" / "demo")), trials=6, steps=60, held_out=200)
+    losses: dict[int, list[float]] = {}
+    for row in rows:
+        losses.setdefault(row["lora_r"], []).append(row["eval_loss"])
+    means = [sum(values) / len(values) for _, values in sorted(losses.items())]
+    assert means == sorted(means, reverse=True)
+    assert min(a - b for a, b in zip(means, means[1:], strict=False)) > max(max(v) - min(v) for v in losses.values())
+    steps = Store(str(folder / "results" / "demo")).steps().to_pandas().groupby("step").loss.mean()
+    assert steps.iloc[-10:].mean() < steps.iloc[:10].mean() - 0.1
+
+
+def test_the_readme_shows_what_the_demo_answers(folder: Path) -> None:
+    """The pick and the held-out losses that are printed there are those of the demo, to the digits that machines agree on."""
+    shown = re.search(r"<!-- demo -->(.*?)<!-- /demo -->", README.read_text(), flags=re.S)
+    assert shown is not None
+    for row in Store(str(folder / "results" / "demo")).trials().to_pylist():
+        assert f"r={row['lora_r']}" in shown.group(1)
+    printed = [float(number) for number in re.findall(r"(\d\.\d{4}) ±", shown.group(1))]
+    frame = Store(str(folder / "results" / "demo")).trials().to_pandas()
+    assert printed[:3] == pytest.approx(frame.groupby("lora_r").eval_loss.mean().tolist(), abs=0.01)
