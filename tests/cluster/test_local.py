@@ -1,5 +1,9 @@
 """The real `ray up` on two hosts in the cloud's place. The tests run in the order written, on one cluster."""
 
+import json
+import time
+from typing import Any
+
 import pytest
 
 from tests.cluster.cluster import Cluster
@@ -9,6 +13,63 @@ pytestmark = pytest.mark.cluster
 
 GCS = f"{ADDRESS['head']}:6379"
 DASHBOARD = 8265
+
+
+SWEEP = "codealpaca"  # the README's --name
+DISTURBED = "disturbed"
+TRIALS, STEPS = 6, 60  # of the demo: three ranks, two seeds
+
+Rows = list[dict[str, Any]]
+
+
+def losses(steps: Rows) -> dict[str, list[float]]:
+    """Loss by loss of each trial. Fails where a step is missing or there twice."""
+    found: dict[str, list[float]] = {}
+    for trial_id in sorted({row["trial_id"] for row in steps}):
+        own = [row for row in steps if row["trial_id"] == trial_id]
+        assert [row["step"] for row in own] == list(range(1, STEPS + 1))
+        found[trial_id] = [row["loss"] for row in own]
+    return found
+
+
+def await_mid_sweep(cluster: Cluster, name: str) -> None:
+    """Returns when two trials run, one on each host, both past a checkpoint and far from their end."""
+    for _ in range(120):
+        try:
+            tables = cluster.tables(name)
+        except AssertionError:  # not begun
+            continue
+        ended = {row["trial_id"] for row in tables["trials"]}
+        at: dict[str, int] = {}
+        for row in tables["steps"]:
+            if row["trial_id"] not in ended:
+                at[row["trial_id"]] = max(at.get(row["trial_id"], 0), row["step"])
+        if len(at) == 2 and all(15 <= step <= STEPS - 20 for step in at.values()):
+            return
+        time.sleep(0.5)
+    raise AssertionError(f"{name} never had two trials well under way: {tables}")
+
+
+def test_the_sweep_runs_on_both_hosts(cluster: Cluster) -> None:
+    """The README's line, begun at once: the worker joins while the sweep runs, and gets work."""
+    answer = cluster.hosts.client.run(cluster.line("sweep.grid"), timeout=600).stdout
+    assert "held-out loss" in answer
+    tables = cluster.tables(SWEEP)
+    assert [row["status"] for row in tables["trials"]] == ["completed"] * TRIALS
+    assert {row["hostname"] for row in tables["trials"]} == {"head", "worker"}
+    assert len(losses(tables["steps"])) == TRIALS
+
+
+def test_the_answer_is_fetched(cluster: Cluster) -> None:
+    line = cluster.line("sweep.analysis")
+    assert "held-out loss" in cluster.hosts.client.run(line).stdout
+    assert json.loads(cluster.hosts.client.run(f"{line} --format json").stdout)
+
+
+def test_the_same_line_again_finds_everything_done(cluster: Cluster) -> None:
+    before = cluster.tables(SWEEP)
+    cluster.hosts.client.run(cluster.line("sweep.grid"))
+    assert cluster.tables(SWEEP) == before
 
 
 def test_up_installs_the_project_on_every_node(cluster: Cluster) -> None:
@@ -44,9 +105,32 @@ def test_the_dashboard_answers_on_the_loopback_only(cluster: Cluster) -> None:
     assert not any(host.connects(ADDRESS["head"], DASHBOARD) for host in (head, worker, client))
 
 
+def test_a_lost_node_costs_no_row_and_changes_no_number(cluster: Cluster) -> None:
+    cluster.await_gpus(2)
+    line = cluster.line("sweep.grid").replace(
+        f"--name {SWEEP}", f"--name {DISTURBED} --save_strategy steps --save_steps 10"
+    )
+    sweep = cluster.hosts.client.start(line)
+    await_mid_sweep(cluster, DISTURBED)
+    (raylet,) = cluster.hosts.worker.processes("raylet")
+    cluster.hosts.worker.run(f"kill -9 {raylet}")
+    output, _ = sweep.communicate(timeout=600)
+    assert sweep.returncode == 0, output
+    tables = cluster.tables(DISTURBED)
+    assert [row["status"] for row in tables["trials"]] == ["completed"] * TRIALS
+    (moved,) = [row["trial_id"] for row in tables["trials"] if row["attempts"] > 1]
+    assert losses(tables["steps"]) == losses(cluster.tables(SWEEP)["steps"])
+    again = [row["step"] for row in tables["steps"] if row["trial_id"] == moved and row["attempt"] == 2]
+    assert again[0] > 10  # it went on from a checkpoint
+
+
 def test_down_leaves_nothing_running(cluster: Cluster) -> None:
     cluster.down()
     assert cluster.hosts.head.await_end("gcs_server", "raylet")
     assert cluster.hosts.worker.await_end(
         "raylet"
     )  # nobody stops it, as a cloud would: it ends when it misses the head
+
+
+def test_every_line_of_the_readmes_section_was_run(cluster: Cluster) -> None:
+    assert set(cluster.ran) == set(cluster.lines)
