@@ -50,7 +50,7 @@ def _configuration_loss(
     mean = _quiet(np.nanmean, smoothed)
     kept = curves.thin(mean, points)
     line = {"color": color, "dash": dash, "width": 2}
-    shared = {"legendgroup": label, "x": _whole(steps, kept)}
+    shared = {"legendgroup": text(label), "x": _whole(steps, kept)}
     traces: list[Trace] = []
     if len(frames) > 1:
         low, high = _quiet(np.nanmin, smoothed), _quiet(np.nanmax, smoothed)
@@ -82,7 +82,7 @@ def _raw(label: str, color: str, frame: "pd.DataFrame", points: int) -> Trace:
         "opacity": 0.4,
         "visible": False,
         "showlegend": False,
-        "legendgroup": label,
+        "legendgroup": text(label),
         "meta": "raw",
         "x": _whole(frame["step"].to_numpy(dtype=float), kept),
         "y": curves.rounded(losses[kept]),
@@ -151,7 +151,7 @@ def _trial_lines(
         traces.append(
             {
                 "name": text(one.label),
-                "legendgroup": one.label,
+                "legendgroup": text(one.label),
                 "showlegend": not traces,
                 "mode": "lines",
                 "line": {"color": color, "dash": dash, "width": 1.5},

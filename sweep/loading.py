@@ -1,6 +1,6 @@
 """A sweep's files as pandas frames, each read when it is first asked for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sweep.columns import EVALS, STEPS, TRIALS, schema
+from sweep.errors import StoreError
 from sweep.store import Row, Store
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 _OWN = frozenset(column.name for column in TRIALS)
 LOSSES = ("train_loss", "eval_loss")
+_TRIES = 5
 
 
 @dataclass(frozen=True)
@@ -70,12 +72,12 @@ class Sweep:
     @cached_property
     def steps(self) -> "pd.DataFrame":
         """A row per optimizer step of every trial."""
-        return _frame(self.store.steps() if self.store else schema(STEPS).empty_table())
+        return _frame(self._read(Store.steps) if self.store else schema(STEPS).empty_table())
 
     @cached_property
     def evals(self) -> "pd.DataFrame":
         """A row per held-out example of every trial."""
-        return _frame(self.store.evals() if self.store else schema(EVALS).empty_table())
+        return _frame(self._read(Store.evals) if self.store else schema(EVALS).empty_table())
 
     @cached_property
     def not_started(self) -> tuple[Row, ...]:
@@ -86,7 +88,30 @@ class Sweep:
     def _ended(self) -> pa.Table:
         if self.store is None:
             return self.rows if self.rows is not None else schema(TRIALS).empty_table()
-        return self.store.trials()
+        return self._read(Store.trials)
+
+    def _read(self, table: Callable[[Store], pa.Table]) -> pa.Table:
+        """A table of the store. A running sweep merges its step files: one that went away since it was listed is no error.
+
+        Raises:
+            StoreError: a file cannot be read.
+        """
+        assert self.store
+        for attempt in range(_TRIES):
+            try:
+                return table(self.store)
+            except FileNotFoundError as error:
+                if attempt == _TRIES - 1:
+                    raise self._unreadable(error) from error
+            except (OSError, pa.ArrowException) as error:
+                raise self._unreadable(error) from error
+        raise AssertionError("unreachable")
+
+    def _unreadable(self, error: Exception) -> StoreError:
+        return StoreError(
+            f"{self.location!r}: a file cannot be read: {error}. "
+            "Delete the broken file: the command that made the sweep runs its trial again."
+        )
 
     @cached_property
     def _rowless(self) -> tuple[Row, ...]:

@@ -28,7 +28,7 @@ def recommend(
         label=shown[pick].label,
         trial_id=_best_trial(compared, pick),
         best=shown[compared.best].label,
-        decided=bool(within) and (basis == "seeds" or len(shown) == 1),
+        decided=bool(within) and basis == "seeds",
         basis=basis,
         tied=tuple(shown[index].label for index in tied),
         not_told_apart=tuple(shown[index].label for index in open_pairs),

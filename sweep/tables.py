@@ -177,9 +177,9 @@ def heading(answer: Answer) -> str:
 
 def said(answer: Answer) -> str:
     """The recommendation, or why there is none."""
-    return (
-        answer.recommendation.text if answer.recommendation else "No recommendation: no completed trial has a loss yet."
-    )
+    if answer.recommendation is None:
+        return "No recommendation: no completed trial has a loss that compares."
+    return f"{'So far: ' if answer.partial else ''}{answer.recommendation.text}"
 
 
 def warnings(answer: Answer) -> list[str]:

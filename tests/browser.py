@@ -29,7 +29,7 @@ QUIET = (
     "--hide-scrollbars",
     "--remote-debugging-pipe",
 )
-PATIENCE = 120.0  # seconds for one reply: five megabytes of script on a busy machine
+PATIENCE = 60.0  # seconds for one reply: five megabytes of script on a busy machine
 
 
 def executable() -> str:

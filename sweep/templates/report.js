@@ -3,7 +3,7 @@
   const figures = JSON.parse(document.getElementById("figures").textContent);
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   const plots = [...document.querySelectorAll("[data-figure]")];
-  const still = { responsive: true, displaylogo: false, displayModeBar: false, scrollZoom: false };
+  const still = { responsive: true, displaylogo: false, displayModeBar: false, scrollZoom: false, showTips: false };
 
   const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 

@@ -1,0 +1,300 @@
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sweep import analysis, curves, report
+from sweep.store import Store
+from tests.browser import Page, browser
+from tests.simulate import Design, losses, trial_id, write, write_steps
+
+HOSTILE = "<script>alert(1)</script>"
+LARGEST = 6_000_000  # bytes
+
+
+def make(folder: Path, configurations: int, seeds: int, steps: int) -> Store:
+    """A finished sweep with curves; one trial's memory has a single peak."""
+    store = Store(str(folder / "sweep"))
+    rng = np.random.default_rng(3)
+    design = Design(tuple(0.01 * index for index in range(configurations))[::-1], seeds, interaction=0.005, rest=0.005)
+    sums, tokens = losses(design, 1, rng)
+    write(store, sums[0], tokens[0])
+    curve = 1.8 + np.exp(-np.arange(steps) / (steps / 8))
+    for k in range(configurations):
+        for seed in range(seeds):
+            noisy = [float(loss) for loss in curve + 0.2 * rng.standard_t(4, steps)]
+            write_steps(store, trial_id(k, seed), noisy, spike_at=steps // 3)
+    return store
+
+
+def page_of(store: Store) -> str:
+    sweep = analysis.load(store.location)
+    return report.html(sweep, analysis.answer(sweep))
+
+
+def figures(page: str) -> dict[str, Any]:
+    found = re.search(r'<script type="application/json" id="figures">(.*?)</script>', page, re.DOTALL)
+    assert found
+    parsed: dict[str, Any] = json.loads(found.group(1))
+    return parsed
+
+
+def without_library(page: str) -> str:
+    """The page without Plotly's own code."""
+    start = page.index("<script>/**")
+    return page[:start] + page[page.index("</script>", start) :]
+
+
+# --- curves ----------------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.floats(-1e6, 1e6) | st.just(math.nan), min_size=1, max_size=400), st.integers(2, 60))
+def test_thinning_keeps_the_ends_the_order_and_every_extreme(values: list[float], points: int) -> None:
+    kept = curves.thin(values, points)
+    assert kept == sorted(set(kept))
+    assert len(kept) <= max(points + 2, 2)
+    assert {0, len(values) - 1} <= set(kept)
+    known = [value for value in values if not math.isnan(value)]
+    if known:
+        assert min(known) in [values[index] for index in kept]
+        assert max(known) in [values[index] for index in kept]
+
+
+def test_thinning_keeps_every_peak_that_stands_alone() -> None:
+    values = np.zeros(7509)
+    peaks = [100, 2500, 7000]
+    values[peaks] = 1.0
+    assert set(peaks) <= set(curves.thin(values, 600))
+
+
+@given(st.lists(st.floats(-100, 100), min_size=1, max_size=50), st.integers(1, 20))
+def test_smoothing_is_the_mean_of_the_neighbours(values: list[float], window: int) -> None:
+    half = window // 2
+    expected = [np.mean(values[max(0, i - half) : i + half + 1]) for i in range(len(values))]
+    assert curves.smooth(np.array(values), window) == pytest.approx(np.array(expected), abs=1e-9)
+
+
+def test_smoothing_passes_over_what_is_missing() -> None:
+    assert curves.smooth(np.array([1.0, np.nan, 3.0]), 3) == pytest.approx([1.0, 2.0, 3.0])
+
+
+# --- the page --------------------------------------------------------------------------------------------------------
+
+
+def test_thirty_long_trials_stay_small_and_keep_their_peaks(tmp_path: Path) -> None:
+    page = page_of(make(tmp_path, configurations=10, seeds=3, steps=7509))
+    assert len(page.encode()) < LARGEST
+    memory = figures(page)["memory-steps"]["data"]
+    assert len(memory) == 30
+    assert all(max(trace["y"]) == 5.0 for trace in memory)  # GB, on a single step of 7,509
+
+
+def test_the_number_of_trials_does_not_make_the_page_larger() -> None:
+    assert curves.budget(300) * 300 <= curves.TOTAL
+    assert curves.budget(1) == curves.LONGEST
+
+
+def test_seeds_are_a_band_around_a_line_per_configuration(tmp_path: Path) -> None:
+    traces = figures(page_of(make(tmp_path, configurations=2, seeds=3, steps=50)))["loss"]["data"]
+    lines = [trace for trace in traces if trace.get("meta") == "smooth"]
+    assert [trace["name"] for trace in lines] == ["r=4", "r=8"]
+    assert len({(trace["line"]["color"], trace["line"]["dash"]) for trace in lines}) == 2
+    assert len({trace["line"]["dash"] for trace in lines}) == 2  # told apart without colour
+    assert sum("fill" in trace for trace in traces) == 2
+    raw = [trace for trace in traces if trace.get("meta") == "raw"]
+    assert len(raw) == 6 and not any(trace["visible"] for trace in raw)
+    low, high = traces[0]["y"], traces[1]["y"]
+    assert all(a <= b <= c for a, b, c in zip(low, lines[0]["y"], high, strict=True))
+
+
+def test_a_value_is_text_wherever_it_stands(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "hostile"))
+    provenance = json.dumps({"model_fingerprint": HOSTILE, "versions": {HOSTILE: HOSTILE}})
+    shared = {
+        "method": "lora",
+        "lora_r": 8,
+        "seed": 0,
+        "eval_loss": 2.0,
+        "train_runtime": 1.0,
+        "provenance": provenance,
+    }
+    for name in ("one", "two"):
+        store.write_trial(
+            {"trial_id": name, "status": "completed", **shared}, {"dataset_name": HOSTILE * (name == "one")}
+        )
+        write_steps(store, name, [2.0, 1.0])
+    failed = {"trial_id": "three", "status": "failed", "method": "lora", "lora_r": 16, "error_message": HOSTILE}
+    store.write_trial(failed, {"dataset_name": HOSTILE})
+    base = {"model_name_or_path": HOSTILE}
+    axes = {"lora_r": [8], "dataset_name": [HOSTILE]}
+    store.write_sweep({"axes": axes, "base": base, "trials": [], "provenance": {"x": HOSTILE}})
+    page = without_library(page_of(store))
+    assert "<script>alert" not in page
+    assert page.count("&lt;script&gt;alert(1)") >= 4
+    assert not re.search(r"<script>alert", json.dumps(figures(page)))
+
+
+def test_off_cuda_the_memory_plot_says_whose_memory_it_is(tmp_path: Path) -> None:
+    store = make(tmp_path, 1, 1, 20)
+    sweep = analysis.load(store.location)
+    sweep.steps["memory_allocated_bytes"] = None
+    plots = figures(report.html(sweep, analysis.answer(sweep)))
+    assert plots["memory-steps"]["data"][0]["y"][0] == 1.0
+    assert "Process memory by step" in report.html(sweep, analysis.answer(sweep))
+
+
+def test_a_running_sweep_has_a_partial_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = Store(str(tmp_path / "toy"))
+    write_steps(store, "r8", [2.0, 1.9, 1.8])
+    store.write_sweep({"axes": {}, "trials": [{"trial_id": "r8", "method": "lora", "lora_r": 8, "seed": 0}]})
+    assert report.main([store.location]) == 0
+    page = store.read_bytes("report.html").decode()
+    assert "Partial:" in page
+    assert figures(page)["loss"]["data"]
+    assert "partial" in capsys.readouterr().err
+
+
+def test_the_page_goes_where_it_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = make(tmp_path, 1, 1, 5)
+    assert report.main([store.location]) == 0
+    assert store.exists("report.html")
+    assert capsys.readouterr().out.strip() == store.uri("report.html")
+    assert report.main([store.location, "--output", str(tmp_path / "other.html")]) == 0
+    assert (tmp_path / "other.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"), [([], "no sweep.json"), (["--output", "/no/such/folder/x.html"], "--output")]
+)
+def test_a_users_mistake_has_no_traceback(
+    tmp_path: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    location = make(tmp_path, 1, 1, 5).location if words else str(tmp_path)
+    assert report.main([location, *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_commands_to_reproduce_name_every_setting(tmp_path: Path) -> None:
+    store = make(tmp_path, 1, 1, 5)
+    store.write_sweep(
+        {
+            "axes": {"lora_r": [4], "seed": [0, 1], "packing": [True, False]},
+            "base": {"model_name_or_path": "a model", "lora_target_modules": ["q", "v"], "bf16": False},
+            "rules": {"lora_alpha_rule": "fixed"},
+            "provenance": {"git_commit": "abc123"},
+            "trials": [],
+        }
+    )
+    page = page_of(store)
+    for part in (
+        "git checkout abc123",
+        "--lora_r 4",
+        "--seeds 0 1",
+        "--grid packing=true,false",
+        "--lora_alpha_rule fixed",
+        "--model_name_or_path &#39;a model&#39;",
+        "--lora_target_modules q v",
+        "--bf16 false",
+    ):
+        assert part in page
+
+
+# --- in a browser ----------------------------------------------------------------------------------------------------
+
+
+def text_of(page: Page, selector: str) -> str:
+    return str(page.evaluate(f"document.querySelector({json.dumps(selector)}).innerText"))
+
+
+def raw_shown(page: Page) -> bool:
+    return bool(
+        page.evaluate("document.getElementById('plot-loss').data.some(t => t.meta === 'raw' && t.visible === true)")
+    )
+
+
+def test_the_page_works_in_a_browser(tmp_path: Path) -> None:
+    store = make(tmp_path, configurations=3, seeds=3, steps=300)
+    assert report.main([store.location]) == 0
+    address = (Path(store.location) / "report.html").as_uri()
+    sweep = analysis.load(store.location)
+    answer = analysis.answer(sweep)
+    assert answer.recommendation
+    images = {}
+    with browser(tmp_path / "profile") as page:
+        for width, height in ((390, 844), (1440, 900)):
+            for dark in (False, True):
+                page.open(address, width, height, dark)
+                _reads_right(page, answer.recommendation.label, answer.recommendation.text)
+                _draws(page, width)
+                images[width, dark] = page.screenshot(tmp_path / f"report-{width}-{'dark' if dark else 'light'}.png")
+        _works_by_mouse(page)
+        page.open(address, 1440, 900)
+        _works_by_keyboard(page)
+        assert page.problems() == []
+        assert set(page.requests()) == {address}
+    assert len(set(images.values())) == 4  # the sizes and the schemes really look different
+
+
+def _reads_right(page: Page, pick: str, text: str) -> None:
+    assert pick in text_of(page, "#answer-title")
+    assert text_of(page, "#recommendation") == text
+    assert pick in text_of(page, "tr.picked")
+
+
+def _draws(page: Page, width: int) -> None:
+    """Every plot has marks, and nothing is wider than the window."""
+    drawn = page.evaluate(
+        "[...document.querySelectorAll('[data-figure]')].map(p => p.querySelectorAll('.trace, .point').length)"
+    )
+    assert len(drawn) == 5
+    assert all(drawn)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def _works_by_mouse(page: Page) -> None:
+    """Clicks through the plots: the legend hides a curve, the button shows the raw ones."""
+    before = page.evaluate("document.querySelectorAll('#plot-loss .scatterlayer .trace').length")
+    page.evaluate(
+        "document.querySelector('#plot-loss .legendtoggle').scrollIntoView({block: 'center', behavior: 'instant'})"
+    )
+    place = page.evaluate(
+        "(() => { const b = document.querySelector('#plot-loss .legendtoggle').getBoundingClientRect();"
+        " return [b.x + b.width / 2, b.y + b.height / 2]; })()"
+    )
+    # Plotly waits for a second click before it takes the first for a single one, so listen first.
+    page.evaluate(
+        "window.hidden = new Promise(done => document.getElementById('plot-loss').once('plotly_restyle', done)), 1"
+    )
+    for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
+        button = "none" if kind == "mouseMoved" else "left"
+        page.ask("Input.dispatchMouseEvent", type=kind, x=place[0], y=place[1], button=button, clickCount=1)
+    page.evaluate("window.hidden.then(() => true)")
+    page.settle()
+    assert page.evaluate("document.querySelectorAll('#plot-loss .scatterlayer .trace').length") < before
+    assert not raw_shown(page)
+    page.evaluate("document.querySelector('[data-raw]').click()")
+    assert raw_shown(page)
+    for name in page.evaluate("[...document.querySelectorAll('[data-figure]')].map(p => p.id)"):
+        page.evaluate(f"Plotly.Fx.hover({name!r}, [{{curveNumber: 0, pointNumber: 0}}])")
+    page.evaluate("document.querySelector('[data-raw]').click()")
+    assert not raw_shown(page)
+
+
+def _works_by_keyboard(page: Page) -> None:
+    """The tab key reaches the answer's link, the sections, the table and the button; the space key presses it."""
+    met = []
+    for _ in range(12):
+        page.press("Tab", 9)
+        met.append(page.evaluate("document.activeElement.className || document.activeElement.tagName"))
+        if page.evaluate("document.activeElement.tagName") == "BUTTON":
+            break
+    assert "A" in met and "scroll" in met and met[-1] == "BUTTON"
+    page.press(" ", 32, " ")
+    assert raw_shown(page)
+    assert page.evaluate("document.querySelector('[data-raw]').getAttribute('aria-pressed')") == "true"
