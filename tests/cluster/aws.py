@@ -64,9 +64,9 @@ def account(monkeypatch: pytest.MonkeyPatch, home: Path) -> Iterator[None]:
     _forget_clients()
 
 
-def bootstrap() -> Json:
+def bootstrap(path: Path = CLUSTER) -> Json:
     """cluster.yaml as Ray fills it in before it starts anything: defaults, checks, roles, keys, subnets."""
-    config: Json = _bootstrap_config(yaml.safe_load(CLUSTER.read_text()), no_config_cache=True)
+    config: Json = _bootstrap_config(yaml.safe_load(path.read_text()), no_config_cache=True)
     return config
 
 

@@ -169,7 +169,8 @@ def _spec(name: str, keys: Path) -> Spec:
         binds[sys.prefix] = f"{PROJECT}/.venv"
     elif name == "client":
         files[f"{HOME}/.ssh/id"] = (keys / "id").read_text()
-        derived = derive(yaml.safe_load((ROOT / "cluster.yaml").read_text()), ADDRESS["head"], [ADDRESS["worker"]])
+        files[f"{HOME}/aws.yaml"] = (ROOT / "cluster.yaml").read_text()
+        derived = derive(yaml.safe_load(files[f"{HOME}/aws.yaml"]), ADDRESS["head"], [ADDRESS["worker"]])
         files[f"{CHECKOUT}/cluster.yaml"] = yaml.safe_dump(derived, sort_keys=False)
         overlays[CHECKOUT] = str(ROOT)
         binds[f"{CHECKOUT}/.venv"] = sys.prefix
