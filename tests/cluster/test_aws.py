@@ -115,6 +115,11 @@ def test_nothing_runs_without_work_and_nothing_is_left(cloud: Json) -> None:
     assert sum(kind["max_workers"] for kind in workers) == 8
     assert cloud["idle_timeout_minutes"] == 5
     assert cloud["provider"]["cache_stopped_nodes"] is False  # terminated, not stopped: a stopped disk is paid for
+    (head,) = aws.start(cloud, "head")
+    attribute = aws.client("ec2").describe_instance_attribute(
+        InstanceId=head["InstanceId"], Attribute="instanceInitiatedShutdownBehavior"
+    )
+    assert attribute["InstanceInitiatedShutdownBehavior"] == {"Value": "terminate"}
     for kind in cloud["available_node_types"].values():
         (mapping,) = kind["node_config"]["BlockDeviceMappings"]
         assert mapping["Ebs"]["DeleteOnTermination"] is True
