@@ -61,6 +61,12 @@ class Store:
     def _place(self) -> tuple[pafs.FileSystem, str]:
         return filesystem(self.location)
 
+    @property
+    def local(self) -> Path | None:
+        """The sweep's folder, if it is on a local disk."""
+        fs, path = self._place
+        return Path(path) if isinstance(fs, pafs.LocalFileSystem) else None
+
     def uri(self, *parts: str) -> str:
         """Location of something inside the sweep, as the user would write it."""
         return "/".join([self.location.rstrip("/"), *parts])

@@ -32,6 +32,7 @@ class Context:
     save: Callable[[Path, int], None]
     should_stop: Callable[[], bool]
     sweep_name: str = "sweep"
+    folder: Path | None = None  # the sweep's, where it is on a local disk
     threads: int = 1
     verbose: bool = False
     resume_from: Checkpoint | None = None

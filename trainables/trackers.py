@@ -8,20 +8,37 @@ from trainables.context import Context
 
 
 def set_up(context: Context, report_to: object) -> None:
-    """Sets the environment that trackers read: runs grouped by sweep, run id = trial id, so that a retry goes on with its run.
-
-    What the user set stays. Without a W&B key runs are kept on disk, in the folder that the log names: `wandb sync` sends them.
-    """
-    names = report_to if isinstance(report_to, list) else [report_to]
-    if "wandb" not in names and "all" not in names:
-        return
-    wanted = {"WANDB_PROJECT": "lora-rank-sweep", "WANDB_RUN_GROUP": context.sweep_name, "WANDB_RESUME": "allow"}
-    if not _has_key():
-        wanted["WANDB_MODE"] = "offline"
+    """Sets the environment that trackers read. What the user set stays."""
+    names = set(report_to) if isinstance(report_to, list) else {report_to}
+    wanted: dict[str, str] = {}
+    if names & {"wandb", "all"}:
+        wanted |= _wandb(context)
+    if names & {"tensorboard", "all"}:
+        wanted["TENSORBOARD_LOGGING_DIR"] = str(_folder(context) / "tensorboard" / context.trial_id)
     os.environ.update({key: value for key, value in wanted.items() if key not in os.environ})
-    os.environ["WANDB_RUN_ID"] = context.trial_id
-    if os.environ.get("WANDB_MODE") == "offline":
-        print(f"W&B runs offline in {os.environ.get('WANDB_DIR', Path.cwd())}/wandb; `wandb sync` sends it.")
+
+
+def _wandb(context: Context) -> dict[str, str]:
+    """Runs grouped by sweep, run id = trial id, so that a retry goes on with its run; kept on disk where there is no key."""
+    if _has_key() or "WANDB_MODE" in os.environ:
+        place = {}
+    else:
+        folder = _folder(context)
+        folder.mkdir(parents=True, exist_ok=True)
+        place = {"WANDB_MODE": "offline", "WANDB_DIR": str(folder)}
+        print(f"No W&B key: this run is kept in {folder}/wandb; `wandb sync` sends it.")
+    return {
+        "WANDB_PROJECT": "lora-rank-sweep",
+        "WANDB_RUN_GROUP": context.sweep_name,
+        "WANDB_RUN_ID": context.trial_id,
+        "WANDB_RESUME": "allow",
+        **place,
+    }
+
+
+def _folder(context: Context) -> Path:
+    """The sweep's own folder; where it lies in an object store, one of the same name where the user stands."""
+    return context.folder or Path(context.sweep_name).absolute()
 
 
 def _has_key() -> bool:

@@ -141,6 +141,7 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
             save=self._save,
             should_stop=self._stop.is_set,
             sweep_name=self._options["sweep_name"],
+            folder=self._store.local,
             threads=self._options["threads"],
             verbose=self._options["verbose"],
             resume_from=found,

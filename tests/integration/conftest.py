@@ -30,9 +30,9 @@ def started(**resources: int) -> Iterator[Any]:
     from sweep.runner import ENVIRONMENT
 
     os.environ.update(ENVIRONMENT)
-    ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR", **resources)  # type: ignore[no-untyped-call]
+    ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR", **resources)
     yield ray
-    ray.shutdown()  # type: ignore[no-untyped-call]
+    ray.shutdown()
 
 
 @pytest.fixture(scope="session")
