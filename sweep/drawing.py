@@ -44,10 +44,10 @@ def figure(traces: Sequence[Trace], x: str, y: str, **layout: Any) -> Figure:
     return {
         "data": list(traces),
         "layout": {
-            "xaxis": {"title": {"text": x}, **axis, **layout.pop("xaxis", {})},
+            "xaxis": {"title": {"text": x, "standoff": 8}, **axis, **layout.pop("xaxis", {})},
             "yaxis": {"title": {"text": y}, **axis, **layout.pop("yaxis", {})},
             "margin": {"l": 10, "r": 10, "t": 10, "b": 50},
-            "legend": {"orientation": "h", "y": -0.32, "yanchor": "top", "x": 0},
+            "legend": {"orientation": "h", "y": -0.25, "yanchor": "top", "x": 0},
             "hovermode": "closest",
             "height": 420,
             **layout,

@@ -18,10 +18,8 @@ def against(answer: Answer, column: str, name: str, title: str) -> Plot | None:
         return None
     scale, unit = (1e9, "GB") if column.endswith("_bytes") else (1.0, "s")
     traces = [_front_line([one for one in shown if one.label in front.labels], column, scale)]
-    ordered = sorted(shown, key=lambda one: float(getattr(one, column)))
     traces += [
-        _point(one, look(answer.configurations.index(one)), column, scale, one.label in front.labels, place % 2 == 1)
-        for place, one in enumerate(ordered)  # labels of neighbours on different sides
+        _point(one, look(answer.configurations.index(one)), column, scale, one.label in front.labels) for one in shown
     ]
     caption = (
         f"{METRICS[answer.metric].label.capitalize()} against {METRICS[column].label}, both better when lower. "
@@ -42,25 +40,20 @@ def _front_line(on_front: Sequence[Configuration], column: str, scale: float) ->
     }
 
 
-def _point(
-    one: Configuration, style: tuple[str, str, str], column: str, scale: float, on_front: bool, below: bool
-) -> Trace:
+def _point(one: Configuration, style: tuple[str, str, str], column: str, scale: float, on_front: bool) -> Trace:
     color, _, marker = style
     value = getattr(one, column)
     shown = size(value) if column.endswith("_bytes") else number(column, value)
     return {
         "name": text(one.label),
-        "mode": "markers+text",
+        "mode": "markers",
         "marker": {
             "color": color,
             "symbol": marker if on_front else f"{marker}-open",
             "size": 13,
             "line": {"width": 2},
         },
-        "text": [text(one.label)],
-        "textposition": "bottom center" if below else "top center",
         "cliponaxis": False,
-        "showlegend": False,
         "hovertemplate": f"{text(one.label)}<br>loss %{{y}}<br>{shown}<extra></extra>",
         "x": curves.rounded([value / scale], 7),
         "y": curves.rounded([one.loss or np.nan], 7),

@@ -22,13 +22,13 @@ def by_trial(steps: "pd.DataFrame") -> dict[str, "pd.DataFrame"]:
 def losses(answer: Answer, steps: Mapping[str, "pd.DataFrame"]) -> Plot | None:
     traces: list[Trace] = []
     points = curves.budget(len(steps))
+    window = max((curves.window_for(len(frame)) for frame in steps.values()), default=1)
     for index, one in enumerate(answer.configurations):
         own = [steps[name] for name in _started(answer, one) if name in steps]
         if own:
-            traces += _configuration_loss(one.label, look(index), own, points)
+            traces += _configuration_loss(one.label, look(index), own, points, window)
     if not traces:
         return None
-    window = max(curves.window_for(len(frame)) for frame in steps.values())
     caption = (
         f"Training loss, a centred moving mean over up to {window} steps. Where there are several seeds, the line is "
         "their mean and the band goes from their lowest to their highest."
@@ -42,11 +42,11 @@ def _started(answer: Answer, one: Configuration) -> list[str]:
 
 
 def _configuration_loss(
-    label: str, style: tuple[str, str, str], frames: Sequence["pd.DataFrame"], points: int
+    label: str, style: tuple[str, str, str], frames: Sequence["pd.DataFrame"], points: int, window: int
 ) -> list[Trace]:
     color, dash, _ = style
     steps, losses = _aligned(frames, "loss")
-    smoothed = curves.smooth(losses, curves.window_for(len(steps)))
+    smoothed = curves.smooth(losses, window)
     mean = _quiet(np.nanmean, smoothed)
     kept = curves.thin(mean, points)
     line = {"color": color, "dash": dash, "width": 2}

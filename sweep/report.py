@@ -76,10 +76,11 @@ def _json(value: Any) -> str:
 
 
 def _flags(text: str) -> "Markup":
-    """The text, escaped, with its flags kept on one line: --seeds."""
+    """The text, escaped, with its flags and percentages each kept on one line: --seeds, 0.5 %."""
     from markupsafe import Markup, escape
 
-    return Markup(re.sub(r"--\w+", r"<code>\g<0></code>", str(escape(text))))
+    whole = re.sub(r"(\d) %", "\\1\N{NO-BREAK SPACE}%", str(escape(text)))
+    return Markup(re.sub(r"--\w+", r"<code>\g<0></code>", whole))
 
 
 def _flat(provenance: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -80,12 +80,18 @@ def _distance(draft: Recommendation, compared: Compared, shown: Sequence[Configu
 def _saving(saving: Saving) -> str:
     named = (("memory", saving.memory), ("training time", saving.time), ("trainable parameters", saving.parameters))
     parts = [
-        f"{abs(value) * 100:.{0 if abs(value) >= 0.1 else 1}f} % {'less' if value > 0 else 'more'} {name}"
+        f"{_amount(value)} {'less' if value > 0 else 'more'} {name}"
         for name, value in named
         if value is not None and abs(value) >= 0.0005
     ]
     against = saving.label if saving.role == "best" else "full fine-tuning" + saving.label.removeprefix("full")
     return f"Against {against} it takes {listed(parts) if parts else 'about the same'}."
+
+
+def _amount(value: float) -> str:
+    if 0.9995 <= value < 1:
+        return "over 99.9 %"
+    return f"{abs(value) * 100:.{0 if 0.1 <= abs(value) < 0.99 else 1}f} %"
 
 
 def _relations(draft: Recommendation, compared: Compared) -> list[str]:

@@ -209,7 +209,9 @@ def test_the_commands_to_reproduce_name_every_setting(tmp_path: Path) -> None:
 
 
 def text_of(page: Page, selector: str) -> str:
-    return str(page.evaluate(f"document.querySelector({json.dumps(selector)}).innerText"))
+    return str(page.evaluate(f"document.querySelector({json.dumps(selector)}).innerText")).replace(
+        "\N{NO-BREAK SPACE}", " "
+    )
 
 
 def raw_shown(page: Page) -> bool:
