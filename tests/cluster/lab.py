@@ -99,6 +99,14 @@ class Host:
         """Whether something there takes a connection from this host."""
         return self.run(f"exec 3<>/dev/tcp/{address}/{port}", check=False, timeout=60).returncode == 0
 
+    def await_connection(self, address: str, port: int) -> bool:
+        """Waits until a connection is taken; False if none is."""
+        for _ in range(60):
+            if self.connects(address, port):
+                return True
+            time.sleep(0.5)
+        return False
+
     def processes(self, name: str) -> list[int]:
         """Ids, inside the host, of its processes of some name."""
         return [int(pid) for pid in self.run(f"pgrep -x {name} || true").stdout.split()]
@@ -234,10 +242,7 @@ def _bridge(cloud: Host) -> None:
 def _await_storage(client: Host) -> None:
     """Waits for the S3 server and makes the bucket."""
     make = f"import boto3; boto3.client('s3').create_bucket(Bucket='{BUCKET}'); answer = True"
-    for _ in range(60):
-        if client.connects(ADDRESS["cloud"], 5000):
-            break
-        time.sleep(0.5)
+    assert client.await_connection(ADDRESS["cloud"], 5000)
     assert client.python(make)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import yaml
 from moto.core import set_initial_no_auth_action_count
 
 from tests.cluster import aws
+from tests.cluster.cluster import shell_lines
 
 Json = dict[str, Any]
 
@@ -76,6 +78,17 @@ def test_the_template_takes_no_wide_range_for_ssh(address: str, accepted: bool) 
     pattern = re.search(r"^  SshFrom:.*?AllowedPattern: '(.+?)'", aws.TEMPLATE.read_text(), re.S | re.M)
     assert pattern
     assert bool(re.fullmatch(pattern.group(1), address)) is accepted
+
+
+def test_the_line_that_deploys_the_template_fits_it() -> None:
+    (line,) = [line for line in shell_lines("docs/cluster.md", "Once per account") if line.startswith("aws cloudf")]
+    words = shlex.split(line)
+    given = {word.split("=")[0] for word in words[words.index("--parameter-overrides") + 1 :]}
+    parameters = aws.TEMPLATE.read_text().split("Conditions:")[0]
+    blocks = re.findall(r"^  (\w+):\n((?:    .*\n)+)", parameters, re.M)
+    assert given == {name for name, block in blocks if "Default:" not in block}
+    assert (aws.ROOT / words[words.index("--template-file") + 1]) == aws.TEMPLATE
+    assert words[words.index("--region") + 1] == yaml.safe_load(aws.CLUSTER.read_text())["provider"]["region"]
 
 
 def test_the_head_is_a_small_machine_without_gpu(cloud: Json) -> None:

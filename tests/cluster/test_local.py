@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.cluster import Cluster
+from tests.cluster.cluster import Cluster, shell_lines
 from tests.cluster.lab import ADDRESS
 
 pytestmark = pytest.mark.cluster
@@ -105,6 +105,15 @@ def test_the_dashboard_answers_on_the_loopback_only(cluster: Cluster) -> None:
     assert not any(host.connects(ADDRESS["head"], DASHBOARD) for host in (head, worker, client))
 
 
+def test_the_dashboard_comes_through_ssh(cluster: Cluster) -> None:
+    client = cluster.hosts.client
+    forward = client.start(".venv/bin/ray dashboard cluster.yaml")
+    reached = client.await_connection("127.0.0.1", DASHBOARD)
+    client.run("pkill -f 'ray dashboard'")
+    output, _ = forward.communicate()
+    assert reached, output
+
+
 def test_a_lost_node_costs_no_row_and_changes_no_number(cluster: Cluster) -> None:
     cluster.await_gpus(2)
     line = cluster.line("sweep.grid").replace(
@@ -134,3 +143,8 @@ def test_down_leaves_nothing_running(cluster: Cluster) -> None:
 
 def test_every_line_of_the_readmes_section_was_run(cluster: Cluster) -> None:
     assert set(cluster.ran) == set(cluster.lines)
+
+
+def test_the_page_on_clusters_shows_the_same_lines(cluster: Cluster) -> None:
+    page = shell_lines("docs/cluster.md", "Up, run, down") + shell_lines("docs/cluster.md", "The answer")
+    assert page == cluster.lines
