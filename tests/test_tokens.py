@@ -182,11 +182,11 @@ def test_a_shared_table_is_not_copied_nor_written(ray: Any, cache: Path, model: 
     assert data.to_list() == table.to_pylist()
 
 
-def test_tables_of_one_content_share_the_data_sets_fingerprint(cache: Path, model: Path) -> None:
-    """The library names a data set by its content's hash, which takes long; ours has its name already."""
+def test_a_data_set_is_named_by_its_key(cache: Path, model: Path) -> None:
+    """Without a name the library would hash the whole table to make one."""
     made, again = make(TEXTS, cache, model), make(TEXTS, cache / "other", model)
     names = [dataset_of(table)._fingerprint for table in (made.train, again.train, made.held_out)]
-    assert names[0] == names[1] != names[2]
+    assert names == [f"{made.key}-train", f"{made.key}-train", f"{made.key}-held_out"]
 
 
 @pytest.mark.parametrize("kind", ["jinja", "tokenizer"])
@@ -303,6 +303,18 @@ def test_other_rows_another_tokenizer_or_another_version_miss_the_cache(
     monkeypatch.setattr(tokens, "version", lambda _: "0")
     make(PAIRS, cache, model)
     assert len(makings) == 4
+
+
+def test_a_chat_template_counts_by_its_content(makings: list[int], cache: Path, model: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first.jinja", tmp_path / "second.jinja"
+    for template, path in (
+        (toys.CHAT_TEMPLATE, first),
+        (toys.CHAT_TEMPLATE, second),
+        ("other " + toys.CHAT_TEMPLATE, first),
+    ):
+        path.write_text(template)
+        make(CHATS, cache, model, chat_template_path=str(path))
+    assert len(makings) == 2
 
 
 def test_a_tokenizer_that_was_moved_hits_the_cache(

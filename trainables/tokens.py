@@ -118,7 +118,8 @@ def prepare(rows: Rows, settings: Settings, resolve: Resolve, cache_dir: Path | 
     with quiet():
         tokenizer = _load_tokenizer(settings)
         printed = tokenizer_fingerprint(tokenizer)
-        key = _hash([rows.fingerprint, printed, token_settings(settings), _template_print(settings), _versions()])
+        shaping = {**token_settings(settings), "chat_template_path": _template_print(settings)}
+        key = _hash([rows.fingerprint, printed, shaping, _versions()])
         cache = TokenCache(Path(cache_dir) if cache_dir else default_folder())
         found = cache.load(key)
         made = found or _make(rows, settings, tokenizer, key)
