@@ -44,7 +44,7 @@ def html(sweep: "Sweep", answer: "Answer") -> str:
         headings=headings,
         rows=rows,
         plots=plots,
-        figures=Markup(_json({plot.name: plot.figure for plot in plots})),
+        figures=Markup(script_json({plot.name: plot.figure for plot in plots})),
         plotly=Markup(get_plotlyjs()),
         warnings=warnings(answer),
         lost=lost(answer),
@@ -69,7 +69,7 @@ def _plots(sweep: "Sweep", answer: "Answer") -> "list[Plot]":
     return [plot for plot in made if plot]
 
 
-def _json(value: Any) -> str:
+def script_json(value: Any) -> str:
     """JSON that cannot end the script element it stands in, whatever texts it has."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -376,6 +376,15 @@ def test_an_axis_is_named_as_meant(tmp_path: Path) -> None:
     assert [one.label for one in found.configurations] == ["r=8, learning_rate=0.0001", "r=8, learning_rate=0.0002"]
 
 
+def test_a_column_that_a_later_version_added_is_no_axis(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "toy"))
+    store.write_sweep({"axes": {"packing": [True]}, "trials": []})
+    store.write_trial(row(), {"packing": True, "novelty": 1})
+    loaded = sweep.load(store.location)
+    assert loaded.axes == ("packing",)
+    assert list(loaded.trials["novelty"]) == [1]
+
+
 # --- costs -----------------------------------------------------------------------------------------------------------
 
 

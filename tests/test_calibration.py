@@ -52,6 +52,20 @@ def test_a_rank_at_the_margin_is_rarely_called_non_inferior(seeds: int, configur
     assert wrong <= ALLOWED
 
 
+def test_all_ranks_at_the_margin_together_are_rarely_called_non_inferior() -> None:
+    """With little noise the ranks at the margin are no obstacle to each other: only the correction for their number helps."""
+    found = sweeps((0.0, *(log1p(MARGIN),) * 5), 5, 0.0003, examples=50, interaction=0.001, rest=0.001)
+    wrong = sum(any(one.verdict(index) == "within" for index in range(1, 6)) for one in found)
+    assert wrong <= ALLOWED
+
+
+@pytest.mark.parametrize("configurations", [2, 4])
+def test_the_fewest_examples_for_a_bound_are_enough(configurations: int) -> None:
+    found = sweeps((0.0,) * configurations, 1, 0.0, examples=20)
+    assert all(one.basis == "examples" for one in found)
+    assert sum(claims_difference(one) for one in found) <= ALLOWED
+
+
 def test_examples_that_prefer_a_rank_under_every_seed_do_not_fool_it() -> None:
     """Nearly all of the noise is the rank's on the example: a t interval over the seeds alone fails here."""
     found = sweeps((0.0, 0.0), 5, 0.0005, rest=0.001)

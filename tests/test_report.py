@@ -140,6 +140,13 @@ def test_a_value_is_text_wherever_it_stands(tmp_path: Path) -> None:
     assert not re.search(r"<script>alert", json.dumps(figures(page)))
 
 
+@given(st.text() | st.just("</script><!-- & -->"))
+def test_no_text_in_the_figures_ends_their_script_element(text: str) -> None:
+    written = report.script_json({"name": text})
+    assert not set("<>&") & set(written)
+    assert json.loads(written) == {"name": text}
+
+
 def test_off_cuda_the_memory_plot_says_whose_memory_it_is(tmp_path: Path) -> None:
     store = make(tmp_path, 1, 1, 20)
     sweep = analysis.load(store.location)

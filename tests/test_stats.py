@@ -56,6 +56,14 @@ def test_over_examples_it_is_the_variance_of_the_ratio_of_totals() -> None:
     assert np.mean(found.variance) == pytest.approx(ratios.var(), rel=0.1)
 
 
+def test_an_example_is_one_draw_however_many_models_it_judges() -> None:
+    """The same models twice are no more examples; models that err apart on an example average out."""
+    first, second, weights = positive(1, 50), positive(1, 50), np.ones((1, 50))
+    once = stats.over_examples(first, second, weights, weights)
+    twice = stats.over_examples(*(np.repeat(one, 2, axis=0) for one in (first, second, weights, weights)))
+    assert twice.variance == pytest.approx(once.variance)
+
+
 def test_tokens_count_where_the_texts_differ_in_length() -> None:
     """One model has twice the loss on twice the tokens: per token they are the same, example by example."""
     sums, tokens = positive(1, 50), np.full((1, 50), 10.0)
