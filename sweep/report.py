@@ -29,8 +29,9 @@ def html(sweep: "Sweep", answer: "Answer") -> str:
     from markupsafe import Markup
     from plotly.offline import get_plotlyjs
 
+    from sweep.cells import cells
     from sweep.reproduce import commands
-    from sweep.tables import cells, heading, lost, said, warnings
+    from sweep.tables import heading, lost, said, warnings
 
     plots = _plots(sweep, answer)
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True)

@@ -1,154 +1,19 @@
-import dataclasses
 import json
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
 import pytest
 
 import sweep
 from sweep import analysis
-from sweep.answer import Answer
-from sweep.errors import NotASweep, RowsError, SweepError
+from sweep.errors import NotASweep
 from sweep.store import Store
-from tests.simulate import Design, losses, write, write_steps
-
-REPORT = """lora_r,train_runtime,train_samples_per_second,train_steps_per_second,train_loss,max memory allocated
-8,2979.7306,20.158,2.520,1.7972377590911495,3.1 GB
-128,3150.6706,19.065,2.383,1.7855897097727924,3.2 GB
-256,3377.9271,17.782,2.223,1.7853196822687287,3.4 GB
-"""
-
-
-def csv_file(folder: Path, text: str) -> str:
-    path = folder / "rows.csv"
-    path.write_text(text)
-    return str(path)
-
-
-def of_csv(folder: Path, text: str, **options: Any) -> Answer:
-    return analysis.answer(analysis.from_file(csv_file(folder, text)), **options)
-
-
-def row(trial_id: str = "r8-s0", lora_r: int | None = 8, seed: int = 0, **values: Any) -> dict[str, Any]:
-    """A toy trial row, completed unless told otherwise."""
-    settings, provenance = values.pop("settings", {}), values.pop("provenance", {})
-    return {
-        "trial_id": trial_id,
-        "status": "completed",
-        "method": "full" if lora_r is None else "lora",
-        "lora_r": lora_r,
-        "seed": seed,
-        "eval_loss": 2.0,
-        "settings": json.dumps(settings),
-        "provenance": json.dumps(provenance),
-        **values,
-    }
-
-
-def of_rows(
-    folder: Path, rows: Sequence[dict[str, Any]], axes: Sequence[dict[str, Any]] | None = None, **config: Any
-) -> Answer:
-    store = Store(str(folder / "toy"))
-    names = {name for further in axes or () for name in further}
-    store.write_sweep({"axes": {name: [] for name in names}, "trials": [], **config})
-    for one, further in zip(rows, axes or [{}] * len(rows), strict=True):
-        store.write_trial(one, further)
-    return analysis.answer(analysis.load(store.location))
-
-
-def simulated(folder: Path, design: Design, seed: int = 0) -> Store:
-    store = Store(str(folder / "simulated"))
-    sums, tokens = losses(design, 1, np.random.default_rng(seed))
-    write(store, sums[0], tokens[0])
-    return store
-
-
-def recommended(answer: Answer) -> str:
-    assert answer.recommendation
-    return answer.recommendation.label
-
-
-# --- the report's three rows -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("margin", "rank"), [(None, "r=128"), (0.005, "r=128"), (0.01, "r=8"), (0.0001, "r=256")])
-def test_the_reports_rows_give_its_conclusion(tmp_path: Path, margin: float | None, rank: str) -> None:
-    assert recommended(of_csv(tmp_path, REPORT, margin=margin)) == rank
-
-
-def test_the_reports_rows_support_no_claim_about_noise(tmp_path: Path) -> None:
-    found = of_csv(tmp_path, REPORT)
-    assert found.recommendation
-    assert not found.recommendation.decided
-    assert "One seed without held-out loss: no claim about noise is supported" in found.recommendation.text
-    assert all(one.comparison and one.comparison.upper is None for one in found.configurations)
-
-
-def test_a_parquet_of_the_rows_says_the_same(tmp_path: Path) -> None:
-    source = csv_file(tmp_path, REPORT)
-    target = str(tmp_path / "rows.parquet")
-    pq.write_table(pa_csv.read_csv(source), target)
-    assert recommended(analysis.answer(analysis.from_file(target))) == "r=128"
-
-
-@pytest.mark.parametrize(("text", "size"), [("3.1 GB", 3.1e9), ("3 GiB", 3 * 2**30), ("3100000000", 3.1e9)])
-def test_memory_is_bytes_or_a_size(tmp_path: Path, text: str, size: float) -> None:
-    found = of_csv(tmp_path, f"lora_r,train_loss,peak_memory_allocated_bytes\n8,1.8,{text}\n")
-    assert found.configurations[0].peak_memory_allocated_bytes == size
-
-
-@pytest.mark.parametrize(
-    ("text", "complaint"),
-    [
-        ("lora_r,eval_los\n8,1\n", "no such column as 'eval_los': did you mean eval_loss?"),
-        ("train_loss\n1\n", "there is no column lora_r"),
-        ("lora_r\n8\n", "there is no column eval_loss (held-out) or train_loss"),
-        ("lora_r,train_loss\n8.5,1\n", "row 1: lora_r is '8.5'; it must be a whole number"),
-        ("lora_r,train_loss\n0,1\n", "row 1: lora_r is '0'; a rank is 1 or more, or full"),
-        ("lora_r,train_loss\n,1\n", "row 1: lora_r is empty"),
-        ("lora_r,train_loss\n8,low\n", "row 1: train_loss is 'low'; it must be a number"),
-        ("lora_r,train_loss,train_runtime\n8,1,inf\n", "row 1: train_runtime is 'inf'; it must be finite"),
-        ("lora_r,train_loss,max memory allocated\n8,1,3 apples\n", 'a size such as "3.1 GB"'),
-        ("lora_r,train_loss,status\n8,1,fine\n", "row 1: status is 'fine'"),
-        ("lora_r,rank,train_loss\n8,8,1\n", "there are two columns for lora_r"),
-        ("lora_r,train_loss\n8,1,2\n", "row 1 has more cells than names"),
-        ("lora_r,train_loss\n", "there are no rows"),
-    ],
-)
-def test_a_file_that_cannot_be_understood_is_refused_with_the_reason(
-    tmp_path: Path, text: str, complaint: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert analysis.main(["--from_csv", csv_file(tmp_path, text)]) == 2
-    out, err = capsys.readouterr()
-    assert complaint in err
-    assert not out
-
-
-def test_every_complaint_about_a_file_is_made_at_once(tmp_path: Path) -> None:
-    with pytest.raises(RowsError) as caught:
-        analysis.from_file(csv_file(tmp_path, "lora_r,train_loss\n0,low\nx,1\n"))
-    assert len(caught.value.complaints) == 3
-
-
-def test_a_column_of_no_known_name_is_an_axis_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = csv_file(tmp_path, "lora_r,train_loss,colour\n8,1.0,red\n8,1.1,blue\n")
-    assert analysis.main(["--from_csv", path]) == 0
-    out, err = capsys.readouterr()
-    assert "r=8, colour=red" in out
-    assert "'colour'" in err and "axis" in err
-
-
-def test_rows_that_nothing_tells_apart_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(SweepError, match="nothing tells them apart"):
-        of_csv(tmp_path, "lora_r,train_loss\n8,1.0\n8,1.1\n")
-
+from tests.answers import REPORT, csv_file, of_csv, of_rows, recommended, row, simulated
+from tests.simulate import Design, losses, write_steps
 
 # --- which loss, over which unit -------------------------------------------------------------------------------------
 
@@ -310,81 +175,6 @@ def test_a_broken_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "cannot be read" in capsys.readouterr().err
 
 
-# --- what differs ----------------------------------------------------------------------------------------------------
-
-BASE = {"learning_rate": 1e-4, "per_device_train_batch_size": 8}
-
-
-@pytest.mark.parametrize(
-    ("changed", "name", "values", "kind"),
-    [
-        ({"settings": {**BASE, "learning_rate": 2e-4}}, "learning_rate", ("0.0001", "0.0002"), "confound"),
-        ({"settings": {**BASE, "gradient_accumulation_steps": 2}}, "effective batch size", ("8", "16"), "confound"),
-        ({"settings": {**BASE, "packing": True}}, "packing", ("default", "true"), "confound"),
-        ({"lora_alpha": 64.0}, "scale alpha/r", ("2", "4"), "confound"),
-        ({"steps": 99}, "steps", ("60", "99"), "confound"),
-        ({"tokens": 99}, "tokens", ("1000", "99"), "confound"),
-        ({"device_name": "B"}, "device", ("A", "B"), "confound"),
-        ({"provenance": {"versions": {"torch": "3"}}}, "version of torch", ("2", "3"), "confound"),
-        (
-            {"provenance": {"versions": {"torch": "2"}, "data_fingerprint": "y"}},
-            "data_fingerprint",
-            ("x", "y"),
-            "confound",
-        ),
-        ({"attempts": 2}, "attempts", ("1", "2"), "cost"),
-        ({"process_reused": True}, "process_reused", ("false", "true"), "cost"),
-    ],
-)
-def test_whatever_differs_is_a_warning_by_name_and_value(
-    tmp_path: Path, changed: dict[str, Any], name: str, values: tuple[str, str], kind: str
-) -> None:
-    same: dict[str, Any] = {
-        "settings": BASE,
-        "steps": 60,
-        "tokens": 1000,
-        "device_name": "A",
-        "attempts": 1,
-        "process_reused": False,
-        "provenance": {"versions": {"torch": "2"}, "data_fingerprint": "x"},
-    }
-    rows = [row("a", 8, **{"lora_alpha": 16.0, **same}), row("b", 16, **{"lora_alpha": 32.0, **same, **changed})]
-    found = next(one for one in of_rows(tmp_path, rows).differences if one.name == name)
-    assert dict(found.values) == {values[0]: ("r=8",), values[1]: ("r=16",)}
-    assert found.kind == kind
-    assert name in analysis.render(of_rows(tmp_path, rows), "table")
-
-
-def test_nothing_differs_where_only_rank_and_seed_do(tmp_path: Path) -> None:
-    rows = [
-        row(f"r{rank}-s{seed}", rank, seed, lora_alpha=2.0 * rank, tokens=1000 + seed, settings={**BASE, "seed": seed})
-        for rank in (8, 16)
-        for seed in (0, 1)
-    ]
-    assert of_rows(tmp_path, rows).differences == ()
-
-
-def test_full_fine_tuning_is_not_blamed_for_its_missing_adapter_settings(tmp_path: Path) -> None:
-    rows = [row("a", 8, settings={**BASE, "lora_dropout": 0.1}), row("b", None, settings=BASE)]
-    assert of_rows(tmp_path, rows).differences == ()
-
-
-def test_an_axis_is_named_as_meant(tmp_path: Path) -> None:
-    rows = [row(name, settings={"learning_rate": rate}) for name, rate in (("a", 1e-4), ("b", 2e-4))]
-    found = of_rows(tmp_path, rows, axes=[{"learning_rate": 1e-4}, {"learning_rate": 2e-4}])
-    assert [(one.name, one.kind) for one in found.differences] == [("learning_rate", "axis")]
-    assert [one.label for one in found.configurations] == ["r=8, learning_rate=0.0001", "r=8, learning_rate=0.0002"]
-
-
-def test_a_column_that_a_later_version_added_is_no_axis(tmp_path: Path) -> None:
-    store = Store(str(tmp_path / "toy"))
-    store.write_sweep({"axes": {"packing": [True]}, "trials": []})
-    store.write_trial(row(), {"packing": True, "novelty": 1})
-    loaded = sweep.load(store.location)
-    assert loaded.axes == ("packing",)
-    assert list(loaded.trials["novelty"]) == [1]
-
-
 # --- costs -----------------------------------------------------------------------------------------------------------
 
 
@@ -414,73 +204,6 @@ def test_off_cuda_the_process_memory_has_its_own_name(tmp_path: Path) -> None:
     assert "peak RSS (host)" in text
     assert "peak GPU memory" not in text
     assert found.configurations[0].peak_memory_allocated_bytes is None
-
-
-# --- forms -----------------------------------------------------------------------------------------------------------
-
-
-def names_in(value: Any) -> set[str]:
-    """Field names of the dataclasses in an answer, through all levels."""
-    if dataclasses.is_dataclass(value):
-        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        return set(fields).union(*(names_in(one) for one in fields.values()))
-    if isinstance(value, tuple):
-        return set().union(*(names_in(one) for one in value))
-    return set()
-
-
-def test_every_name_of_the_json_is_documented(tmp_path: Path) -> None:
-    rows = [
-        row("a", 8, eval_loss=1.001, steps=1, train_runtime=1.0),
-        row("b", 16, eval_loss=1.0, steps=2, train_runtime=2.0),
-        row("c", 32, status="oom"),
-    ]
-    names = names_in(of_rows(tmp_path, rows))
-    assert {"models_different", "values", "reason", "suggestions", "memory", "directions"} <= names
-    documented = set(re.findall(r"`(\w+)`", Path("docs/answer.md").read_text()))
-    assert names <= documented
-
-
-def test_json_has_every_number_and_no_nan(tmp_path: Path) -> None:
-    def refuse(constant: str) -> None:
-        raise AssertionError(constant)
-
-    found = of_csv(tmp_path, REPORT)
-    parsed = json.loads(analysis.render(found, "json"), parse_constant=refuse)
-    assert parsed["configurations"][1]["train_loss"] == 1.7855897097727924
-    assert parsed["recommendation"]["label"] == "r=128"
-
-
-def test_csv_has_a_row_per_configuration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert analysis.main(["--from_csv", csv_file(tmp_path, REPORT), "--format", "csv"]) == 0
-    out, err = capsys.readouterr()
-    assert len(out.splitlines()) == 4
-    assert "no held-out loss" in err
-    (tmp_path / "again.csv").write_text(out)
-    assert pa_csv.read_csv(tmp_path / "again.csv").column("lora_r").to_pylist() == [8, 128, 256]
-
-
-def test_markdown_escapes_what_a_name_may_hold(tmp_path: Path) -> None:
-    rows = [row("a"), row("b")]
-    found = of_rows(tmp_path, rows, axes=[{"model": "<script>|x"}, {"model": "*b*"}])
-    text = analysis.render(found, "markdown")
-    assert "<script>" not in text
-    table = [line for line in text.splitlines() if line.startswith("|")]
-    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table}) == 1
-
-
-def test_a_table_keeps_to_the_width_and_to_plain_text_off_a_terminal(tmp_path: Path) -> None:
-    found = of_csv(tmp_path, REPORT)
-    text = analysis.render(found, "table", width=80)
-    assert max(len(line) for line in text.splitlines()) <= 80
-    assert "\x1b" not in text
-    assert "\x1b" in analysis.render(found, "table", color=True)
-    assert text.count("r=128") >= 2
-
-
-def test_names_in_brackets_are_text_to_the_table(tmp_path: Path) -> None:
-    found = of_rows(tmp_path, [row("a"), row("b")], axes=[{"model": "[red]x[/red]"}, {"model": "y"}])
-    assert "[red]x[/red]" in analysis.render(found, "table")
 
 
 # --- the command -----------------------------------------------------------------------------------------------------
