@@ -106,7 +106,7 @@ def _labels(keys: Sequence[tuple[Any, ...]], axes: Sequence[str]) -> dict[tuple[
         if len(alphas[key[:2]]) > 1:
             parts.append(f"alpha={text_of(key[2])}")
         parts += [f"{axes[index]}={text_of(key[3 + index])}" for index in varied]
-        labels[key] = ", ".join(parts)
+        labels[key] = " ".join(parts)
     return labels
 
 

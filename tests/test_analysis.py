@@ -72,7 +72,7 @@ def test_the_same_rank_twice_under_two_names_is_tied(tmp_path: Path) -> None:
             store.write_trial(row(trial, seed=seed, eval_loss=loss), {"name": name})
     found = analysis.answer(analysis.load(store.location))
     assert found.recommendation
-    assert found.recommendation.tied == ("r=8, name=b",)
+    assert found.recommendation.tied == ("r=8 name=b",)
     assert not found.recommendation.not_told_apart
 
 

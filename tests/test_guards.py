@@ -69,7 +69,7 @@ def test_an_axis_is_named_as_meant(tmp_path: Path) -> None:
     rows = [row(name, settings={"learning_rate": rate}) for name, rate in (("a", 1e-4), ("b", 2e-4))]
     found = of_rows(tmp_path, rows, axes=[{"learning_rate": 1e-4}, {"learning_rate": 2e-4}])
     assert [(one.name, one.kind) for one in found.differences] == [("learning_rate", "axis")]
-    assert [one.label for one in found.configurations] == ["r=8, learning_rate=0.0001", "r=8, learning_rate=0.0002"]
+    assert [one.label for one in found.configurations] == ["r=8 learning_rate=0.0001", "r=8 learning_rate=0.0002"]
 
 
 def test_a_column_that_a_later_version_added_is_no_axis(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_a_column_of_no_known_name_is_an_axis_and_says_so(tmp_path: Path, capsys
     path = csv_file(tmp_path, "lora_r,train_loss,colour\n8,1.0,red\n8,1.1,blue\n")
     assert analysis.main(["--from_csv", path]) == 0
     out, err = capsys.readouterr()
-    assert "r=8, colour=red" in out
+    assert "r=8 colour=red" in out
     assert "'colour'" in err and "axis" in err
 
 
