@@ -1,0 +1,150 @@
+"""A sweep on many nodes as a discrete-event simulation: one driver, N nodes with a GPU each, an object store.
+
+What is simulated is what Ray Tune does: one loop serves starts, reports and ends, one after the other. A trial's
+reports never make it wait, and it has at most one on its way. A checkpoint makes the driver save the experiment's
+state; before it does, it waits until the upload of the last state has ended. An upload takes every trial begun so far.
+"""
+
+import heapq
+from collections import deque
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What things cost the driver and the store; measured by benchmarks/scale_nodes.py, but for the latency."""
+
+    trial_s: float  # driver time of a trial: its start, its end
+    report_s: float  # driver time of a report
+    synced_s: float  # driver time of a trial in an upload
+    trial_requests: float  # requests of a trial's own, by its worker
+    synced_requests: float  # requests of a trial in an upload
+    request_s: float = 0.03  # from request to answer
+    parallel: int = 8  # uploads at a time: pyarrow's I/O threads
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The work: trials of equal length, more of them than nodes or fewer."""
+
+    nodes: int
+    trials: int
+    steps: int
+    step_s: float
+    start_s: float = 0.06  # a used process takes the next trial
+    checkpoints: int = 1  # of each trial, the one at its end included
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How it went."""
+
+    makespan_s: float
+    gpu_share: float  # of the time that there are GPUs, the part in which they train
+    driver_share: float  # of the time, the part in which the driver works
+    blocked_share: float  # of the time, the part in which the driver waits for an upload
+    reported_share: float  # of all steps, the part that Tune has seen one by one
+    requests_per_trial: float
+
+
+class _Run:
+    """State of one simulation. An event is (time, order, kind, trial)."""
+
+    def __init__(self, sweep: Sweep, costs: Costs) -> None:
+        self.sweep, self.costs = sweep, costs
+        self.events: list[tuple[float, int, str, int]] = []
+        self.jobs: deque[tuple[str, int]] = deque()  # the driver's queue
+        self.order = self.begun = self.ended = self.reports = 0
+        self.now = self.free_at = self.upload_ends = self.worked = self.blocked = self.requests = 0.0
+        self.step = [0] * sweep.trials
+        self.reporting = [False] * sweep.trials
+        self.last_of = {round(sweep.steps * (n + 1) / sweep.checkpoints) for n in range(sweep.checkpoints)}
+
+    def at(self, time: float, kind: str, trial: int) -> None:
+        self.order += 1
+        heapq.heappush(self.events, (time, self.order, kind, trial))
+
+    def ask(self, job: str, trial: int) -> None:
+        """Puts a job into the driver's queue; an idle driver takes it up."""
+        self.jobs.append((job, trial))
+        if len(self.jobs) == 1:
+            self.serve()
+
+    def serve(self) -> None:
+        """Begins the first job of the queue."""
+        job, trial = self.jobs[0]
+        length = {"start": self.costs.trial_s / 2, "end": self.costs.trial_s / 2}.get(job, self.costs.report_s)
+        self.worked += length
+        if job in ("checkpoint", "end"):
+            length += self.upload(self.now + length)
+        self.at(self.now + length, "served", trial)
+
+    def upload(self, when: float) -> float:
+        """Waits for the upload before, and starts the next; returns how long the driver was kept."""
+        waited = max(0.0, self.upload_ends - when)
+        work = self.begun * self.costs.synced_s
+        requests = self.begun * self.costs.synced_requests
+        self.requests += requests
+        self.upload_ends = when + waited + work + requests * self.costs.request_s / self.costs.parallel
+        self.blocked += waited
+        self.worked += work
+        return waited + work
+
+    def served(self) -> None:
+        """The driver has done its first job; what follows from it, and the next."""
+        job, trial = self.jobs.popleft()
+        if job == "start":
+            self.at(self.now + self.sweep.start_s + self.sweep.step_s, "step", trial)
+        elif job == "end":
+            self.ended += 1
+            self.requests += self.costs.trial_requests
+            self.begin()
+        else:
+            self.reports += 1
+            self.reporting[trial] = False
+        if self.jobs:
+            self.serve()
+
+    def begin(self) -> None:
+        """A node is free: the next trial, if any."""
+        if self.begun < self.sweep.trials:
+            self.begun += 1
+            self.ask("start", self.begun - 1)
+
+    def stepped(self, trial: int) -> None:
+        """A trial has done a step."""
+        self.step[trial] += 1
+        step = self.step[trial]
+        if step == self.sweep.steps:
+            self.ask("end", trial)
+            return
+        if step in self.last_of:
+            self.ask("checkpoint", trial)
+        elif not self.reporting[trial]:
+            self.reporting[trial] = True
+            self.ask("report", trial)
+        self.at(self.now + self.sweep.step_s, "step", trial)
+
+    def run(self) -> Outcome:
+        for _ in range(min(self.sweep.nodes, self.sweep.trials)):
+            self.begin()
+        while self.events:
+            self.now, _, kind, trial = heapq.heappop(self.events)
+            if kind == "served":
+                self.served()
+            else:
+                self.stepped(trial)
+        busy = self.sweep.trials * self.sweep.steps * self.sweep.step_s
+        return Outcome(
+            makespan_s=self.now,
+            gpu_share=busy / (self.now * min(self.sweep.nodes, self.sweep.trials)),
+            driver_share=self.worked / self.now,
+            blocked_share=self.blocked / self.now,
+            reported_share=self.reports / (self.sweep.trials * self.sweep.steps),
+            requests_per_trial=self.requests / self.sweep.trials,
+        )
+
+
+def simulate(sweep: Sweep, costs: Costs) -> Outcome:
+    """Runs a sweep in simulated time."""
+    return _Run(sweep, costs).run()
