@@ -121,7 +121,7 @@ def shared(made: Any, trials: int) -> list[float]:
     """Seconds from a reference to a `Dataset`, for each trial, in a worker of a real Ray."""
     import ray
 
-    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
+    ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False)
     reference = ray.put(made.train)
 
     worker = ray.remote(num_cpus=1)(Worker).remote()

@@ -140,7 +140,7 @@ def test_tokens_are_those_a_plain_trainer_makes(way: str, model: Path, cache: Pa
 def ray() -> Iterator[Any]:
     import ray
 
-    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
+    ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False)
     yield ray
     ray.shutdown()
 
