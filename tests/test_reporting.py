@@ -257,7 +257,9 @@ def test_without_a_spool_rows_past_the_capacity_are_given_up_and_counted() -> No
     for number in steps_to(200):
         reporter.put(step(number))
     assert reporter.missing >= 140  # 50 wait, and up to 10 are being written
+    assert reporter.flush(1.0) >= 50
     store.failures = 0
+    assert reporter.flush() == 0, "what is given up is not waited for"
     missing = reporter.close()
     assert missing == 200 - len(store.steps)
     assert store.steps[-50:] == list(range(151, 201)), "the newest stay"

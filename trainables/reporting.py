@@ -135,13 +135,13 @@ class Reporter:
         return self._backlog.given_up + self.kept
 
     def flush(self, patience: float | None = None) -> int:
-        """Waits until every row put so far is in the store, at most `patience` seconds; returns how many are not.
+        """Waits until no row put so far is on its way, at most `patience` seconds; returns how many still are.
 
         Training goes on meanwhile. To be called before a checkpoint counts: a restart does not repeat the steps before.
+        Rows given up are not waited for; `missing` counts them.
         """
         with self._lock:
-            late = self._wait_for_store(self.patience if patience is None else patience)
-            return self.missing + late
+            return self._wait_for_store(self.patience if patience is None else patience)
 
     def close(self, patience: float | None = None) -> int:
         """Writes what is left, takes no more rows, ends the threads; returns how many rows are not in the store.
