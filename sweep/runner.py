@@ -175,9 +175,12 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # ray has no types
     """Passes Tune's events on, and keeps how each trial ended and what its process died of."""
 
     def __init__(self, listener: Listener) -> None:
-        self._listener = listener
+        self._listener = listener  # not kept by Tune, which writes its callbacks down: a live display cannot be pickled
         self.errors: dict[str, str] = {}
         self.unfinished: dict[str, Row] = {}
+
+    def __getstate__(self) -> Row:
+        return {key: value for key, value in vars(self).items() if key != "_listener"}
 
     def on_trial_start(self, iteration: int, trials: Any, trial: TuneTrialState, **info: Any) -> None:
         self.unfinished.setdefault(_name(trial), {})

@@ -30,6 +30,7 @@ from trainables.endings import classify
 from trainables.output import Output
 from trainables.reporting import Reporter
 
+INTERVAL = 0.1  # seconds between results that Tune gets; rows in between come with the next
 HEARTBEAT = 0.5  # seconds between looks at whether there is something to save
 
 
@@ -70,8 +71,9 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
         if self._thread is None:
             self._start()
         while not self._over:
+            self._pace()
             rows = self._reporter.take(HEARTBEAT)
-            if self._unsaved and self._reporter.flush() == 0:
+            if self._unsaved and self._reporter.flush(HEARTBEAT) == 0:
                 return self._result(rows) | {SHOULD_CHECKPOINT: True}
             if rows:
                 return self._result(rows)
@@ -80,6 +82,13 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
                 if not self._hand_over_final():
                     self._finish()
         return {**self._last, **_plain(self._outcome), "done": True}
+
+    def _pace(self) -> None:
+        """Waits until a result is due: Tune woken at every step would take the interpreter from training as often."""
+        due = self._reported + INTERVAL - time.monotonic()
+        if due > 0 and not self._reporter.closed:
+            time.sleep(due)
+        self._reported = time.monotonic()
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Copies the newest saved folder. Rows up to it are in the store already: `step` flushed them."""
@@ -116,6 +125,7 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
         self._lock, self._stop = threading.Lock(), threading.Event()
         self._saved: Saved | None = None
         self._unsaved = self._over = False
+        self._reported = 0.0
         self._last: Row = {}
         self._outcome: Row = {}
         self._work_dir = Path(tempfile.mkdtemp(prefix="trial-"))
