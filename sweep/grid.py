@@ -14,6 +14,7 @@ from sweep.errors import ConfigError, SweepError
 
 OK, SOME_FAILED, BAD_CONFIGURATION, INTERRUPTED = 0, 1, 2, 130
 FINE = {"completed", "pruned"}
+GO_ON = "Interrupted. The same command goes on from here."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return BAD_CONFIGURATION
     except KeyboardInterrupt:
-        print("Interrupted. The same command goes on from here.", file=sys.stderr)
+        print(GO_ON, file=sys.stderr)
         return INTERRUPTED
 
 
@@ -131,24 +132,30 @@ def _run(planned: Any, store: Any, trainable: Any, resolve: Any) -> bool:
 
 
 def _answer(config: Any, store: Any, planned: Any, interrupted: bool) -> int:
-    from sweep import analysis
+    from sweep import analysis, report
 
+    sweep = analysis.load(config.location)
+    found = analysis.answer(sweep, margin=config.margin)
+    print(analysis.render(found, "table"))
+    print(f"Report: {report.write(sweep, found)}", file=sys.stderr)
     ids = {trial.trial_id for trial in planned.trials}
-    rows = [
-        row
-        for row in store.trials().select(["trial_id", "status", "log", "error_message"]).to_pylist()
-        if row["trial_id"] in ids
-    ]
-    print(analysis.render(analysis.answer(analysis.load(config.location), margin=config.margin), "table"))
+    columns = ["trial_id", "status", "log", "error_message"]
+    rows = [row for row in store.trials().select(columns).to_pylist() if row["trial_id"] in ids]
     for row in rows:
         if row["status"] not in FINE:
-            first = (row["error_message"] or "").strip().splitlines()
-            where = f"; log: {store.uri(row['log'])}" if row["log"] else ""
-            print(f"{row['trial_id']}: {row['status']}{': ' + first[-1] if first else ''}{where}", file=sys.stderr)
+            print(_ending(row, store), file=sys.stderr)
     if interrupted:
-        print("Interrupted. The same command goes on from here.", file=sys.stderr)
+        print(GO_ON, file=sys.stderr)
         return INTERRUPTED
     return OK if len(rows) == len(ids) and all(row["status"] in FINE for row in rows) else SOME_FAILED
+
+
+def _ending(row: Any, store: Any) -> str:
+    """A trial that did not complete, in one line."""
+    message = (row["error_message"] or "").strip().splitlines()
+    why = f": {message[-1]}" if message else ""
+    where = f"; log: {store.uri(row['log'])}" if row["log"] else ""
+    return f"{row['trial_id']}: {row['status']}{why}{where}"
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def _difference(guard: Guard, trials: Sequence[tuple[str, Row]], axes: set[str])
 
 
 def _text(guard: Guard, values: dict[str, tuple[str, ...]], kind: str) -> str:
-    shown = [f"{value} ({', '.join(labels)})" for value, labels in list(values.items())[:6]]
+    shown = [f"{value} ({_few(labels)})" for value, labels in list(values.items())[:6]]
     more = f" and {len(values) - 6} further values" if len(values) > 6 else ""
     why = {
         "axis": "varied on purpose",
@@ -72,6 +72,10 @@ def _text(guard: Guard, values: dict[str, tuple[str, ...]], kind: str) -> str:
         "cost": "it may change time and memory",
     }[kind]
     return f"{guard.name} differs: {'; '.join(shown)}{more}. {why[0].upper()}{why[1:]}."
+
+
+def _few(labels: Sequence[str]) -> str:
+    return ", ".join(labels) if len(labels) <= 3 else f"{len(labels)} configurations"
 
 
 def _setting_guards(trials: Iterable[tuple[str, Row]]) -> list[Guard]:
