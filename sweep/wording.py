@@ -18,6 +18,7 @@ def paragraph(draft: Recommendation, compared: Compared, shown: Sequence[Configu
         *_relations(draft, compared),
         *_doubt(compared),
         *_open(draft, compared, shown),
+        *_edge(draft, shown, pick),
     ]
     return replace(draft, text=" ".join(sentences))
 
@@ -131,6 +132,14 @@ def _open(draft: Recommendation, compared: Compared, shown: Sequence[Configurati
     if draft.suggestions:
         sentences.append(f"To settle more: {'; '.join(one.text for one in draft.suggestions)}.")
     return sentences
+
+
+def _edge(draft: Recommendation, shown: Sequence[Configuration], pick: int) -> list[str]:
+    """Where the best lies at the grid's edge, what is beyond is not known."""
+    ranks = {one.lora_r for one in shown if one.lora_r is not None}
+    if len(ranks) > 1 and draft.best == draft.label and shown[pick].lora_r == max(ranks):
+        return ["It is the largest rank tried: a larger one may do better still."]
+    return []
 
 
 def listed(parts: Sequence[str]) -> str:

@@ -5,12 +5,14 @@ writes them to Parquet. So neither Tune nor the store can make training wait.
 """
 
 import json
+import os
 import platform
 import shutil
 import tempfile
 import threading
 import time
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,7 +53,9 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
         self._store = Store(options["location"])
         self._clean: process.Clean | None = None
         self._used = 0
+        self._reported = 0.0
         self._context: Context
+        self._reporter: Reporter
         self._begin_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -109,10 +113,10 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
 
     def _start(self) -> None:
         if self._clean is None:
+            self._warm()
             self._clean = process.snapshot()
         elif reasons := process.unclean(self._clean, self._context.leftovers):
-            self._note(f"this process is not used again: {'; '.join(reasons)}")
-            ray.actor.exit_actor()  # Tune starts the trial again, in a fresh process
+            self._leave(reasons)
         self._attempt = self._store.attempts(self._trial["trial_id"]) + 1
         self._store.remove_trial(self._trial["trial_id"])
         self._store.write_step_part(self._trial["trial_id"], self._attempt, 0, [])
@@ -120,15 +124,30 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
         self._thread = threading.Thread(target=self._train, name="training", daemon=True)
         self._thread.start()
 
+    def _warm(self) -> None:
+        """Imports what the trainable needs, so that what libraries set when they are imported counts as clean."""
+        with suppress(Exception):  # it is raised again where the trial's row can say so
+            getattr(self._trainable, "warm", lambda: None)()
+
+    def _leave(self, reasons: list[str]) -> None:
+        """Ends this process; Tune starts the trial again, in a fresh one, which goes on with this log."""
+        text = (
+            f"The process of the trial before ({os.getpid()}) is not used again, since it is not clean: "
+            f"{'; '.join(reasons)}. A fresh one was started."
+        )
+        print(f"[{self._trial['trial_id']}] {text}", flush=True)
+        self._store.write_log(self._trial["trial_id"], f"{text}\n")
+        ray.actor.exit_actor()
+
     def _prepare_attempt(self) -> None:
         trial_id = self._trial["trial_id"]
         self._lock, self._stop = threading.Lock(), threading.Event()
         self._saved: Saved | None = None
         self._unsaved = self._over = False
-        self._reported = 0.0
         self._last: Row = {}
         self._outcome: Row = {}
         self._work_dir = Path(tempfile.mkdtemp(prefix="trial-"))
+        (self._work_dir / "log").write_text(self._store.read_log(trial_id))
         self._started_at = datetime.now(UTC)
         attempt = self._attempt
         self._reporter = Reporter(
@@ -247,9 +266,6 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
         self._stop.set()
         self._thread.join()
         self._finish()
-
-    def _note(self, text: str) -> None:
-        print(f"[{self._trial['trial_id']}] {text}", flush=True)
 
 
 def _plain(outcome: Row) -> Row:
