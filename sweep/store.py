@@ -176,6 +176,13 @@ class Store:
         self.write_bytes(name, text.encode(errors="replace"))
         return name
 
+    def read_log(self, trial_id: str) -> str:
+        """The log that a trial has so far; empty if none."""
+        try:
+            return self.read_bytes(f"logs/{trial_id}.log").decode(errors="replace")
+        except FileNotFoundError:
+            return ""
+
     def write_step_part(self, trial_id: str, attempt: int, sequence: int, rows: Sequence[Row]) -> None:
         """Writes the next rows of a running trial. An attempt's part 0 may be empty: it says that the attempt began."""
         self._write_rows(f"steps/{trial_id}/part-{attempt}-{sequence:06d}.parquet", STEPS, rows)

@@ -46,7 +46,7 @@ class Context:
 
 
 class Trainable(Protocol):
-    """What the runner can run."""
+    """What the runner can run. One that imports much may have `warm` as well: it imports it, before the first trial."""
 
     def check(self, trials: Sequence[Trial], resolve: Resolve) -> list[str]:
         """All that is wrong with the trials' data and model; runs on the driver, starts nothing."""

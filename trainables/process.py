@@ -5,9 +5,18 @@ import logging
 import os
 import sys
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 MEBIBYTE = 2**20
+# Settings of torch's that hold for the whole process and that a trial's arguments may change: owner and attribute.
+FLAGS = (
+    ("backends", "fp32_precision"),
+    ("backends.cuda.matmul", "fp32_precision"),
+    ("backends.cudnn", "fp32_precision"),
+    ("backends.cudnn", "benchmark"),
+    ("backends.cudnn", "deterministic"),
+)
 
 
 @dataclass(frozen=True)
@@ -18,14 +27,15 @@ class Clean:
     environment: dict[str, str]
     handlers: dict[str, list[logging.Handler]]
     hooks: int
+    flags: dict[str, Any]
 
 
 def snapshot() -> Clean:
-    return Clean(_cuda_bytes(), dict(os.environ), _handlers(), _global_hooks())
+    return Clean(_cuda_bytes(), dict(os.environ), _handlers(), _global_hooks(), _flags())
 
 
 def restore(before: Clean) -> None:
-    """Puts back what a trial may have left: environment variables, log handlers, cached memory."""
+    """Puts back what a trial may have left: environment variables, log handlers, torch's settings, cached memory."""
     for name in set(os.environ) - set(before.environment):
         del os.environ[name]
     os.environ.update(before.environment)
@@ -33,9 +43,12 @@ def restore(before: Clean) -> None:
         for handler in handlers:
             if handler not in before.handlers.get(name, []):
                 logging.getLogger(name or None).removeHandler(handler)
+    _restore_flags(before.flags)
     gc.collect()
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
+    torch = _torch_with_cuda()
+    if torch is not None:
+        # cuBLAS keeps its workspace allocated, 32 MiB on a recent GPU: the next trial's memory would begin with it.
+        getattr(torch._C, "_cuda_clearCublasWorkspaces", lambda: None)()
         torch.cuda.empty_cache()
 
 
@@ -45,19 +58,26 @@ def unclean(before: Clean, leftovers: list[Any]) -> list[str]:
     grown = _cuda_bytes() - before.cuda_bytes
     if grown > MEBIBYTE:
         reasons.append(f"{grown / MEBIBYTE:.1f} MiB of CUDA memory are still allocated")
-    alive = [ref() for ref in leftovers if ref() is not None]
+    alive = [one for ref in leftovers if (one := ref()) is not None]
     if alive:
         reasons.append(f"the last trial's {', '.join(sorted({type(one).__name__ for one in alive}))} is still alive")
     if _global_hooks() != before.hooks:
         reasons.append("global module hooks were left behind")
+    changed = sorted(name for name, value in _flags().items() if value != before.flags.get(name, value))
+    if changed:
+        reasons.append(f"torch's {', '.join(changed)} stayed changed")
     return reasons
 
 
-def _cuda_bytes() -> int:
+def _torch_with_cuda() -> Any:
+    """torch, if this process has used CUDA through it."""
     torch = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_available() or not torch.cuda.is_initialized():
-        return 0
-    return int(torch.cuda.memory_allocated())
+    return torch if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized() else None
+
+
+def _cuda_bytes() -> int:
+    torch = _torch_with_cuda()
+    return int(torch.cuda.memory_allocated()) if torch is not None else 0
 
 
 def _handlers() -> dict[str, list[logging.Handler]]:
@@ -74,3 +94,29 @@ def _global_hooks() -> int:
     return sum(
         len(value) for name, value in vars(module).items() if name.startswith("_global_") and hasattr(value, "__len__")
     )
+
+
+def _flags() -> dict[str, Any]:
+    """torch's settings for the whole process, by name; none before it is imported."""
+    torch: Any = sys.modules.get("torch")
+    if torch is None:
+        return {}
+    found = {f"{owner}.{name}": getattr(attrgetter(owner)(torch), name, None) for owner, name in FLAGS}
+    return {
+        **found,
+        "default dtype": torch.get_default_dtype(),
+        "deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
+    }
+
+
+def _restore_flags(before: dict[str, Any]) -> None:
+    torch: Any = sys.modules.get("torch")
+    if torch is None or not before:
+        return
+    now = _flags()
+    for owner, name in FLAGS:
+        if now[f"{owner}.{name}"] != before[f"{owner}.{name}"]:
+            setattr(attrgetter(owner)(torch), name, before[f"{owner}.{name}"])
+    torch.set_default_dtype(before["default dtype"])
+    if now["deterministic algorithms"] != before["deterministic algorithms"]:
+        torch.use_deterministic_algorithms(before["deterministic algorithms"])

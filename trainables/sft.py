@@ -54,6 +54,9 @@ class SFT:
         }
         return shared, notes
 
+    def warm(self) -> None:
+        import trainables.training  # noqa: F401  # seconds
+
     def run(self, context: Context) -> Row:
         from trainables.training import train  # transformers, seconds to import: in the trial's process only
 

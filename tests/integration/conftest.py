@@ -30,7 +30,7 @@ def started(**resources: int) -> Iterator[Any]:
     from sweep.runner import ENVIRONMENT
 
     os.environ.update(ENVIRONMENT)
-    ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR", **resources)
+    ray.init("local", include_dashboard=False, log_to_driver=False, logging_level="ERROR", **resources)
     yield ray
     ray.shutdown()
 
