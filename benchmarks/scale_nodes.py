@@ -21,7 +21,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ STORAGE = {
 PRICE = {"write": 0.005 / 1000, "read": 0.0004 / 1000}  # US dollars, S3 standard: PUT, POST, LIST; GET, HEAD
 TRIALS_PER_NODE = 2
 STEP_S = 0.25
-REAL = {"steps": 1000, "step_s": 0.4}  # the simulated trials: seven minutes each
+STEPS, TRAINING_STEP_S = 1000, 0.4  # the simulated trials: seven minutes each
 
 
 @dataclass(frozen=True)
@@ -194,10 +194,16 @@ def _row(run: Measured) -> list[float]:
 def fit(runs: list[Measured]) -> tuple[float, Costs]:
     """What the driver takes to begin with, and the costs of each thing, by non-negative least squares."""
     (fixed, trial, report, synced), _ = nnls(np.array([_row(run) for run in runs]), [run.driver_cpu_s for run in runs])
-    trials, in_uploads = sum(run.trials for run in runs), sum(run.synced for run in runs)
-    own = sum(run.requests["trial write"] + run.requests["trial read"] for run in runs)
-    sync = sum(run.requests["sync write"] + run.requests["sync read"] for run in runs)
-    return float(fixed), Costs(float(trial), float(report), float(synced), own / trials, sync / max(in_uploads, 1))
+    uploads = np.array([[run.uploads, run.synced] for run in runs], dtype=float)
+    (upload_requests, synced_requests), _ = nnls(uploads, [_requests(run, "sync") for run in runs])
+    own = sum(_requests(run, "trial") for run in runs) / sum(run.trials for run in runs)
+    return float(fixed), Costs(
+        float(trial), float(report), float(synced), own, float(synced_requests), float(upload_requests)
+    )
+
+
+def _requests(run: Measured, who: str) -> int:
+    return run.requests.get(f"{who} write", 0) + run.requests.get(f"{who} read", 0)
 
 
 def predict(run: Measured, fixed: float, costs: Costs) -> float:
@@ -205,14 +211,19 @@ def predict(run: Measured, fixed: float, costs: Costs) -> float:
     return float(np.dot(_row(run), [fixed, costs.trial_s, costs.report_s, costs.synced_s]))
 
 
-def dollars(runs: list[Measured]) -> dict[str, float]:
-    """Price of a trial's own requests, and of a trial in one upload."""
-    trials, synced = sum(run.trials for run in runs), sum(run.synced for run in runs)
+def dollars(run: Measured) -> dict[str, float]:
+    """Price of a trial's requests in one sweep: its own, and those of the experiment's uploads."""
     price = {
-        who: sum(PRICE[kind] * run.requests[f"{who} {kind}"] for run in runs for kind in PRICE)
-        for who in ("trial", "sync")
+        who: sum(PRICE[kind] * run.requests.get(f"{who} {kind}", 0) for kind in PRICE) for who in ("trial", "sync")
     }
-    return {"per trial": price["trial"] / trials, "per trial in an upload": price["sync"] / max(synced, 1)}
+    return {who: total / run.trials for who, total in price.items()}
+
+
+def carried_on(sizes: list[int], costs: Costs) -> dict[int, Any]:
+    """Sweeps of seven-minute trials on clusters of some sizes, in simulated time."""
+    return {
+        nodes: asdict(simulate(Sweep(nodes, nodes * TRIALS_PER_NODE, STEPS, TRAINING_STEP_S), costs)) for nodes in sizes
+    }
 
 
 def main() -> None:
@@ -225,10 +236,6 @@ def main() -> None:
         runs = [measure(nodes, steps, store) for nodes in sizes for steps in (20, 80)]
         held_out = measure(largest, 40, store)
     fixed, costs = fit(runs)
-    simulated = {
-        nodes: asdict(simulate(Sweep(nodes, nodes * TRIALS_PER_NODE, int(REAL["steps"]), REAL["step_s"]), costs))
-        for nodes in flags.simulate
-    }
     predicted = predict(held_out, fixed, costs)
     answer = {
         "ratio": round(predicted / held_out.driver_cpu_s, 3),
@@ -236,8 +243,11 @@ def main() -> None:
         "measured": [asdict(run) for run in [*runs, held_out]],
         "fixed_driver_s": round(fixed, 2),
         "costs": asdict(costs),
-        "dollars": dollars([*runs, held_out]),
-        "simulated": simulated,
+        "dollars_per_trial": dollars(held_out),
+        "simulated": carried_on(flags.simulate, costs),
+        "simulated_if_uploads_took_no_trials": carried_on(
+            flags.simulate, replace(costs, synced_s=0.0, synced_requests=0.0)
+        ),
     }
     print(json.dumps(answer, indent=2))
 

@@ -19,6 +19,7 @@ class Costs:
     synced_s: float  # driver time of a trial in an upload
     trial_requests: float  # requests of a trial's own, by its worker
     synced_requests: float  # requests of a trial in an upload
+    upload_requests: float = 0.0  # requests of an upload besides
     request_s: float = 0.03  # from request to answer
     parallel: int = 8  # uploads at a time: pyarrow's I/O threads
 
@@ -83,7 +84,7 @@ class _Run:
         """Waits for the upload before, and starts the next; returns how long the driver was kept."""
         waited = max(0.0, self.upload_ends - when)
         work = self.begun * self.costs.synced_s
-        requests = self.begun * self.costs.synced_requests
+        requests = self.costs.upload_requests + self.begun * self.costs.synced_requests
         self.requests += requests
         self.upload_ends = when + waited + work + requests * self.costs.request_s / self.costs.parallel
         self.blocked += waited

@@ -17,6 +17,7 @@ DASHBOARD = 8265
 
 SWEEP = "codealpaca"  # the README's --name
 DISTURBED = "disturbed"
+OWN = "own-rows"
 TRIALS, STEPS = 6, 60  # of the demo: three ranks, two seeds
 
 Rows = list[dict[str, Any]]
@@ -77,6 +78,19 @@ def test_up_installs_the_project_on_every_node(cluster: Cluster) -> None:
     for host in (cluster.hosts.head, cluster.hosts.worker):
         code = "import sweep, sys; answer = [sweep.__file__, sys.prefix]"
         assert host.python(code)[0] == "/home/ubuntu/lora-rank-sweep/sweep/__init__.py"
+
+
+def test_a_data_file_on_the_head_reaches_every_node(cluster: Cluster) -> None:
+    rows = [{"instruction": f"add {n}", "input": "", "output": f"def f(x):\n    return x + {n}"} for n in range(40)]
+    client = cluster.hosts.client
+    client.run(f"cat > rows.jsonl <<'ROWS'\n{chr(10).join(map(json.dumps, rows))}\nROWS")
+    client.run(".venv/bin/ray rsync-up cluster.yaml rows.jsonl lora-rank-sweep/rows.jsonl")
+    line = cluster.line("sweep.grid").replace(SWEEP, OWN)
+    client.run(line.replace("--address", "--dataset_name rows.jsonl --test_split_size 8 --max_steps 8 --address"))
+    trials = cluster.tables(OWN)["trials"]
+    assert [row["status"] for row in trials] == ["completed"] * TRIALS
+    assert {row["hostname"] for row in trials} == {"head", "worker"}
+    assert not cluster.hosts.worker.run("find /home /tmp -name rows.jsonl").stdout
 
 
 def test_a_client_without_the_token_is_refused(cluster: Cluster) -> None:

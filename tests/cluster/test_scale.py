@@ -40,15 +40,14 @@ def test_uploads_that_take_longer_than_trials_hold_the_driver_up() -> None:
 
 
 def test_the_fit_finds_the_costs_that_made_the_figures() -> None:
-    counts = {"trial write": 60, "trial read": 40, "sync write": 30, "sync read": 10}
-
     def run(trials: int, reports: int, synced: int) -> Measured:
         cpu = 5 + 0.1 * trials + 0.002 * reports + 0.001 * synced
-        scaled = {key: value * (trials if "trial" in key else synced) for key, value in counts.items()}
-        return Measured(1, trials, 1, reports, 1, synced, cpu, 0, 0, scaled)
+        uploads = trials + 3
+        requests = {"trial write": 60 * trials, "trial read": 40 * trials, "sync write": 6 * uploads + 15 * synced}
+        return Measured(1, trials, 1, reports, uploads, synced, cpu, 0, 0, requests)
 
     runs = [run(2, 100, 5), run(4, 900, 9), run(16, 300, 90), run(32, 4000, 400)]
     fixed, costs = fit(runs)
     assert (fixed, costs.trial_s, costs.report_s, costs.synced_s) == pytest.approx((5, 0.1, 0.002, 0.001))
-    assert (costs.trial_requests, costs.synced_requests) == (100, 40)
+    assert (costs.trial_requests, costs.synced_requests, costs.upload_requests) == pytest.approx((100, 15, 6))
     assert predict(run(64, 0, 0), fixed, costs) == pytest.approx(11.4)
