@@ -6,7 +6,9 @@ SweepError                 something a user can mend; the command line prints it
 └── StoreError             a sweep directory cannot be used
     ├── NotASweep          there is no sweep at that place
     ├── NewerSchema        it was written by a later version of this project
-    └── OtherSweep         it belongs to another base configuration
+    ├── OtherSweep         it belongs to another base configuration
+    ├── SweepInUse         another driver runs it
+    └── StoreAway          it could not be written for long while a sweep ran: the command exits 1
 """
 
 from collections.abc import Sequence
@@ -50,3 +52,11 @@ class NewerSchema(StoreError):
 
 class OtherSweep(StoreError):
     """The directory holds a sweep with another base configuration."""
+
+
+class SweepInUse(StoreError):
+    """Another driver holds the directory's lock."""
+
+
+class StoreAway(StoreError):
+    """The directory refused what was measured, which waits on local disk."""

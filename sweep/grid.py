@@ -46,7 +46,7 @@ def _trainer_help() -> str:
 
 
 def _sweep(words: list[str]) -> int:
-    from sweep import plan
+    from sweep import lock, plan
     from sweep.store import Store
 
     _quieten("--verbose" in words)
@@ -58,8 +58,12 @@ def _sweep(words: list[str]) -> int:
 
         show(planned)
         return OK
-    interrupted = bool(planned.todo) and _run(planned, store, trainable, resolve)
-    return _answer(config, store, planned, interrupted)
+    if not planned.todo:
+        return _answer(config, store, planned, False)
+    with lock.held(store):
+        planned = plan.make(config, store)  # another driver may have gone on with it meanwhile
+        interrupted = bool(planned.todo) and _run(planned, store, trainable, resolve)
+        return _answer(config, store, planned, interrupted)
 
 
 def _quieten(verbose: bool) -> None:

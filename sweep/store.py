@@ -96,7 +96,14 @@ class Store:
         found: bool = fs.get_file_info(f"{root}/{name}").type != pafs.FileType.NotFound
         return found
 
-    def _delete(self, name: str) -> None:
+    def modified(self, name: str) -> float:
+        """When a file was last written, in seconds since the epoch; 0 if there is none."""
+        fs, root = self._place
+        when = fs.get_file_info(f"{root}/{name}").mtime
+        return float(when.timestamp()) if when else 0.0
+
+    def remove(self, name: str) -> None:
+        """Takes a file away, if it is there."""
         fs, root = self._place
         if self.exists(name):
             fs.delete_file(f"{root}/{name}")
@@ -165,7 +172,7 @@ class Store:
 
     def remove_trial(self, trial_id: str) -> None:
         """Takes a trial's row away, if any: it is about to run again."""
-        self._delete(f"trials/{trial_id}.parquet")
+        self.remove(f"trials/{trial_id}.parquet")
 
     def write_evals(self, trial_id: str, rows: Sequence[Row]) -> None:
         self._write_rows(f"evals/{trial_id}.parquet", EVALS, rows)
@@ -206,13 +213,13 @@ class Store:
         self.write_bytes(f"steps/{trial_id}/steps.parquet", buffer.getvalue())
         for name in names:
             if _PART.search(name):
-                self._delete(name)
+                self.remove(name)
         return int(table.num_rows)
 
     def remove_steps(self, trial_id: str) -> None:
         """Takes all step rows of a trial away."""
         for name in self._names(f"steps/{trial_id}", ".parquet"):
-            self._delete(name)
+            self.remove(name)
 
     # --- checkpoints -----------------------------------------------------------------------------------------------
 
