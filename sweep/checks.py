@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweep import flags
+from sweep import flags, redact
 from sweep.errors import StoreError
-from sweep.fields import nearest
+from sweep.fields import nearest, shown
+from sweep.reading import reason, sentence
 from sweep.space import FULL, REFERENCE_RANK, Rank, Trial, is_lora_setting
+
+HIGHEST_RANK = 2**16  # no model has a wider layer
 
 if TYPE_CHECKING:
     from sweep.config import SweepConfig
@@ -20,41 +23,44 @@ def check_values(
     own: Mapping[str, Any], settings: Mapping[str, Any], sources: Mapping[str, str], complaints: list[str]
 ) -> tuple[tuple[Rank, ...], tuple[int, ...]]:
     """Checks the sweep's own settings; returns ranks and seeds, those of them that can be used."""
-    ranks = _numbers("lora_r", own["lora_r"], 1, complaints, also=(FULL,))
-    seeds = _numbers("seeds", own["seeds"], 0, complaints)
+    ranks = _numbers("lora_r", own["lora_r"], (1, HIGHEST_RANK), complaints, also=(FULL,))
+    seeds = _numbers("seeds", own["seeds"], (0, 2**32 - 1), complaints)
     for key, choices in flags.CHOICES.items():
         if own[key] not in choices:
             complaints.append(
-                f"--{key}: {own[key]!r} is none of {', '.join(choices)}.{nearest(str(own[key]), choices)}"
+                f"--{key}: expected one of {', '.join(choices)}, got {own[key]!r}.{nearest(str(own[key]), choices)}"
             )
     _check_amounts(own, complaints)
+    if not own["storage_path"]:
+        complaints.append("--storage_path: expected a folder or a URI, got ''.")
     _check_lora(ranks, own, settings, sources, complaints)
     for key in ("model_name_or_path", "dataset_name"):
         if not settings.get(key) and own["trainable"].startswith("trainables.sft:"):
             complaints.append(f"--{key} is missing: name one, or start from --preset demo.")
     name = own["name"]
-    if name is not None and not re.fullmatch(r"[\w][\w.-]*", name):
+    if name is not None and not re.fullmatch(r"[\w][\w.-]{0,99}", name):
         complaints.append(
-            f"--name {name!r}: use letters, digits, dots, dashes and underscores; the folder goes into --storage_path."
+            f"--name {name!r}: use up to 100 letters, digits, dots, dashes and underscores; the folder goes into --storage_path."
         )
     return tuple(ranks), tuple(int(seed) for seed in seeds)
 
 
 def _numbers(
-    key: str, words: Sequence[Any], least: int, complaints: list[str], also: tuple[str, ...] = ()
+    key: str, words: Sequence[Any], bounds: tuple[int, int], complaints: list[str], also: tuple[str, ...] = ()
 ) -> list[Any]:
     """Whole numbers of a list flag, each once; what is none becomes a complaint."""
     values: list[Any] = []
     bad = []
+    least, most = bounds
     for word in words:
-        text = str(word)
+        text = word if isinstance(word, str) else shown(word)
         if text in also:
             values.append(text)
-        elif re.fullmatch(r"[+-]?\d+", text) and not isinstance(word, bool) and least <= int(text) < 2**32:
+        elif re.fullmatch(r"[+-]?[0-9]{1,12}", text) and least <= int(text) <= most:
             values.append(int(text))
         else:
-            bad.append(text)
-    kind = "whole numbers from 1, or `full`" if also else f"whole numbers from {least}"
+            bad.append(text if re.fullmatch(r"[!-~]+", text) else repr(text))
+    kind = f"whole numbers from {least} to {most}{', or `full`' if also else ''}"
     if bad:
         complaints.append(
             f"--{key}: {', '.join(bad)} cannot be used: give {kind}, as in --{key} {'8 32' if also else '0 1 2'}."
@@ -73,6 +79,7 @@ def _check_amounts(own: Mapping[str, Any], complaints: list[str]) -> None:
         ("cpus_per_trial", 0, True),
         ("max_concurrent_trials", 1, False),
         ("max_failures", 0, False),
+        ("storage_patience_s", 0, False),
         ("margin", 0, True),
     ):
         value = own[key]
@@ -115,31 +122,51 @@ def _check_lora(
         )
 
 
-def check_trainer(trials: Sequence[Trial]) -> list[str]:
-    """What SFTConfig and ModelConfig themselves say against the trials' settings, each complaint once."""
+def check_trainer(trials: Sequence[Trial], where: Mapping[str, str]) -> list[str]:
+    """What SFTConfig and ModelConfig themselves say against the trials' settings, each complaint once.
+
+    `where` has a setting's name as the user wrote it.
+    """
     import dataclasses
 
     from trl import ModelConfig, SFTConfig
 
     mine = {cls: {field.name for field in dataclasses.fields(cls) if field.init} for cls in (SFTConfig, ModelConfig)}
-    # The check runs where no trial runs: what only the trial's device can tell is left to the trial.
-    here = {"use_cpu": True, "bf16": False, "fp16": False, "tf32": None, "report_to": "none", "output_dir": "unused"}
     found: dict[str, None] = {}
     for trial in trials:
         for cls, names in mine.items():
             chosen = {key: value for key, value in trial.settings.items() if key in names}
-            found.update(_complaint_of(cls, chosen | here if cls is SFTConfig else chosen))
+            refusal = _refusal(cls, chosen)
+            if refusal:
+                blamed = [
+                    f"{where.get(key, f'--{key}')} {shown(chosen[key])}"
+                    for key in _blamed(cls, chosen)
+                    if key != "seed"
+                ]
+                found[f"{', '.join(blamed) or 'the settings'}: refused by the trainer: {sentence(refusal)}"] = None
     return list(found)
 
 
-def _complaint_of(cls: Any, settings: Mapping[str, Any]) -> dict[str, None]:
+def _refusal(cls: Any, settings: Mapping[str, Any]) -> str | None:
+    """What the class says against the settings, if anything."""
+    # The check runs where no trial runs: what only the trial's device can tell is left to the trial.
+    here = {"use_cpu": True, "bf16": False, "fp16": False, "tf32": None, "report_to": "none", "output_dir": "unused"}
+    names = {field for field in here if field in cls.__dataclass_fields__}
     try:
         with warnings.catch_warnings():  # a deprecated setting still does what it says
             warnings.simplefilter("ignore")
-            cls(**settings)
+            cls(**{**settings, **{key: here[key] for key in names}})
     except Exception as error:  # whatever the library raises is a complaint about a value
-        return {f"{cls.__name__} refuses the settings: {' '.join(str(error).split())}": None}
-    return {}
+        return str(error) or type(error).__name__
+    return None
+
+
+def _blamed(cls: Any, settings: Mapping[str, Any]) -> list[str]:
+    """The settings that are refused even alone, else those without which the rest is taken."""
+    alone = [key for key, value in settings.items() if _refusal(cls, {key: value})]
+    return alone or [
+        key for key in settings if not _refusal(cls, {one: value for one, value in settings.items() if one != key})
+    ]
 
 
 def check_machine(config: "SweepConfig", devices: int) -> list[str]:
@@ -160,21 +187,41 @@ def check_machine(config: "SweepConfig", devices: int) -> list[str]:
 
 def check_writable(location: str) -> list[str]:
     """Whether the sweep's folder can be made and written."""
+    import pyarrow.fs as pafs
+
     from sweep.store import filesystem
 
+    if redact.has_credentials(location):
+        return [
+            "--storage_path: the URI holds credentials, which would end up in results and logs. Leave them out of it and set "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or the store's own) in the environment."
+        ]
+    if "://" in location and "?" in location:
+        return [
+            "--storage_path: a URI with ?options cannot hold a sweep. Leave them out; AWS_ENDPOINT_URL names another server."
+        ]
     try:
         fs, path = filesystem(location)
-        if "://" in location:
-            fs.create_dir(path, recursive=True)
+        if fs.type_name != "local":
+            bucket = path.split("/")[0]
+            if fs.get_file_info(bucket).type == pafs.FileType.NotFound:
+                raise FileNotFoundError(f"there is no {bucket}")
             return []
         folder = Path(path)
-        while not folder.exists():
+        while not os.path.lexists(folder):
             folder = folder.parent
         if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
             return []
-        reason = "it cannot be written" if folder.is_dir() else f"{folder} is a file"
-    except (OSError, StoreError) as error:
-        reason = " ".join(str(error).split())
+        reason_ = (
+            "it cannot be written"
+            if folder.is_dir()
+            else f"{folder} is {'a file' if folder.is_file() else 'no folder'}"
+        )
+    except StoreError as error:
+        return [f"--storage_path: {error}"]
+    except (OSError, ValueError) as error:
+        reason_ = reason(error)
     return [
-        f"--storage_path: {location} cannot hold a sweep: {reason}. Give a folder that you may write, or a URI such as s3://bucket/folder."
+        f"--storage_path: {redact.urls(location)} cannot hold a sweep: {reason_}. Give a folder that you may write, "
+        "or a URI such as s3://bucket/folder."
     ]

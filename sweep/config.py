@@ -4,12 +4,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
-import yaml
-
-from sweep import fields, flags
+from sweep import fields, flags, reading, redact
 from sweep.errors import ConfigError
 from sweep.names import load_trainable
 from sweep.space import FULL, AlphaRule, Rank, Trial, is_lora_setting, trials
@@ -35,6 +32,7 @@ class SweepConfig:
     max_concurrent_trials: int | None = None
     scheduler: str = "fifo"
     max_failures: int = 2
+    storage_patience_s: float = 120.0
     address: str | None = None
     trainable: str = "trainables.sft:SFT"
     margin: float = 0.005
@@ -46,6 +44,12 @@ class SweepConfig:
     def location(self) -> str:
         """Folder or URI of this sweep."""
         return f"{self.storage_path.rstrip('/')}/{self.name}"
+
+    @property
+    def where(self) -> dict[str, str]:
+        """Each setting's name as the user wrote it."""
+        named = {key: _where(source, key) for key, source in self.sources.items()}
+        return {**named, **{key: named[f"grid {key}"] for key in self.grid}}
 
     def trials(self) -> list[Trial]:
         return trials(self.settings, self.lora_r, self.seeds, self.grid, self.lora_alpha_rule)
@@ -76,18 +80,23 @@ def resolve(argv: Sequence[str], cuda: bool) -> tuple[SweepConfig | None, list[s
 
 def _layers(given: dict[str, Any], cuda: bool, complaints: list[str]) -> list[Layer]:
     path = given.pop("config", None)
-    from_file = _read_yaml(path, complaints) if path else {}
+    from_file, wrong = reading.settings(path) if path is not None else ({}, [])
+    complaints += wrong
     explicit = given.get("preset", from_file.get("preset"))
     named = {**from_file, **given}
     own = "model_name_or_path" in named or "dataset_name" in named or "trainable" in named
     preset = explicit or (None if own else REPORT if cuda else DEMO)
     layers: list[Layer] = []
     if preset is not None and preset not in preset_names():
+        where = _where("flag" if "preset" in given else str(path), "preset")
+        got = "no value" if preset is True else fields.shown(preset)
         complaints.append(
-            f"preset {preset!r} is none. There are: {', '.join(preset_names())}.{fields.nearest(str(preset), preset_names())}"
+            f"{where}: expected one of {', '.join(preset_names())}, got {got}.{fields.nearest(str(preset), preset_names())}"
         )
+        given.pop("preset", None)
+        from_file.pop("preset", None)
     elif preset is not None:
-        layers.append((f"preset {preset}", {**yaml.safe_load(_preset(preset)), "preset": preset}))
+        layers.append((f"preset {preset}", {**reading.parse(_preset(preset)), "preset": preset}))
     return [*layers, (str(path), from_file), ("flag", given)]
 
 
@@ -103,23 +112,6 @@ def _extra_fields(layers: Sequence[Layer]) -> dict[str, fields.Field]:
 
 def _preset(name: str) -> str:
     return resources.files("sweep.presets").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
-
-
-def _read_yaml(path: Any, complaints: list[str]) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-    except (OSError, TypeError, UnicodeDecodeError) as error:
-        complaints.append(f"--config {path!r} cannot be read: {error}. Give a YAML file.")
-        return {}
-    except yaml.YAMLError as error:
-        complaints.append(f"--config {path} is not YAML: {' '.join(str(error).split())}")
-        return {}
-    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        complaints.append(
-            f"--config {path} holds {type(content).__name__}, not settings. Write KEY: VALUE lines, with the flags' names as keys."
-        )
-        return {}
-    return content
 
 
 class _Reader:
@@ -155,7 +147,7 @@ class _Reader:
     def _setting(self, source: str, key: str, value: Any) -> None:
         negated = key.removeprefix("no_")
         known = self.known
-        if value is True and key not in known and negated in known:
+        if value is True and key not in known and negated in known and fields.takes_truth(known[negated].hint):
             key, value = negated, False
         if key in fields.TAKEN:
             self.complaints.append(f"{_where(source, key)}: not to be set here: {fields.TAKEN[key]}.")
@@ -171,9 +163,9 @@ class _Reader:
                 self._wrong(source, key, value, str(error))
 
     def _grid(self, source: str, value: Any) -> None:
-        axes = _axes_of_flags(value, self.complaints) if isinstance(value, list) else value
+        axes = _axes_of_flags(value, self.complaints) if source == "flag" else value
         if not isinstance(axes, dict):
-            self._wrong(source, "grid", value, "axes as KEY=V1,V2, or a mapping of lists in YAML")
+            self._wrong(source, "grid", value, "a mapping of lists, as in {learning_rate: [1e-4, 2e-4]}")
             return
         grid = dict(self.own["grid"])
         for key, values in axes.items():
@@ -189,8 +181,12 @@ class _Reader:
             self.complaints.append(f"{where}: ranks and seeds have flags of their own: --lora_r, --seeds.")
         elif key in fields.TAKEN or key not in known:
             why = fields.TAKEN.get(key, f"there is no such setting.{fields.nearest(key, known)}")
-            self.complaints.append(f"{where}: cannot be an axis: {why}")
-        elif not isinstance(values, list) or not values:
+            self.complaints.append(f"{where}: cannot be an axis: {why.rstrip('.?')}{'?' if why.endswith('?') else '.'}")
+        elif redact.is_secret(key):
+            self.complaints.append(f"{where}: cannot be an axis: it is a secret, which results do not hold.")
+        elif not isinstance(values, list):
+            self._wrong(source, f"grid {key}", values, "a list of values")
+        elif not values:
             self.complaints.append(f"{where}: the axis is empty. Give at least one value, as in --grid {key}=V1,V2.")
         else:
             return self._axis_values(where, values, known[key].hint)
@@ -200,16 +196,19 @@ class _Reader:
         try:
             coerced = [fields.coerce(value, hint) for value in values]
         except ValueError as error:
-            self.complaints.append(f"{where}: expected {error} for each value, got {values!r}.")
+            self.complaints.append(
+                f"{where}: expected {error} for each value, got {', '.join(map(fields.shown, values))}."
+            )
             return None
         twice = [value for i, value in enumerate(coerced) if value in coerced[:i]]
         if twice:
-            self.complaints.append(f"{where}: {twice[0]!r} is there twice. Name each value once.")
+            self.complaints.append(f"{where}: {fields.shown(twice[0])} is there twice. Name each value once.")
             return None
         return tuple(coerced)
 
     def _wrong(self, source: str, key: str, value: Any, expected: str) -> None:
-        self.complaints.append(f"{_where(source, key)}: expected {expected}, got {value!r}.")
+        got = "no value" if source == "flag" and value is True else fields.shown(value)
+        self.complaints.append(f"{_where(source, key)}: expected {expected}, got {got}.")
 
     def config(self) -> SweepConfig:
         """The configuration, its values' own rules checked; with complaints it is good for finding further ones only."""
@@ -227,16 +226,18 @@ _OWN = {flag.name: flag for flag in flags.FLAGS}
 
 
 def _where(source: str, key: str) -> str:
-    return f"--{key}" if source == "flag" else f"{key} (in {source})"
+    return f"--{key}" if source in ("flag", "default") else f"{key} (in {source})"
 
 
 def _axes_of_flags(words: list[str], complaints: list[str]) -> dict[str, list[Any]]:
     """`KEY=V1,V2` words as axes; a value that begins with [ is read as a YAML list, for settings that are lists."""
     axes: dict[str, list[Any]] = {}
+    if not words:
+        complaints.append("--grid: the axis is missing. Give KEY=V1,V2, as in --grid learning_rate=1e-4,2e-4.")
     for word in words:
         key, equals, text = word.partition("=")
         key = key.strip().replace("-", "_")
-        if not equals:
+        if not equals or not key:
             complaints.append(f"--grid {word}: expected KEY=V1,V2, as in --grid learning_rate=1e-4,2e-4.")
         elif key in axes:
             complaints.append(
@@ -250,8 +251,8 @@ def _axes_of_flags(words: list[str], complaints: list[str]) -> dict[str, list[An
 def _values(text: str) -> list[Any]:
     if text.startswith("["):
         try:
-            return list(yaml.safe_load(text))
-        except (yaml.YAMLError, TypeError):
+            return list(reading.parse(text))
+        except (ValueError, TypeError):
             pass
     return [value.strip() for value in text.split(",") if value.strip()]
 

@@ -5,6 +5,7 @@ Importing TRL takes seconds, so nothing here is imported before a configuration 
 
 import difflib
 import functools
+import json
 import types
 import typing
 from collections.abc import Iterable
@@ -12,7 +13,7 @@ from dataclasses import dataclass, fields
 from enum import Enum
 from typing import Any
 
-import yaml
+from sweep import reading
 
 # Settings of ours that travel with a trial's: they shape its rows.
 DATA_FIELDS: dict[str, tuple[Any, str]] = {
@@ -82,12 +83,14 @@ def coerce(value: Any, hint: Any) -> Any:
         ValueError: it cannot be; the message says what was expected.
     """
     kinds = _kinds(hint)
+    if not _can_be_kept(value):
+        raise ValueError(f"{describe(hint)} that JSON can hold")
     if value is None or (isinstance(value, str) and value.lower() in {"none", "null"} and str not in kinds):
         if type(None) in kinds:
             return None
         raise ValueError(describe(hint))
     if isinstance(value, str) and str in kinds:
-        return value.lower() == "true" if bool in kinds and value.lower() in {"true", "false"} else value
+        return _text_or(value, kinds)
     for kind in kinds:
         converted = _convert(value, kind)
         if converted is not _NOT_SO:
@@ -109,7 +112,40 @@ def describe(hint: Any) -> str:
     return " or ".join(dict.fromkeys(named))
 
 
+def takes_truth(hint: Any) -> bool:
+    """Whether true and false are among the values, so that --no_NAME means something."""
+    return bool in _kinds(hint)
+
+
+def shown(value: Any) -> str:
+    """A value as a message names it."""
+    return json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
+
+
 _NOT_SO = object()
+_TRUTHS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+
+
+def _can_be_kept(value: Any) -> bool:
+    """Whether JSON holds it: no NaN, no key that is no text, no half a character, no loop; nor a NUL or a giant number."""
+    try:
+        text = json.dumps(value, sort_keys=True, allow_nan=False, ensure_ascii=False)
+        text.encode()
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return "\\u0000" not in text and not (isinstance(value, int) and abs(value) >= 2**63)
+
+
+def _text_or(text: str, kinds: list[type]) -> Any:
+    """A text where texts are allowed: the mapping or truth that it spells where those are too."""
+    if bool in kinds and text.lower() in {"true", "false"}:
+        return text.lower() == "true"
+    if dict in kinds and text.lstrip().startswith("{"):
+        value = _read(text)
+        if not isinstance(value, dict) or not _can_be_kept(value):
+            raise ValueError("a mapping such as {key: value}")
+        return value
+    return text
 
 
 def _kinds(hint: Any) -> list[type]:
@@ -135,13 +171,15 @@ def _convert(value: Any, kind: type) -> Any:
         return str(value.value if isinstance(value, Enum) else value) if isinstance(value, str | Enum) else _NOT_SO
     if kind is list:
         return _as_list(value)
-    if isinstance(value, str) and kind in (bool, int, float, dict):
+    if isinstance(value, str) and kind is bool:
+        return _TRUTHS.get(value.lower(), _NOT_SO)
+    if isinstance(value, str) and kind in (int, float, dict):
         value = _read(value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if kind is int and isinstance(value, bool):
         return _NOT_SO
-    return value if isinstance(value, kind) else _NOT_SO
+    return value if isinstance(value, kind) and _can_be_kept(value) else _NOT_SO
 
 
 def _as_list(value: Any) -> Any:
@@ -151,8 +189,8 @@ def _as_list(value: Any) -> Any:
 
 
 def _read(text: str) -> Any:
-    """A flag's text as YAML reads it; and 1e-4, which YAML 1.1 takes for a text, as the number it is."""
+    """A flag's text as a YAML file would have it."""
     try:
-        return float(text) if "e" in text.lower() and not text.lower().startswith(("t", "f")) else yaml.safe_load(text)
-    except (ValueError, yaml.YAMLError):
+        return reading.parse(text)
+    except ValueError:
         return text

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sweep import flags
-from sweep.errors import ConfigError, SweepError
+from sweep import flags, redact
+from sweep.errors import ConfigError, StoreAway, SweepError
 
 OK, SOME_FAILED, BAD_CONFIGURATION, INTERRUPTED = 0, 1, 2, 130
 FINE = {"completed", "pruned"}
@@ -28,8 +28,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return OK
     try:
         return _sweep(words)
+    except StoreAway as error:
+        print(redact.urls(str(error)), file=sys.stderr)
+        return SOME_FAILED
     except SweepError as error:
-        print(error, file=sys.stderr)
+        print(redact.urls(str(error)), file=sys.stderr)
         return BAD_CONFIGURATION
     except KeyboardInterrupt:
         print(GO_ON, file=sys.stderr)
@@ -47,7 +50,9 @@ def _trainer_help() -> str:
 
 def _sweep(words: list[str]) -> int:
     from sweep import lock, plan
+    from sweep.aftermath import one_line
     from sweep.store import Store
+    from trainables import leftovers
 
     _quieten("--verbose" in words)
     config, trainable, resolve = _checked(words)
@@ -58,12 +63,16 @@ def _sweep(words: list[str]) -> int:
 
         show(planned)
         return OK
-    if not planned.todo:
+    root = leftovers.place(store)
+    if not planned.todo and not leftovers.waiting(root):
         return _answer(config, store, planned, False)
     with lock.held(store):
-        planned = plan.make(config, store)  # another driver may have gone on with it meanwhile
+        with one_line(store, root):
+            leftovers.write_all(store, root)
+        planned = plan.make(config, store)  # with those, and with what another driver may have done meanwhile
         interrupted = bool(planned.todo) and _run(planned, store, trainable, resolve)
-        return _answer(config, store, planned, interrupted)
+        with one_line(store, root):
+            return _answer(config, store, planned, interrupted)
 
 
 def _quieten(verbose: bool) -> None:
@@ -87,7 +96,7 @@ def _checked(words: list[str]) -> tuple[Any, Any, Any]:
     Raises:
         ConfigError: with everything that is wrong.
     """
-    from sweep import checks, config
+    from sweep import checks, config, ranges
     from sweep.names import load_trainable, resolver
 
     cuda = _cuda_devices()
@@ -97,7 +106,8 @@ def _checked(words: list[str]) -> tuple[Any, Any, Any]:
     trainable = load_trainable(found.trainable)()
     trials, resolve = found.trials(), resolver(str(Path.cwd()))
     complaints += checks.check_machine(found, cuda)
-    complaints += checks.check_trainer(trials)
+    complaints += ranges.complaints(trials, found.where)
+    complaints += checks.check_trainer(trials, found.where)
     complaints += trainable.check(trials, resolve)
     if complaints:
         raise ConfigError(list(dict.fromkeys(complaints)))
@@ -127,10 +137,11 @@ def _run(planned: Any, store: Any, trainable: Any, resolve: Any) -> bool:
         plan.refuse_other(before, now, planned.config.location)
     except NotASweep:
         before = {}
-    origin = {"versions": provenance.versions(), **provenance.git(), **notes}
-    store.write_sweep({**plan.merged(before, now), "provenance": origin})
     from sweep import runner
 
+    runner.connect(planned.config)  # before anything is written: nothing may answer
+    origin = {"versions": provenance.versions(), **provenance.git(), **notes}
+    store.write_sweep({**plan.merged(before, now), "provenance": origin})
     with Progress(planned.trials, planned.ended) as progress:
         return runner.run(planned.todo, planned.config, store, shared, origin, progress)
 

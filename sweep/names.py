@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sweep.errors import ConfigError
+from sweep.reading import sentence
 
 Resolve = Callable[[str], str]  # a name that a user wrote → an existing local path, or the name itself
 PROJECT = Path(__file__).parent.parent
@@ -16,12 +17,23 @@ def resolver(base: str) -> Resolve:
 
     def resolve(name: str) -> str:
         for folder in (Path(base), PROJECT):
-            path = folder / Path(name).expanduser()
-            if path.exists():
-                return str(path)
+            try:
+                path = folder / Path(name).expanduser()
+                if path.exists():
+                    return str(path)
+            except (OSError, RuntimeError, ValueError):  # too long, of an unknown user, no name of a file at all
+                continue
         return name
 
     return resolve
+
+
+def is_there(path: str) -> bool:
+    """Whether a name, as a Resolve gave it, is one of a file or folder here."""
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):
+        return False
 
 
 def load_trainable(name: str) -> Any:
@@ -31,8 +43,13 @@ def load_trainable(name: str) -> Any:
         ConfigError: there is none.
     """
     module, _, attribute = name.partition(":")
+    mend = "Give module:name, as in trainables.sft:SFT."
     try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        complaint = f"--trainable {name!r} cannot be imported: {error}. Give module:name, as in trainables.sft:SFT."
-        raise ConfigError([complaint]) from error
+        found = getattr(importlib.import_module(module), attribute)
+    except Exception as error:  # the module is the user's: importing it may raise anything
+        raise ConfigError([f"--trainable {name!r} cannot be imported: {sentence(str(error))} {mend}"]) from error
+    lacks = [part for part in ("check", "prepare", "run") if not callable(getattr(found, part, None))]
+    if not isinstance(found, type) or lacks:
+        what = f"has no {' and no '.join(lacks)}" if isinstance(found, type) else "is no class"
+        raise ConfigError([f"--trainable {name!r} {what}. {mend} CONTRIBUTING.md says what it needs."])
+    return found

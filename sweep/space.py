@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from sweep import redact
+
 Rank = int | Literal["full"]
 AlphaRule = Literal["fixed", "proportional", "rslora"]
 
@@ -66,7 +68,7 @@ class Trial:
             "lora_alpha": self.lora_alpha,
             "seed": self.seed,
             "config_hash": self.config_hash,
-            "settings": json.dumps(self.settings, sort_keys=True, ensure_ascii=False),
+            "settings": json.dumps(redact.value(self.settings), sort_keys=True, ensure_ascii=False),
         }
 
     def axis_columns(self) -> dict[str, Any]:
@@ -139,6 +141,7 @@ def alpha_of(rank: int, lora_alpha: float, rule: AlphaRule) -> float:
 def config_hash(settings: Mapping[str, Any], axes: Mapping[str, Any] | None = None) -> str:
     """Hash of what the settings make a trial compute. An axis counts always, or its values could not be told apart."""
     kept = {key: value for key, value in settings.items() if key not in WATCHING or key in (axes or {})}
+    kept = redact.plain(kept)  # the same on every machine, and a token renewed is no other trial
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import SFTConfig, SFTTrainer, get_peft_config, get_quantization_config
 
+from sweep import redact
 from sweep.store import Row
 from trainables import evaluate, model, tokens, trackers
 from trainables.callback import StepRows
@@ -46,6 +47,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers has no types
         kept = self._context.work_dir / f"checkpoint-{state.global_step}"
         # Hard links: the trainer removes its own names when it likes.
         shutil.copytree(made, kept, copy_function=os.link, ignore=shutil.ignore_patterns(*NOT_KEPT))
+        _redact(kept, self._context)
         self._context.save(kept, state.global_step)
 
 
@@ -79,7 +81,7 @@ def train(context: Context) -> Row:
         with memory.apart():
             context.evals = evaluate.held_out(trainer, mine.held_out, trainer.args.per_device_eval_batch_size)
         outcome["eval_loss"] = evaluate.mean_loss(context.evals)
-        context.final = _final(trainer, context.work_dir / "final")
+        context.final = _final(trainer, context)
     trainer.end()
     return {
         **outcome,
@@ -168,9 +170,17 @@ def _device(trainer: Any) -> Row:
     return {"device": kind, "device_name": name}
 
 
-def _final(trainer: Any, folder: Path) -> Path:
+def _final(trainer: Any, context: Context) -> Path:
     """Saves the adapter or the model, with its tokenizer."""
+    folder = context.work_dir / "final"
     trainer.save_model(str(folder))
     for name in NOT_KEPT:
         (folder / name).unlink(missing_ok=True)
+    _redact(folder, context)
     return folder
+
+
+def _redact(folder: Path, context: Context) -> None:
+    """The base model under the name that the user gave it, and none of what must not be written."""
+    name = str(context.settings["model_name_or_path"])
+    redact.folder(folder, {context.resolve(name): name}, redact.secrets_of(context.settings))

@@ -1,0 +1,110 @@
+"""What values trainer settings can have that their types do not say, and that would only show once trials run."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sweep.fields import nearest, shown
+from sweep.space import Trial
+
+# least, most, and whether these themselves are left out
+_RANGES: dict[str, tuple[float, float, bool]] = {
+    "per_device_train_batch_size": (1, math.inf, False),
+    "per_device_eval_batch_size": (1, math.inf, False),
+    "gradient_accumulation_steps": (1, math.inf, False),
+    "max_length": (2, math.inf, False),
+    "num_train_epochs": (0, math.inf, True),
+    "learning_rate": (0, math.inf, False),
+    "weight_decay": (0, math.inf, False),
+    "max_grad_norm": (0, math.inf, False),
+    "warmup_steps": (0, math.inf, False),
+    "save_steps": (0, math.inf, True),
+    "eval_steps": (0, math.inf, True),
+    "lora_alpha": (0, math.inf, True),
+    "lora_dropout": (0, 1, False),
+    "dataset_num_proc": (1, math.inf, False),
+    "dataloader_num_workers": (0, math.inf, False),
+}
+# Keys of model_init_kwargs that would undo what keeps a model from running or unpickling anything.
+_GUARDED = {
+    "trust_remote_code": "it has a flag of its own, --trust_remote_code",
+    "use_safetensors": "a trial reads safetensors only",
+    "weights_only": "a trial reads safetensors only",
+    "token": "set HF_TOKEN in the environment instead",
+}
+
+
+def complaints(trials: Sequence[Trial], where: Mapping[str, str]) -> list[str]:
+    """All that is wrong with the trials' settings, each thing once. `where` has a setting's name as the user wrote it."""
+    found: dict[str, None] = {}
+    for trial in trials:
+        for text in (
+            *_out_of_range(trial.settings, where),
+            *_steps(trial.settings, where),
+            *_targets(trial.settings, where),
+            *_guarded(trial.settings, where),
+            *_trackers(trial.settings, where),
+        ):
+            found[text] = None
+    return list(found)
+
+
+def _named(key: str, where: Mapping[str, str]) -> str:
+    return where.get(key, f"--{key}")
+
+
+def _out_of_range(settings: Mapping[str, Any], where: Mapping[str, str]) -> list[str]:
+    found = []
+    for key, (least, most, exclusive) in _RANGES.items():
+        value = settings.get(key)
+        if not isinstance(value, int | float) or (least < value < most) or (not exclusive and least <= value <= most):
+            continue
+        bounds = f"{'above' if exclusive else 'at least'} {least:g}"
+        upper = "" if most == math.inf else f" and at most {most:g}"
+        found.append(f"{_named(key, where)}: must be {bounds}{upper}, got {value:g}.")
+    return found
+
+
+def _steps(settings: Mapping[str, Any], where: Mapping[str, str]) -> list[str]:
+    steps = settings.get("max_steps", -1)
+    if not isinstance(steps, int) or steps >= 1 or steps == -1:
+        return []
+    return [f"{_named('max_steps', where)}: must be at least 1, or -1 to train for num_train_epochs, got {steps}."]
+
+
+def _targets(settings: Mapping[str, Any], where: Mapping[str, str]) -> list[str]:
+    targets = settings.get("lora_target_modules")
+    if not isinstance(targets, list) or "all-linear" not in targets or len(targets) == 1:
+        return []
+    others = " ".join(str(one) for one in targets if one != "all-linear")
+    name = _named("lora_target_modules", where)
+    return [f"{name}: all-linear stands alone, got it with {others}. Give all-linear, or name every module."]
+
+
+def _guarded(settings: Mapping[str, Any], where: Mapping[str, str]) -> list[str]:
+    given, name = settings.get("model_init_kwargs"), _named("model_init_kwargs", where)
+    if given is None:
+        return []
+    if not isinstance(given, Mapping):
+        return [f"{name}: expected a mapping such as {{attn_implementation: sdpa}}, got {shown(given)}."]
+    return [f"{name}: {key} is not to be set here: {why}." for key, why in _GUARDED.items() if key in given]
+
+
+def _trackers(settings: Mapping[str, Any], where: Mapping[str, str]) -> list[str]:
+    given = settings.get("report_to")
+    names = given if isinstance(given, list) else [given]
+    if not names or names in ([None], ["none"], ["all"]):
+        return []
+    from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK as KNOWN
+    from transformers.integrations.integration_utils import get_available_reporting_integrations as installed
+
+    name, found = _named("report_to", where), []
+    for one in names:
+        if one not in KNOWN:
+            found.append(
+                f"{name}: no such tracker as {shown(one)}; give none, all, or some of {', '.join(sorted(KNOWN))}."
+            )
+            found[-1] += nearest(str(one), KNOWN)
+        elif one not in installed():
+            found.append(f"{name}: {one} is not installed. Install its package, or leave it out.")
+    return found

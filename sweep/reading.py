@@ -1,0 +1,94 @@
+"""YAML as a user means it: numbers are decimal, a key stands once, and nothing is guessed to be a date.
+
+PyYAML follows YAML 1.1, in which 010 is 8, 1:30 is 90, `no` is false, 1e-4 is a text, and the last of two equal keys wins.
+"""
+
+import re
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+_RESOLVED = (
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("int", r"[-+]?(?:0|[1-9][0-9]*)", "-+0123456789"),
+    ("float", r"[-+]?(?:(?:0|[1-9][0-9]*)\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?", "-+.0123456789"),
+    ("merge", r"<<", "<"),
+)
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain values only."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  # as the base class has it
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
+        twice = [key for index, key in enumerate(seen) if key in seen[:index]]
+        if twice:
+            raise yaml.YAMLError(f"{twice[0]!r} is there twice. Name each key once")
+        return super().construct_mapping(node, deep)
+
+
+for _name, _pattern, _first in _RESOLVED:
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", re.compile(f"^(?:{_pattern})$"), list(_first))
+
+
+def parse(text: str) -> Any:
+    """What a YAML text says.
+
+    Raises:
+        ValueError: it is none; the message says where.
+    """
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise ValueError(place + " ".join(str(error.problem or error.context).split())) from error
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from error
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def settings(path: Any) -> tuple[dict[str, Any], list[str]]:
+    """The settings in a YAML file, and what is wrong with it."""
+    if not isinstance(path, str) or not path:
+        return {}, [f"--config: expected one YAML file, got {'no value' if path is True else repr(path)}."]
+    try:
+        content = parse(Path(path).expanduser().read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError as error:
+        return {}, [
+            f"--config {path} is not UTF-8 text: byte {error.start} is {error.object[error.start]:#x}. Convert it."
+        ]
+    except (OSError, RuntimeError) as error:
+        return {}, [f"--config {path} cannot be read: {reason(error)}. Give a YAML file."]
+    except ValueError as error:
+        return {}, [f"--config {path} is not YAML that can be used: {sentence(str(error))}"]
+    mend = "Write KEY: VALUE lines, with the flags' names as keys."
+    if content is None:
+        return {}, []
+    if not isinstance(content, dict):
+        kind = "a list" if isinstance(content, list) else "a single value"
+        return {}, [f"--config {path} holds {kind}, not settings. {mend}"]
+    odd = [key for key in content if not isinstance(key, str)]
+    if odd:
+        return {}, [f"--config {path}: {odd[0]!r} is no setting's name. {mend}"]
+    if "config" in content:
+        return {}, [f"config (in {path}): a file cannot name another one. Put all settings into one file."]
+    return content, []
+
+
+def reason(error: BaseException) -> str:
+    """What an operating system's error says, without its number and path, on one line and without a full stop."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split()).rstrip(".") or type(error).__name__
+
+
+def sentence(text: str, longest: int = 400) -> str:
+    """The text on one line, cut where it is long, with one full stop."""
+    line = " ".join(text.split())
+    return (line if len(line) <= longest else line[: longest - 1] + "…").rstrip(".") + "."
