@@ -86,7 +86,8 @@ def trial_processes(driver: int) -> list[psutil.Process]:
     found = []
     for child in children(driver):
         try:
-            if "ResourceTrainable" in " ".join(child.cmdline()):  # the name that Tune gives its actors
+            name = " ".join(child.cmdline())
+            if "ResourceTrainable" in name or "TuneTrial" in name:  # what Ray calls them, by what they do just then
                 found.append(child)
         except psutil.Error:
             continue

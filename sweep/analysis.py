@@ -4,6 +4,7 @@ The Python API is `load`, `answer` and `render`; `sweep.load(path)` is the same 
 """
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -92,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if (given.sweep is None) == (given.from_csv is None):
         flags.error("give a sweep's folder, or --from_csv FILE, and not both")
     try:
-        sweep = load(given.sweep) if given.sweep else from_file(given.from_csv)
+        sweep = load(given.sweep) if given.sweep is not None else from_file(given.from_csv)
         found = answer(sweep, margin=given.margin, prefer=given.prefer)
     except SweepError as error:
         print(error, file=sys.stderr)
@@ -111,4 +112,5 @@ def _unsaid(found: "Answer", format: str) -> list[str]:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # whoever reads may stop reading: `| head`
     sys.exit(main())
