@@ -31,8 +31,10 @@ def check_values(
                 f"--{key}: expected one of {', '.join(choices)}, got {own[key]!r}.{nearest(str(own[key]), choices)}"
             )
     _check_amounts(own, complaints)
-    if not own["storage_path"]:
-        complaints.append("--storage_path: expected a folder or a URI, got ''.")
+    if re.fullmatch(r"(\w+:/*)?", own["storage_path"]):
+        complaints.append(
+            f"--storage_path: expected a folder, or a URI such as s3://bucket/folder, got {own['storage_path']!r}."
+        )
     _check_lora(ranks, own, settings, sources, complaints)
     for key in ("model_name_or_path", "dataset_name"):
         if not settings.get(key) and own["trainable"].startswith("trainables.sft:"):

@@ -11,7 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sweep.analysis import COSTS
 from sweep.errors import SweepError
+from sweep.reading import reason
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -102,13 +104,17 @@ def write(sweep: "Sweep", answer: "Answer", output: str | None = None) -> str:
         SweepError: it cannot be written there.
     """
     page = html(sweep, answer).encode()
+    if output == "":
+        raise SweepError("--output: expected a file, got ''. Leave it out to write into the sweep.")
     try:
         if output is None and sweep.store is not None:
             sweep.store.write_bytes(NAME, page)
             return sweep.store.uri(NAME)
         Path(output or NAME).write_bytes(page)
     except OSError as error:
-        raise SweepError(f"The report cannot be written: {error}. Give another place with --output FILE.") from error
+        raise SweepError(
+            f"The report cannot be written: {reason(error)}. Give another place with --output FILE."
+        ) from error
     return output or NAME
 
 
@@ -120,13 +126,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flags.add_argument("sweep", help="a sweep's folder or URI, e.g. results/demo")
     flags.add_argument("--output", metavar="FILE", help=f"where to write (default: {NAME} in the sweep's folder)")
     flags.add_argument("--margin", type=float, help="how far above the best is good enough (default: the sweep's)")
-    flags.add_argument("--prefer", nargs="+", metavar="COST", help="what cheap means: memory, time, parameters")
+    flags.add_argument(
+        "--prefer", nargs="+", metavar="COST", choices=COSTS, help="what cheap means: memory, time, parameters"
+    )
     given = flags.parse_args(arguments)
     from sweep import analysis
 
     try:
         sweep = analysis.load(given.sweep)
-        found = analysis.answer(sweep, margin=given.margin, prefer=given.prefer or analysis.COSTS)
+        found = analysis.answer(sweep, margin=given.margin, prefer=given.prefer or COSTS)
         print(write(sweep, found, given.output))
     except SweepError as error:
         print(error, file=sys.stderr)

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from sweep.columns import STATUSES, TRIALS, schema
 from sweep.errors import RowsError
 from sweep.loading import LOSSES, Sweep
+from sweep.reading import reason
 
 ALIASES = {
     "max memory allocated": "peak_memory_allocated_bytes",
@@ -27,7 +28,7 @@ ALIASES = {
 }
 _TYPES = {column.name: column.type for column in TRIALS}
 _UNITS = {"b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12, "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
-_AMOUNT = re.compile(r"([0-9.]+(?:e[+-]?[0-9]+)?)\s*([a-z]+)", re.IGNORECASE)
+_AMOUNT = re.compile(r"([0-9]+(?:\.[0-9]*)?(?:e[+-]?[0-9]+)?)\s*([a-z]+)", re.IGNORECASE)
 
 
 def from_file(path: str) -> Sweep:
@@ -45,6 +46,9 @@ def from_file(path: str) -> Sweep:
         converted, wrong = _convert({columns[name]: row[name] for name in names}, number)
         table.append(converted)
         complaints += wrong
+    ids = [row["trial_id"] for row in table]
+    twice = dict.fromkeys(one for index, one in enumerate(ids) if one in ids[:index])
+    complaints += [f"two rows have the trial_id {one!r}: give each its own, or leave the column out" for one in twice]
     if complaints:
         raise RowsError(path, complaints)
     return Sweep(path, rows=_table(table), notes=tuple(notes))
@@ -61,14 +65,17 @@ def _read(path: str) -> tuple[list[str], list[dict[str, Any]]]:
             with file.open(newline="", encoding="utf-8-sig") as stream:
                 reader = csv.DictReader(stream, strict=True)
                 rows = [{name: value or None for name, value in row.items()} for row in reader]
-                ragged = [
-                    f"row {number} has more cells than names" for number, row in enumerate(rows, 1) if None in row
-                ]
-                if ragged:
-                    raise RowsError(path, ragged)
-                return list(reader.fieldnames or ()), rows
-    except (OSError, pa.ArrowException, csv.Error, UnicodeDecodeError) as error:
-        raise RowsError(path, [f"it cannot be read: {error}"]) from error
+                names = list(reader.fieldnames or ())
+                wrong = [f"row {number} has more cells than names" for number, row in enumerate(rows, 1) if None in row]
+                twice = [name for index, name in enumerate(names) if name in names[:index]]
+                wrong += [f"two columns are called {name!r}: leave one out" for name in dict.fromkeys(twice)]
+                if wrong:
+                    raise RowsError(path, wrong)
+                return names, rows
+    except (OSError, ValueError, pa.ArrowException, csv.Error) as error:
+        raise RowsError(
+            path, [f"it cannot be read: {reason(error)}. Give a .csv or a .parquet file of trial rows"]
+        ) from error
     raise RowsError(path, [f"its name ends in {file.suffix or 'nothing'}: give a .csv or a .parquet file"])
 
 
@@ -78,9 +85,10 @@ def _columns(names: Sequence[str]) -> tuple[dict[str, str], list[str], list[str]
     complaints: list[str] = []
     notes: list[str] = []
     twice = sorted({ours for ours in columns.values() if list(columns.values()).count(ours) > 1})
+    complaints += [f"column {number} has no name" for number, name in enumerate(names, start=1) if not name.strip()]
     complaints += [f"there are two columns for {name}: leave one out" for name in twice]
     for name in columns.values():
-        if name not in _TYPES:
+        if name and name not in _TYPES:
             close = difflib.get_close_matches(name, list(_TYPES), n=1, cutoff=0.75)
             if close:
                 complaints.append(f"no such column as {name!r}: did you mean {close[0]}?")
@@ -126,13 +134,15 @@ def _value(name: str, value: Any) -> Any:
     if pa.types.is_boolean(kind):
         return _truth(value)
     amount = _amount(name, value)
+    if amount < 0 and name not in LOSSES:
+        raise ValueError("it cannot be negative")
     if not math.isfinite(amount):
         if name in LOSSES:
             return amount
         raise ValueError("it must be finite")
     if not pa.types.is_integer(kind):
         return amount
-    if not amount.is_integer():
+    if not amount.is_integer() or abs(amount) >= 2**53:
         raise ValueError("it must be a whole number")
     if name == "lora_r" and amount < 1:
         raise ValueError("a rank is 1 or more, or full")
@@ -154,7 +164,7 @@ def _amount(name: str, value: Any) -> float:
     if match and match.group(2).lower() in _UNITS:
         return float(round(float(match.group(1)) * _UNITS[match.group(2).lower()]))
     try:
-        return float(text)
+        return float(text.replace("_", "no number"))  # Python's 1_000 is none of a table's
     except ValueError:
         wanted = 'a number of bytes, or a size such as "3.1 GB"' if name.endswith("_bytes") else "a number"
         raise ValueError(f"it must be {wanted}") from None

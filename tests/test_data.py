@@ -295,9 +295,9 @@ def test_the_fingerprint_is_the_same_in_another_process(tmp_path: Path, referenc
 BAD_FILES: dict[str, tuple[str, bytes, str]] = {
     "not JSON": ("x.json", b'[{"text": "a"},\n {"text": }]', "line 2 column 11"),
     "a broken line": ("x.jsonl", b'{"text": "a"}\n\n{"text":\n{"text": "b"}\nnope\n', "line 3 (Expecting value), line 5"),
-    "rows that are no objects": ("x.jsonl", b'{"text": "a"}\n\n[1]\n', "line 3 is list"),
-    "null": ("x.json", b"null", "row 0 is NoneType"),
-    "mixed kinds": ("x.jsonl", b'{"text": "a"}\n\n{"text": 5}\n', "row 1 (line 3) is int, others str"),
+    "rows that are no objects": ("x.jsonl", b'{"text": "a"}\n\n[1]\n', "line 3 is a list"),
+    "null": ("x.json", b"null", "row 0 is null"),
+    "mixed kinds": ("x.jsonl", b'{"text": "a"}\n\n{"text": 5}\n', "row 1 (line 3) is a number, where the first is a text"),
     "half a character": ("x.json", b'[{"text": "\\ud800"}]', "'\\ud800'"),
     "not UTF-8": ("x.jsonl", b'{"text": "\xff"}', "byte 10 is 0xff"),
     "not UTF-8 in CSV": ("x.csv", b"text\n\xff\n", "0xff"),

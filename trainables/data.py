@@ -93,21 +93,23 @@ def _split_names(settings: Settings, source: Source, notes: Notes) -> tuple[str,
     train, test = settings.get("dataset_train_split") or "train", settings.get("dataset_test_split") or "test"
     have = f"{source.name} has {listed(sorted(source.splits))}"
     if train not in source.splits:
-        raise ConfigError([*notes.complaints, f"dataset_train_split {train!r} is missing: {have}. Name one of these."])
+        raise ConfigError(
+            [*notes.complaints, f"--dataset_train_split {train!r} is missing: {have}. Name one of these."]
+        )
     if train == test:
         raise ConfigError(
-            [*notes.complaints, f"dataset_train_split and dataset_test_split are both {train!r}. Name two splits."]
+            [*notes.complaints, f"--dataset_train_split and --dataset_test_split are both {train!r}. Name two splits."]
         )
     if test in source.splits:
         if settings.get("test_split_size") is not None:
-            notes.warnings.append(f"test_split_size is not used: {source.name} has its own split {test!r}.")
+            notes.warnings.append(f"--test_split_size is not used: {source.name} has its own split {test!r}.")
         return train, test
     if test != "test":
         notes.complaints.append(
-            f"dataset_test_split {test!r} is missing: {have}. Name one of these, or leave it out to have rows drawn."
+            f"--dataset_test_split {test!r} is missing: {have}. Name one of these, or leave it out to have rows drawn."
         )
     if source.editable and settings.get("dataset_config"):
-        notes.warnings.append(f"dataset_config {settings['dataset_config']!r} is not used: {source.name} is local.")
+        notes.warnings.append(f"--dataset_config {settings['dataset_config']!r} is not used: {source.name} is local.")
     return train, None
 
 
@@ -116,7 +118,7 @@ def _size_complaints(size: object) -> list[str]:
         return []
     if isinstance(size, float) and 0 < size < 1:
         return []
-    return [f"test_split_size must be a count from 1 or a share between 0 and 1, got {size!r}."]
+    return [f"--test_split_size must be a count from 1 or a share between 0 and 1, got {size!r}."]
 
 
 def held_out_count(rows: int, size: float | int | None) -> int:
@@ -131,9 +133,10 @@ def _draw(table: pa.Table, size: float | int | None, notes: Notes) -> tuple[pa.T
     rows = table.num_rows
     count = held_out_count(rows, size)
     if count >= rows:
+        asked = f"--test_split_size {size!r} asks" if size is not None else "--test_split_size is left out, which asks"
         notes.complaints.append(
-            f"test_split_size {size!r} asks for {count} held-out rows and the data has {rows}: none are left to train "
-            "on. Give a smaller test_split_size, or more rows."
+            f"{asked} for {count} held-out row{'s' * (count != 1)} and the data has {rows}: none are left to train "
+            "on. Give a smaller --test_split_size, or more rows."
         )
         return table, table
     chosen = set(random.Random(_SPLIT_SEED).sample(range(rows), count))

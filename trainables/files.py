@@ -17,6 +17,7 @@ from sweep.errors import ConfigError
 
 SUFFIXES = (".json", ".jsonl", ".csv", ".parquet")
 _SHOWN = 5
+_KINDS = {type(None): "null", str: "a text", bool: "true or false", list: "a list", dict: "an object"}  # JSON's words
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def read_file(path: Path, wanted: Collection[str]) -> Part:
     readers = {".json": _read_json, ".jsonl": _read_json, ".csv": _read_csv, ".parquet": _read_parquet}
     if suffix not in readers:
         raise ConfigError(
-            [f"dataset_name: {path} ends in {suffix!r}, which is not read. Give a {one_of(SUFFIXES)} file."]
+            [f"--dataset_name: {path} ends in {suffix!r}, which is not read. Give a {one_of(SUFFIXES)} file."]
         )
     try:
         return readers[suffix](path, wanted)
@@ -46,7 +47,7 @@ def read_file(path: Path, wanted: Collection[str]) -> Part:
         raise ConfigError(
             [f"{path} is not UTF-8 text: byte {error.start} is {error.object[error.start]:#x}. Convert it."]
         ) from error
-    except (OSError, pa.ArrowException, csv.Error) as error:
+    except (OSError, pa.ArrowException, csv.Error, ValueError) as error:
         raise ConfigError([f"{path} cannot be read as {suffix[1:]}: {brief(error)}. Check the file."]) from error
 
 
@@ -67,6 +68,9 @@ def _read_csv(path: Path, wanted: Collection[str]) -> Part:
         columns = tuple(next(csv.reader(file), ()))
     if not columns:
         raise ConfigError([f"{path} is empty. Its first line must name the columns."])
+    twice = [column for index, column in enumerate(columns) if column in columns[:index]]
+    if twice:
+        raise ConfigError([f"{path}: two columns are called {twice[0]!r}. Name each column once."])
     convert = arrow_csv.ConvertOptions(
         column_types=dict.fromkeys(columns, pa.string()),
         include_columns=[column for column in columns if column in wanted],
@@ -85,7 +89,9 @@ def _read_json(path: Path, wanted: Collection[str]) -> Part:
     odd = [index for index, row in enumerate(rows) if not isinstance(row, dict)]
     if odd:
         place = f"line {lines[odd[0]]}" if lines else f"row {odd[0]}"
-        raise ConfigError([f"{path}: {place} is {type(rows[odd[0]]).__name__}, not an object. Make each row {{...}}."])
+        raise ConfigError(
+            [f"{path}: {place} is {_KINDS.get(type(rows[odd[0]]), 'a number')}, not an object. Make each row {{...}}."]
+        )
     columns = tuple(dict.fromkeys(key for row in rows for key in row))
     part = Part(str(path), pa.table({}), columns, lines)
     arrays = {column: _column(part, column, rows) for column in columns if column in wanted}
@@ -135,7 +141,7 @@ def _column(part: Part, column: str, rows: list[dict[str, Any]]) -> pa.Array:
         odd = [row for row, kind in enumerate(kinds) if kind not in (first, type(None))]
         found = brief(error)
         if odd:
-            found = f"{part.where(odd[0])} is {kinds[odd[0]].__name__}, others {first.__name__}"
+            found = f"{part.where(odd[0])} is {_KINDS.get(kinds[odd[0]], 'a number')}, where the first is {_KINDS.get(first, 'a number')}"
         raise ConfigError(
             [f"{part.name}: column {column!r} mixes kinds of values: {found}. Give every row the same."]
         ) from error

@@ -140,16 +140,16 @@ def template_complaints(template: object) -> list[str]:
         return []
     mend = "Use {instruction} and, if wanted, {input}; write a brace of the text twice."
     if not isinstance(template, str):
-        return [f"prompt_template must be a text, got {template!r}. {mend}"]
+        return [f"--prompt_template must be a text, got {template!r}. {mend}"]
     try:
         pieces = list(Formatter().parse(template))
     except ValueError as error:
-        return [f"prompt_template {template!r} is not a format string: {error}. {mend}"]
+        return [f"--prompt_template {template!r} is not a format string: {error}. {mend}"]
     names = [name for _, name, _, _ in pieces if name is not None]
     odd = [name for name in names if name not in ("instruction", "input")]
     if odd or any(spec or conversion for _, _, spec, conversion in pieces):
-        return [f"prompt_template {template!r} may only hold plain fields, got {listed(odd or names)}. {mend}"]
-    return [] if "instruction" in names else [f"prompt_template {template!r} lacks {{instruction}}. {mend}"]
+        return [f"--prompt_template {template!r} may only hold plain fields, got {listed(odd or names)}. {mend}"]
+    return [] if "instruction" in names else [f"--prompt_template {template!r} lacks {{instruction}}. {mend}"]
 
 
 # --- conversion --------------------------------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ def _instructions(table: pa.Table, template: str | None, notes: Notes) -> pa.Tab
     unused = [row for row, given in enumerate(inputs) if _has_text(given)]
     if template is not None and "{input}" not in template and unused:
         notes.warnings.append(
-            f"prompt_template has no {{input}}: the input of {len(unused)} of {table.num_rows} rows is left out."
+            f"--prompt_template has no {{input}}: the input of {len(unused)} of {table.num_rows} rows is left out."
         )
     prompts = [_prompt(*pair, template) for pair in zip(instructions, inputs, strict=True)]
     return pa.table({"prompt": pa.array(prompts, pa.large_string()), "completion": table["output"]})
@@ -194,12 +194,12 @@ def loss_complaints(table: pa.Table, settings: Settings) -> list[str]:
     complaints = []
     if settings.get("completion_only_loss") and "completion" not in columns:
         complaints.append(
-            f"completion_only_loss=True needs prompt and completion; the data has {listed(list(columns))}. "
+            f"--completion_only_loss true needs prompt and completion; the data has {listed(list(columns))}. "
             "Give such rows, or leave completion_only_loss out."
         )
     if settings.get("assistant_only_loss") and not any(kind_of(table[column]) == "messages" for column in columns):
         complaints.append(
-            f"assistant_only_loss=True needs lists of {{role, content}}; the data has none in {listed(list(columns))}. "
+            f"--assistant_only_loss true needs lists of {{role, content}}; the data has none in {listed(list(columns))}. "
             "Give a messages column, or leave assistant_only_loss out."
         )
     return complaints

@@ -5,9 +5,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from sweep.names import Resolve
+from sweep.names import Resolve, is_there
 from sweep.provenance import fingerprint
+from sweep.reading import sentence
 from sweep.space import Trial
+from trainables import weights
 
 WEIGHTS = ("*.safetensors", "*.bin", "*.index.json")
 
@@ -34,29 +36,44 @@ def _skeleton(name: str, settings: Mapping[str, Any], resolve: Resolve) -> Any:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    path = Path(resolve(name))
-    if path.exists() and not (path / "config.json").is_file():
+    path, there = Path(resolve(name)), is_there(resolve(name))
+    head = f"--model_name_or_path {name}: "
+    if there and not (path / "config.json").is_file():
         inside = "it is a file" if path.is_file() else "there is no config.json in it"
-        return f"--model_name_or_path {name}: no model folder: {inside}. Give a folder made by save_pretrained, or a Hub name."
+        return f"{head}no model folder: {inside}. Give a folder made by save_pretrained, or a Hub name."
+    if not there and looks_like_a_path(name):
+        return f"{head}there is no such folder. Correct the path."
     remote = bool(settings.get("trust_remote_code", False))
     try:
         config = AutoConfig.from_pretrained(
             resolve(name), revision=settings.get("model_revision", "main"), trust_remote_code=remote
         )
-        if path.exists() and not any(any(path.glob(pattern)) for pattern in WEIGHTS):
-            return f"--model_name_or_path {name}: the folder has a config.json but no weights. Save the model with save_pretrained."
+        wrong = weights.complaint(path) if there else None
+        if wrong:
+            return f"{head}{wrong}"
         with torch.device("meta"):
             return AutoModelForCausalLM.from_config(config, trust_remote_code=remote)
-    except (OSError, ValueError, ImportError, RuntimeError, KeyError) as error:
-        return _unreachable(name, path.exists(), error)
+    except Exception as error:  # the loaders have no common base
+        return head + (_unusable(error) if there else _unreachable(name, error))
 
 
-def _unreachable(name: str, local: bool, error: Exception) -> str:
-    first = " ".join(str(error).split())[:300]
-    if local:
-        return f"--model_name_or_path {name}: no causal language model can be made of it: {first}"
+def looks_like_a_path(name: str) -> bool:
+    """Whether a name that is not there can only have been meant as a path."""
+    return name.startswith((".", "/", "~")) or name.count("/") > 1
+
+
+def _unusable(error: Exception) -> str:
+    text = str(error)
+    if "trust_remote_code" in text:
+        return "it brings code of its own, which is not run. If you have read it and trust it: --trust_remote_code."
+    if "Unrecognized configuration class" in text:
+        return "it is no causal language model. Give a model that continues text."
+    return f"no causal language model can be made of it: {sentence(text, 300)} Mend its config.json, or give another model."
+
+
+def _unreachable(name: str, error: Exception) -> str:
     return (
-        f"--model_name_or_path {name}: neither a folder here nor a model that can be reached ({first}). Offline: give a folder made by "
+        f"neither a folder here nor a model that can be reached ({sentence(str(error), 300)[:-1]}). Offline: give a folder made by "
         "save_pretrained; or fill the cache where there is a network (`hf download "
         f"{name}`), copy it here and set HF_HOME to it; or set HF_ENDPOINT to a mirror."
     )
@@ -70,7 +87,7 @@ def _target_complaints(model: Any, name: str, settings: Mapping[str, Any]) -> li
     from peft.tuners.tuners_utils import check_target_module_exists
 
     wanted = targets if isinstance(targets, list) else [targets]
-    if wanted == ["all-linear"]:
+    if "all-linear" in wanted:
         return []
     modules = [module for module, _ in model.named_modules() if module]
     missing = [

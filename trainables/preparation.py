@@ -58,7 +58,9 @@ def _check_eos(train: Any, settings: Mapping[str, Any], tokenizer: Any) -> None:
     plain_text = getattr(train.features[train.column_names[0]], "dtype", "") in ("string", "large_string")
     if plain_text and tokenizer.eos_token is None and not settings.get("eos_token"):
         raise ConfigError(
-            ["eos_token: the model's tokenizer has no token that ends a text. Name one of its tokens with --eos_token."]
+            [
+                "--eos_token: the model's tokenizer has no token that ends a text. Name one of its tokens with --eos_token."
+            ]
         )
 
 
@@ -116,7 +118,9 @@ def _losses(name: str, before: Any, after: Any, settings: Mapping[str, Any], pac
         yield f"{dropped} of {len(before)} {name} rows have no token with a loss within max_length {limit}: left out."
     if not len(after):
         raise ConfigError(
-            [f"max_length {limit}: no {name} row has a token with a loss within it. Raise it, or shorten the prompts."]
+            [
+                f"--max_length {limit}: no {name} row has a token with a loss within it. Raise it, or shorten the prompts."
+            ]
         )
 
 

@@ -11,7 +11,7 @@ from sweep.store import Row
 from trainables import model
 from trainables.context import Context
 from trainables.data import Rows, load_rows
-from trainables.tokens import Tokens, data_key, prepare
+from trainables.tokens import Tokens, data_key, prepare, tokenizer_complaints
 
 
 class SFT:
@@ -23,6 +23,9 @@ class SFT:
     def check(self, trials: Sequence[Trial], resolve: Resolve) -> list[str]:
         """All that is wrong with models and data; each is looked at once."""
         found = model.complaints(trials, resolve)
+        if not found:
+            for settings in _by_data(trials).values():
+                found += tokenizer_complaints(settings, resolve)
         for settings in _by_data(trials).values():
             if not settings.get("dataset_name"):
                 continue

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from sweep.errors import ConfigError
+from sweep.names import is_there
 from trainables.files import SUFFIXES, Part, brief, one_of, plain, read_file
 from trainables.quiet import quiet
 
@@ -46,20 +47,22 @@ def read_source(settings: Settings, resolve: Resolve, wanted: Collection[str]) -
             ["no data set: got dataset_name " + repr(name) + ". Give --dataset_name a file or a Hub name."]
         )
     path = Path(resolve(name))
+    there = is_there(str(path))
     train, test = settings.get("dataset_train_split") or "train", settings.get("dataset_test_split") or "test"
-    if path.is_file():
+    if there and path.is_file():
         return Source(name, {train: [read_file(path, wanted)]}, True)
-    if path.is_dir():
+    if there and path.is_dir():
         saved = (path / "dataset_dict.json").exists() or (path / "state.json").exists()
         splits = _read_saved(path, train, wanted) if saved else _read_folder(path, train, test, wanted)
         return Source(name, splits, True)
     if _looks_like_a_path(name):
-        raise ConfigError([f"dataset_name: there is no file or folder {name!r}. Correct the path."])
+        raise ConfigError([f"--dataset_name: there is no file or folder {name!r}. Correct the path."])
     return Source(name, _read_hub(name, settings.get("dataset_config"), wanted), False)
 
 
 def _looks_like_a_path(name: str) -> bool:
-    return name.startswith((".", "/", "~")) or name.count("/") > 1 or Path(name).suffix.lower() in SUFFIXES
+    path_like = name.startswith((".", "/", "~")) or name.count("/") > 1 or len(name) > 200
+    return path_like or Path(name).suffix.lower() in SUFFIXES
 
 
 def _read_folder(folder: Path, train: str, test: str, wanted: Collection[str]) -> dict[str, list[Part]]:
@@ -71,7 +74,7 @@ def _read_folder(folder: Path, train: str, test: str, wanted: Collection[str]) -
     )
     if not files:
         raise ConfigError(
-            [f"dataset_name: {folder} holds no {one_of(SUFFIXES)} file. Put the rows there as one of these."]
+            [f"--dataset_name: {folder} holds no {one_of(SUFFIXES)} file. Put the rows there as one of these."]
         )
     splits: dict[str, list[Part]] = {}
     complaints: list[str] = []
@@ -97,7 +100,7 @@ def _read_saved(folder: Path, train: str, wanted: Collection[str]) -> dict[str, 
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         raise ConfigError(
             [
-                f"dataset_name: {folder} looks like a save_to_disk folder and cannot be read: {brief(error)}. Save it anew."
+                f"--dataset_name: {folder} looks like a save_to_disk folder and cannot be read: {brief(error)}. Save it anew."
             ]
         ) from error
 
@@ -116,7 +119,7 @@ def _read_hub(name: str, config: str | None, wanted: Collection[str]) -> dict[st
 def _hub_complaint(name: str, config: str | None, error: Exception) -> str:
     which = f"{name!r}" + (f" (dataset_config {config!r})" if config else "")
     unreachable = isinstance(error, ConnectionError | TimeoutError) or "offline" in str(error).lower()
-    head = f"dataset_name: {which} is no local file or folder, and the Hub's data set cannot be "
+    head = f"--dataset_name: {which} is no local file or folder, and the Hub's data set cannot be "
     if unreachable:
         return f"{head}reached or found in the cache: {brief(error)}. Ways out: {OFFLINE_WAYS}."
     return f"{head}loaded: {brief(error)}. Check the name and --dataset_config; a gated set needs HF_TOKEN."

@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from sweep.errors import ConfigError
+from sweep.names import is_there
 from trainables.data import Rows
 from trainables.files import brief
 from trainables.quiet import quiet
@@ -153,6 +154,27 @@ def _resolved(settings: Settings, resolve: Resolve) -> dict[str, Any]:
     return {**settings, **{name: resolve(path) for name, path in paths.items() if isinstance(path, str) and path}}
 
 
+def tokenizer_complaints(settings: Settings, resolve: Resolve) -> list[str]:
+    """What is wrong with the tokenizer, its end token or the chat template, before anything is made with them."""
+    with quiet():
+        try:
+            vocabulary = _load_tokenizer(_resolved(settings, resolve)).get_vocab()
+        except ConfigError as error:
+            return list(error.complaints)
+    ends, template = settings.get("eos_token"), settings.get("chat_template_path")
+    found = []
+    if ends and ends not in vocabulary:
+        found.append(f"--eos_token {ends!r} is none of the tokenizer's {len(vocabulary)} tokens. Name one of them.")
+    if template and looks_like_a_template(template) and not is_there(resolve(template)):
+        found.append(f"--chat_template_path: there is no file {template!r}. Correct the path.")
+    return found
+
+
+def looks_like_a_template(name: str) -> bool:
+    """Whether a name is one of a file; else it may be a tokenizer's on the Hub."""
+    return name.endswith((".jinja", ".j2", ".txt")) or name.startswith((".", "/", "~")) or "/" not in name
+
+
 def _load_tokenizer(settings: Settings) -> Any:
     from transformers import AutoTokenizer
 
@@ -164,11 +186,11 @@ def _load_tokenizer(settings: Settings) -> Any:
             trust_remote_code=bool(settings.get("trust_remote_code")),
         )
     except Exception as error:  # the loaders have no common base
+        mend = "Copy the model's tokenizer.json and tokenizer_config.json into the folder."
+        if not is_there(str(name)):
+            mend = f"Give a folder with the model's tokenizer files, or a Hub name; where the Hub is out of reach: {OFFLINE_WAYS}."
         raise ConfigError(
-            [
-                f"model_name_or_path: no tokenizer can be loaded from {name!r}: {brief(error)}. Give a folder with the "
-                f"model's tokenizer files, or a Hub name; where the Hub is out of reach: {OFFLINE_WAYS}."
-            ]
+            [f"--model_name_or_path: no tokenizer can be loaded from {name!r}: {brief(error).rstrip(' :.')}. {mend}"]
         ) from error
 
 
