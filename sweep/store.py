@@ -24,12 +24,14 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from sweep import parquet
 from sweep.checkpoints import SEAL, Checkpoint, is_whole
 from sweep.columns import EVALS, SCHEMA_VERSION, STEPS, TRIALS, Column, schema
 from sweep.errors import NewerSchema, NotASweep, StoreError
 
 Row = dict[str, Any]
 _OBJECT_STORES = {"s3", "gcs", "abfs"}
+_MERGED = "steps.parquet"
 _PART = re.compile(r"part-(\d+)-(\d+)\.parquet$")
 
 
@@ -198,8 +200,8 @@ class Store:
         """How often the trial was begun, as far as its files tell; 0 if never."""
         names = self._names(f"steps/{trial_id}", ".parquet")
         begun = [int(match.group(1)) for name in names if (match := _PART.search(name))]
-        if f"steps/{trial_id}/steps.parquet" in names:
-            begun += self._read([f"steps/{trial_id}/steps.parquet"], STEPS).column("attempt").to_pylist()
+        if f"steps/{trial_id}/{_MERGED}" in names:
+            begun += self._read([f"steps/{trial_id}/{_MERGED}"], STEPS).column("attempt").to_pylist()
         if trial_id in self.trial_names():
             begun += self._read([f"trials/{trial_id}.parquet"], TRIALS).column("attempts").to_pylist()
         return max(begun, default=0)
@@ -207,10 +209,8 @@ class Store:
     def merge_steps(self, trial_id: str) -> int:
         """Turns a trial's parts into one file of steps in order, each once; returns how many."""
         names = self._names(f"steps/{trial_id}", ".parquet")
-        table = newest_attempt(self._read(names, STEPS))
-        buffer = BytesIO()
-        pq.write_table(table, buffer, compression="zstd")
-        self.write_bytes(f"steps/{trial_id}/steps.parquet", buffer.getvalue())
+        table = parquet.newest_attempt(self._read(names, STEPS))
+        self.write_bytes(f"steps/{trial_id}/{_MERGED}", parquet.curve_bytes(table))
         for name in names:
             if _PART.search(name):
                 self.remove(name)
@@ -285,39 +285,16 @@ class Store:
     def steps(self, trial_id: str | None = None) -> pa.Table:
         """Step rows of one or all trials, by trial and step, each step once (the last attempt's)."""
         folder = f"steps/{trial_id}" if trial_id else "steps"
-        return newest_attempt(self._read(self._names(folder, ".parquet"), STEPS))
+        names = self._names(folder, ".parquet")
+        return parquet.curves(names, self._files(names), _MERGED, schema(STEPS))
 
     def evals(self) -> pa.Table:
         return self._read(self._names("evals", ".parquet"), EVALS)
 
     def _read(self, names: Iterable[str], columns: tuple[Column, ...]) -> pa.Table:
         """All rows of some files in one table. Columns that we do not know are kept, ones that are missing are null."""
+        return parquet.joined(self._files(names), schema(columns))
+
+    def _files(self, names: Iterable[str]) -> list[pa.Table]:
         fs, root = self._place
-        tables = [schema(columns).empty_table()]
-        tables += [pq.read_table(f"{root}/{name}", filesystem=fs, partitioning=None) for name in names]
-        return pa.concat_tables(_as_texts(tables), promote_options="permissive")
-
-
-def _as_texts(tables: Sequence[pa.Table]) -> list[pa.Table]:
-    """The tables, with columns that hold texts in one and something else in another as texts in all."""
-    kinds: dict[str, set[pa.DataType]] = {}
-    for table in tables:
-        for field in table.schema:
-            kinds.setdefault(field.name, set()).add(field.type)
-    mixed = [name for name, types in kinds.items() if pa.string() in types and len(types - {pa.null()}) > 1]
-    return [_cast(table, [name for name in mixed if name in table.column_names]) for table in tables]
-
-
-def _cast(table: pa.Table, names: Sequence[str]) -> pa.Table:
-    for name in names:
-        table = table.set_column(table.column_names.index(name), name, table.column(name).cast(pa.string()))
-    return table
-
-
-def newest_attempt(table: pa.Table) -> pa.Table:
-    """Step rows by trial and step; where attempts overlap, the last attempt's row stands."""
-    if table.num_rows == 0:
-        return table
-    order = table.sort_by([("trial_id", "ascending"), ("step", "ascending"), ("attempt", "descending")])
-    frame = order.select(["trial_id", "step"]).to_pandas()
-    return order.filter(pa.array(~frame.duplicated().to_numpy()))
+        return parquet.read(fs, [f"{root}/{name}" for name in names])

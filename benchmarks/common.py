@@ -1,0 +1,75 @@
+"""What the benchmarks share: a Ray of their own, sweeps run quietly, and medians."""
+
+import contextlib
+import io
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+SYNTHETIC = ("--trainable", "trainables.synthetic:Synthetic")
+
+
+@contextlib.contextmanager
+def own_ray(cpus: int) -> Iterator[None]:
+    """A Ray that was told of so many CPUs, for this process alone."""
+    import ray
+
+    from sweep.runner import ENVIRONMENT
+
+    os.environ.update(ENVIRONMENT)
+    ray.init("local", num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def sweep(folder: str, *words: str) -> Any:
+    """Runs a sweep in this process, silently; returns its store.
+
+    Raises:
+        RuntimeError: a trial failed, or the command was wrong; with what the command said.
+    """
+    from sweep.grid import main
+    from sweep.store import Store
+
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        code = main(["--storage_path", folder, "--name", "sweep", *words])
+    if code:
+        raise RuntimeError(f"the sweep ended with exit code {code}:\n{said.getvalue()[-2000:]}")
+    return Store(f"{folder}/sweep")
+
+
+@contextlib.contextmanager
+def quiet_tune() -> Iterator[None]:
+    """Bare Tune, without its banner and its warnings."""
+    from sweep.runner import _quiet
+
+    with _quiet(False):
+        yield
+
+
+def timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    """Seconds that a call took, and what it returned."""
+    begin = time.perf_counter()
+    result = work()
+    return time.perf_counter() - begin, result
+
+
+def median(values: Sequence[float]) -> float:
+    return float(f"{statistics.median(values):.4g}")
+
+
+def spread(values: Sequence[float]) -> list[float]:
+    """The least and the greatest, so that a reader sees how quiet the machine was."""
+    return [float(f"{min(values):.4g}"), float(f"{max(values):.4g}")]
+
+
+def show(name: str, content: dict[str, Any]) -> None:
+    """Prints the benchmark's one JSON object, with how busy the machine is."""
+    load = [round(value, 2) for value in os.getloadavg()]
+    print(json.dumps({"benchmark": name, **content, "cpus": os.cpu_count(), "load_average": load}, indent=2))
