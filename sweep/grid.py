@@ -104,6 +104,7 @@ def _checked(words: list[str]) -> tuple[Any, Any, Any]:
     if found is None:
         raise ConfigError(complaints)
     trainable = load_trainable(found.trainable)()
+    redact.learn(found.settings)
     trials, resolve = found.trials(), resolver(str(Path.cwd()))
     complaints += checks.check_machine(found, cuda)
     complaints += ranges.complaints(trials, found.where)

@@ -7,7 +7,7 @@ logs and messages, `in_place` for the files that Ray Tune makes of itself.
 import functools
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ _SHORTEST = 8  # characters of a secret; a shorter value is a word that texts ha
 _ENVIRONMENT = re.compile(r"(^|_)(KEY|KEY_ID|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
 _SETTING = re.compile(r"(^|_)(token|key|secret|password)$")
 _NO_SECRETS = frozenset({"eos_token", "bos_token", "pad_token", "unk_token"})
+_LEARNED: set[str] = set()
 _CREDENTIALS = re.compile(r"(?<=://)(?:[^\s/@:'\"]*:[^\s/@'\"]*|(?<=https://)[^\s/@'\"]+|(?<=http://)[^\s/@'\"]+)(?=@)")
 
 _BEFORE, _AFTER = r"(?<![\w.~-])", r"(?![\w-]|\.\w)"  # what a whole folder's name does not stand in
@@ -28,10 +29,13 @@ def is_secret(key: str) -> bool:
     return _SETTING.search(key) is not None and key not in _NO_SECRETS
 
 
-def secrets_of(settings: Mapping[str, Any]) -> list[str]:
-    """The values of a trial's secret settings, to be taken out of what it printed."""
-    nested = [secret for value in settings.values() if isinstance(value, Mapping) for secret in secrets_of(value)]
-    return nested + [str(value) for key, value in settings.items() if is_secret(key) and len(str(value)) >= _SHORTEST]
+def learn(settings: Mapping[str, Any]) -> None:
+    """From now on the values of these settings' secrets are taken out of whatever this process writes."""
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            learn(value)
+        elif is_secret(key) and len(str(value)) >= _SHORTEST:
+            _LEARNED.add(str(value))
 
 
 def has_credentials(location: str) -> bool:
@@ -54,9 +58,9 @@ def value(value: Any) -> Any:
     return _mapped(value, text)
 
 
-def text(text: str, secrets: Iterable[str] = ()) -> str:
+def text(text: str) -> str:
     """A text without secrets, URL credentials and the home directory's name."""
-    for secret in sorted({*_of_environment(), *secrets}, key=len, reverse=True):
+    for secret in _secrets():
         text = text.replace(secret, HIDDEN)
     return _without_home(urls(text))
 
@@ -67,7 +71,7 @@ def in_place(data: bytes) -> bytes:
     The home directory becomes `~///…`, which a path may say for `~/`. Pickles that JSON holds as hexadecimal digits count too.
     """
     data = _HEXADECIMAL.sub(lambda match: in_place(bytes.fromhex(match.group().decode())).hex().encode(), data)
-    for secret in _of_environment():
+    for secret in _secrets():
         data = data.replace(secret.encode(), b"*" * len(secret.encode()))
     data = re.sub(_CREDENTIALS.pattern.encode(), lambda match: b"*" * len(match.group()), data)
     for home in map(os.fsencode, _homes()):
@@ -76,7 +80,7 @@ def in_place(data: bytes) -> bytes:
     return data
 
 
-def folder(place: Path, names: Mapping[str, str], secrets: Sequence[str] = ()) -> None:
+def folder(place: Path, names: Mapping[str, str]) -> None:
     """Does it to a checkpoint's JSON and Markdown files; `names` are paths that get another name. Other files are let be."""
     for path in place.rglob("*"):
         if path.suffix in (".json", ".md") and path.is_file():
@@ -84,7 +88,7 @@ def folder(place: Path, names: Mapping[str, str], secrets: Sequence[str] = ()) -
             after = before
             for found, name in names.items():
                 after = after.replace(found, name)
-            after = text(after, secrets)
+            after = text(after)
             if after != before:
                 aside = path.with_name(path.name + ".tmp")  # the file may be a link to the trainer's own
                 aside.write_text(after, encoding="utf-8", errors="surrogateescape")
@@ -101,8 +105,10 @@ def _mapped(value: Any, change: Any) -> Any:
     return value
 
 
-def _of_environment() -> list[str]:
-    return [one for name, one in os.environ.items() if _ENVIRONMENT.search(name) and len(one) >= _SHORTEST]
+def _secrets() -> list[str]:
+    """Longest first: one may be the beginning of another."""
+    met = {one for name, one in os.environ.items() if _ENVIRONMENT.search(name) and len(one) >= _SHORTEST}
+    return sorted(met | _LEARNED, key=len, reverse=True)
 
 
 def _homes() -> tuple[str, ...]:

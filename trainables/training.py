@@ -183,4 +183,4 @@ def _final(trainer: Any, context: Context) -> Path:
 def _redact(folder: Path, context: Context) -> None:
     """The base model under the name that the user gave it, and none of what must not be written."""
     name = str(context.settings["model_name_or_path"])
-    redact.folder(folder, {context.resolve(name): name}, redact.secrets_of(context.settings))
+    redact.folder(folder, {context.resolve(name): name})
