@@ -20,6 +20,7 @@ STATUSES = {
     "interrupted": "the sweep was stopped while it ran; the same command goes on",
     "running": "has no row yet: derived by the reader, never written",
 }
+AGAIN = frozenset({"failed", "interrupted", "rejected"})  # endings that the same command tries again
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,13 @@ FLAGS = (
     ),
     Flag("cpus_per_trial", float, 1.0, "CPU cores of a trial, and its threads where it has no GPU", "N"),
     Flag("max_concurrent_trials", int | None, None, "trials at once; default: as many as fit", "N"),
+    Flag(
+        "storage_patience_s",
+        float,
+        120.0,
+        "seconds that a trial waits, at its begin and end, for a store that refuses",
+        "N",
+    ),
     Flag("scheduler", str, "fifo", "fifo | asha", "NAME"),
     Flag("max_failures", int, 2, "times that a trial whose process died is started again", "N"),
     Flag(

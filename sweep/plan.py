@@ -5,12 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+
+from sweep import redact
+from sweep.columns import AGAIN
 from sweep.config import SweepConfig
 from sweep.errors import NotASweep, OtherSweep
 from sweep.space import WATCHING, Trial
-from sweep.store import Store
-
-AGAIN = frozenset({"failed", "interrupted", "rejected"})  # endings that the same command tries again
+from sweep.store import Store, unreadable
 
 
 @dataclass(frozen=True)
@@ -42,13 +44,16 @@ def make(config: SweepConfig, store: Store) -> Plan:
             raise
         return Plan(config, trials, {})
     refuse_other(before, content(config, trials, {}), config.location)
-    table = store.trials().select(["trial_id", "status"]).to_pylist()
+    try:
+        table = store.trials().select(["trial_id", "status"]).to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise unreadable(config.location, error) from error
     return Plan(config, trials, {row["trial_id"]: row["status"] for row in table})
 
 
 def refuse_other(before: Mapping[str, Any], now: Mapping[str, Any], location: str) -> None:
     """Raises OtherSweep, naming every difference, unless both are the same sweep, apart from its axes' values."""
-    axes = {*before["axes"], *now["axes"]}
+    axes = {*before.get("axes", {}), *now["axes"]}
     ways = []
     for part in ("base", "rules", "content"):
         old, new = before.get(part, {}), now.get(part, {})
@@ -74,7 +79,7 @@ def _shown(value: Any) -> str:
 
 def content(config: SweepConfig, trials: Sequence[Trial], notes: Mapping[str, Any]) -> dict[str, Any]:
     """What sweep.json says of this command's part of a sweep. `notes` are content fingerprints, by what they are of."""
-    return {
+    everything = {
         "name": config.name,
         "base": dict(config.settings),
         "rules": {"lora_alpha_rule": config.lora_alpha_rule, "trainable": config.trainable},
@@ -87,6 +92,8 @@ def content(config: SweepConfig, trials: Sequence[Trial], notes: Mapping[str, An
         "content": dict(notes),
         "margin": config.margin,
     }
+    written: dict[str, Any] = redact.value(everything)
+    return written
 
 
 def listed(trial: Trial) -> dict[str, Any]:

@@ -17,8 +17,10 @@ from ray import tune
 from ray.tune.experiment import Trial as TuneTrialState
 from ray.tune.logger import JsonLoggerCallback
 
+from sweep import redact
+from sweep.aftermath import Seen, leave_rows, one_line
 from sweep.config import SweepConfig
-from sweep.errors import ConfigError
+from sweep.errors import ConfigError, StoreAway
 from sweep.names import load_trainable
 from sweep.space import Trial
 from sweep.store import Row, Store
@@ -84,13 +86,23 @@ def run(
     listener: Listener,
 ) -> bool:
     """Runs trials to their ends; every one of them has a row afterwards. Returns whether it was interrupted."""
+    from trainables import leftovers
+
     resources = connect(config)
+    root = leftovers.place(store)
     watch = _Watch(listener)
-    with _interruptible() as stopper:
-        tuner = _tuner(trials, config, resources, store, shared, provenance, watch, stopper)
-        with _quiet(config.verbose):
-            tuner.fit()
-    _leave_rows(trials, store, watch, stopper.stopped)
+    with one_line(store, root), _interruptible() as stopper:
+        watch.stopper = stopper
+        tuner = _tuner(trials, config, resources, store, root, shared, provenance, watch, stopper)
+        try:
+            with _quiet(config.verbose):
+                tuner.fit()
+        finally:
+            store.scrub()
+        leftovers.write_all(store, root)
+        leave_rows(trials, store, watch.seen, stopper.stopped or stopper.away)
+    if stopper.away:
+        raise StoreAway(f"{store.location} refused files for long, so the sweep was stopped. The same command goes on.")
     return stopper.stopped
 
 
@@ -99,6 +111,7 @@ def _tuner(
     config: SweepConfig,
     resources: Resources,
     store: Store,
+    root: Path,
     shared: Any,
     provenance: Mapping[str, Any],
     watch: "_Watch",
@@ -107,11 +120,13 @@ def _tuner(
     from trainables.trial import TuneTrial
 
     options = {
-        "location": _absolute(store.location),
+        "location": store.absolute,
         "base": str(Path.cwd()),
         "sweep_name": config.name,
         "threads": 0 if resources.gpus else max(1, int(resources.cpus)),
         "verbose": config.verbose,
+        "patience": config.storage_patience_s,
+        "spool": str(root),
         "max_failures": config.max_failures,
         "provenance": dict(provenance),
         "trials": {
@@ -149,11 +164,8 @@ def _name(trial: TuneTrialState) -> str:
 
 def _space_of(trial: Trial) -> Row:
     """What Tune shows of a trial as its configuration."""
-    return {"trial_id": trial.trial_id, "lora_r": trial.lora_r, "seed": trial.seed, **trial.axis_columns()}
-
-
-def _absolute(location: str) -> str:
-    return location if "://" in location else str(Path(location).absolute())
+    shown = {"trial_id": trial.trial_id, "lora_r": trial.lora_r, "seed": trial.seed, **trial.axis_columns()}
+    return {key: redact.value(value) for key, value in shown.items()}
 
 
 def _run_name(store: Store) -> str:
@@ -176,42 +188,44 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # ray has no types
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener  # not kept by Tune, which writes its callbacks down: a live display cannot be pickled
-        self.errors: dict[str, str] = {}
-        self.unfinished: dict[str, Row] = {}
+        self.stopper = _Stopper()
+        self.seen = Seen()
 
     def __getstate__(self) -> Row:
         return {key: value for key, value in vars(self).items() if key != "_listener"}
 
     def on_trial_start(self, iteration: int, trials: Any, trial: TuneTrialState, **info: Any) -> None:
-        self.unfinished.setdefault(_name(trial), {})
+        self.seen.unfinished.setdefault(_name(trial), {})
         self._listener.started(_name(trial))
 
     def on_trial_result(self, iteration: int, trials: Any, trial: TuneTrialState, result: Row, **info: Any) -> None:
-        self.unfinished[_name(trial)] = result
+        self.seen.unfinished[_name(trial)] = result
         self._listener.row(_name(trial), result)
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: TuneTrialState, **info: Any) -> None:
-        last = self.unfinished.get(_name(trial), {})
-        if last.get("done"):
-            del self.unfinished[_name(trial)]
+        last = self.seen.unfinished.get(_name(trial), {})
+        if last.get("done") or not self.stopper.stop_all():
+            self.seen.unfinished.pop(_name(trial), None)
         self._listener.ended(_name(trial), last.get("status", "pruned"))
 
     def on_trial_error(self, iteration: int, trials: Any, trial: TuneTrialState, **info: Any) -> None:
         path = trial.error_file
-        self.errors[_name(trial)] = Path(path).read_text(errors="replace") if path else "its process died"
+        text = Path(path).read_text(errors="replace") if path else "its process died"
+        self.stopper.away |= StoreAway.__name__ in text
+        self.seen.died(_name(trial), text)
         self._listener.ended(_name(trial), "failed")
 
 
 class _Stopper(tune.Stopper):  # type: ignore[misc]  # ray has no types
-    """Ends all trials once it was told to."""
+    """Ends all trials once it was told to, or the store has stayed away."""
 
-    stopped = False
+    stopped = away = False
 
     def __call__(self, trial_id: str, result: Row) -> bool:
         return False
 
     def stop_all(self) -> bool:
-        return self.stopped
+        return self.stopped or self.away
 
 
 @contextlib.contextmanager
@@ -251,25 +265,3 @@ def _quiet(verbose: bool) -> Iterator[None]:
     finally:
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)
-
-
-def _leave_rows(trials: Sequence[Trial], store: Store, watch: _Watch, interrupted: bool) -> None:
-    """Writes the rows of trials that could not: their process died, or the sweep was stopped while they ran."""
-    have = store.trial_names()
-    for trial in trials:
-        if interrupted and trial.trial_id in watch.unfinished:
-            _write(trial, store, {"status": "interrupted", **_measured(watch.unfinished[trial.trial_id])})
-        elif trial.trial_id not in have and not (interrupted and trial.trial_id not in watch.unfinished):
-            message = watch.errors.get(trial.trial_id, "it left no row, and Ray Tune reported no error").strip()
-            _write(trial, store, {"status": "failed", "error_type": "ProcessDied", "error_message": message[-2000:]})
-
-
-def _measured(result: Mapping[str, Any]) -> Row:
-    return {"steps": result.get("step")}
-
-
-def _write(trial: Trial, store: Store, row: Row) -> None:
-    attempts = max(store.attempts(trial.trial_id), 1)
-    store.write_trial(
-        {**trial.columns(), **row, "attempts": attempts, "ended_at": datetime.now(UTC)}, trial.axis_columns()
-    )

@@ -13,6 +13,7 @@ store. A trial's row is written last, so a trial with a row is done.
 """
 
 import json
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -24,10 +25,11 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from sweep import parquet
+from sweep import parquet, redact
 from sweep.checkpoints import SEAL, Checkpoint, is_whole
 from sweep.columns import EVALS, SCHEMA_VERSION, STEPS, TRIALS, Column, schema
 from sweep.errors import NewerSchema, NotASweep, StoreError
+from sweep.reading import reason
 
 Row = dict[str, Any]
 _OBJECT_STORES = {"s3", "gcs", "abfs"}
@@ -42,15 +44,31 @@ def filesystem(location: str) -> tuple[pafs.FileSystem, str]:
         StoreError: the URI names no file system that pyarrow has.
     """
     if "://" not in location:
-        return pafs.LocalFileSystem(), str(Path(location).expanduser().absolute())
+        return pafs.LocalFileSystem(), _local_path(location)
     try:
         fs, path = pafs.FileSystem.from_uri(location)
+        if not path.strip("/"):
+            raise ValueError("it names no bucket and no folder")
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise StoreError(
-            f"{location!r} is no place that can be read or written: {error}. "
-            "Give a path or a URI such as s3://bucket/folder."
-        ) from error
+        raise _no_place(location, error) from error
     return fs, path
+
+
+def _local_path(location: str) -> str:
+    try:
+        path = str(Path(location).expanduser().absolute())
+        os.path.lexists(path)  # raises where no file can have this name
+    except (RuntimeError, ValueError) as error:
+        raise _no_place(location, error) from error
+    return path
+
+
+def _no_place(location: str, error: Exception) -> StoreError:
+    shown = redact.urls(location)
+    why = redact.urls(reason(error)).removesuffix(f": {shown}").removesuffix(f": {shown!r}")
+    return StoreError(
+        f"{shown!r} is no place that can be read or written: {why}. Give a path or a URI such as s3://bucket/folder."
+    )
 
 
 @dataclass(frozen=True)
@@ -62,6 +80,11 @@ class Store:
     @property
     def _place(self) -> tuple[pafs.FileSystem, str]:
         return filesystem(self.location)
+
+    @property
+    def absolute(self) -> str:
+        """The location as it is understood from anywhere on this machine."""
+        return self.location if "://" in self.location else _local_path(self.location)
 
     @property
     def local(self) -> Path | None:
@@ -124,34 +147,40 @@ class Store:
 
     def write_sweep(self, content: dict[str, Any]) -> None:
         """Writes sweep.json, with the schema version put in."""
-        text = json.dumps({"schema_version": SCHEMA_VERSION, **content}, indent=2, ensure_ascii=False)
+        text = json.dumps({"schema_version": SCHEMA_VERSION, **redact.value(content)}, indent=2, ensure_ascii=False)
         self.write_bytes("sweep.json", text.encode())
 
     def read_sweep(self) -> dict[str, Any]:
         """The content of sweep.json.
 
         Raises:
-            NotASweep: there is none, or it is not JSON.
+            NotASweep: there is none, or it is not as we write it.
             NewerSchema: a later version of this project wrote it.
+            StoreError: it cannot be read.
         """
-        if not self.exists("sweep.json"):
+        try:
+            data = self.read_bytes("sweep.json") if self.exists("sweep.json") else None
+        except (OSError, pa.ArrowException) as error:
+            raise StoreError(
+                f"{self.uri('sweep.json')} cannot be read: {reason(error)}. Mend that, or name another sweep."
+            ) from error
+        if data is None:
             raise NotASweep(
                 f"{self.location!r} holds no sweep: there is no sweep.json. "
                 "Give the folder that `python -m sweep.grid` named, e.g. results/demo."
             )
-        try:
-            content = json.loads(self.read_bytes("sweep.json"))
-            version = content["schema_version"]
-        except (ValueError, KeyError, TypeError) as error:
+        content, wrong = _sweep_content(data)
+        if wrong:
             raise NotASweep(
-                f"{self.uri('sweep.json')} is not one of ours ({error!r}). Restore it, or start anew with --name."
-            ) from error
+                f"{self.uri('sweep.json')} is not one of ours: {wrong}. Restore it, or start anew with --name."
+            )
+        version = content["schema_version"]
         if not isinstance(version, int) or version > SCHEMA_VERSION:
             raise NewerSchema(
                 f"{self.location!r} has schema version {version}; this installation reads up to {SCHEMA_VERSION}. "
                 "Upgrade it."
             )
-        return dict(content)
+        return content
 
     # --- rows ------------------------------------------------------------------------------------------------------
 
@@ -170,7 +199,13 @@ class Store:
 
     def write_trial(self, row: Row, axes: Row) -> None:
         """Writes a trial's row: `row` has columns of TRIALS, `axes` the values of the grid's further axes."""
-        self._write_rows(f"trials/{row['trial_id']}.parquet", TRIALS, [{**row, **axes}], axes)
+        self._write_rows(f"trials/{row['trial_id']}.parquet", TRIALS, [redact.value({**row, **axes})], axes)
+
+    def trial(self, trial_id: str) -> Row | None:
+        """A trial's row, axes included; None if it has none."""
+        names = [name for name in [f"trials/{trial_id}.parquet"] if self.exists(name)]
+        rows: list[Row] = self._read(names, TRIALS).to_pylist()
+        return rows[0] if rows else None
 
     def remove_trial(self, trial_id: str) -> None:
         """Takes a trial's row away, if any: it is about to run again."""
@@ -181,14 +216,18 @@ class Store:
 
     def write_log(self, trial_id: str, text: str) -> str:
         """Keeps a worker's log; returns its name relative to the sweep."""
-        name = f"logs/{trial_id}.log"
-        self.write_bytes(name, text.encode(errors="replace"))
+        name = self.log_name(trial_id)
+        self.write_bytes(name, redact.text(text).encode(errors="replace"))
         return name
+
+    @staticmethod
+    def log_name(trial_id: str) -> str:
+        return f"logs/{trial_id}.log"
 
     def read_log(self, trial_id: str) -> str:
         """The log that a trial has so far; empty if none."""
         try:
-            return self.read_bytes(f"logs/{trial_id}.log").decode(errors="replace")
+            return self.read_bytes(self.log_name(trial_id)).decode(errors="replace")
         except FileNotFoundError:
             return ""
 
@@ -262,6 +301,23 @@ class Store:
         content = self._seal(f"{name}/{SEAL}") or {}
         return Checkpoint(into, content["step"], content["outcome"])
 
+    def write_checkpoint(self, trial_id: str, folder: Path) -> None:
+        """Copies a sealed folder to where `newest_checkpoint` looks, beside what Ray Tune keeps."""
+        fs, root = self._place
+        target = f"{root}/tune/kept/{trial_id}/checkpoint"
+        fs.create_dir(target, recursive=True)
+        pafs.copy_files(str(folder), target, source_filesystem=pafs.LocalFileSystem(), destination_filesystem=fs)
+
+    def scrub(self) -> None:
+        """Takes secrets and the home directory's name out of what Ray Tune wrote of itself; files keep their length."""
+        ours = ("result.json", "params.json", "params.pkl")  # made of rows and axes, which have none
+        for name in [name for suffix in (".pkl", ".json", ".txt") for name in self._names("tune", suffix)]:
+            if "/checkpoint" not in name and not name.endswith(ours):
+                data = self.read_bytes(name)
+                clean = redact.in_place(data)
+                if clean != data:
+                    self.write_bytes(name, clean)
+
     def _folders(self, folder: str) -> list[str]:
         fs, root = self._place
         infos = fs.get_file_info(pafs.FileSelector(f"{root}/{folder}", allow_not_found=True))
@@ -298,3 +354,31 @@ class Store:
     def _files(self, names: Iterable[str]) -> list[pa.Table]:
         fs, root = self._place
         return parquet.read(fs, [f"{root}/{name}" for name in names])
+
+
+def _sweep_content(data: bytes) -> tuple[dict[str, Any], str]:
+    """What sweep.json holds, and what of it no sweep of ours has."""
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError):
+        return {}, "it is not JSON, or was cut off"
+    if not isinstance(content, dict) or "schema_version" not in content:
+        return {}, "it has no schema_version"
+    kinds = {"base": dict, "axes": dict, "rules": dict, "content": dict, "provenance": dict, "trials": list}
+    odd = [key for key, kind in kinds.items() if not isinstance(content.get(key, kind()), kind)]
+    axes, trials = content.get("axes"), content.get("trials")
+    if isinstance(axes, dict) and not all(isinstance(values, list) for values in axes.values()):
+        odd.append("axes")
+    if isinstance(trials, list) and not all(
+        isinstance(one, dict) and isinstance(one.get("trial_id"), str) for one in trials
+    ):
+        odd.append("trials")
+    return content, f"{' and '.join(dict.fromkeys(odd))} hold something else" if odd else ""
+
+
+def unreadable(location: str, error: Exception) -> StoreError:
+    """What to say of a sweep one of whose files cannot be read."""
+    return StoreError(
+        f"{location!r}: a file cannot be read: {' '.join(str(error).split()).rstrip('.')}. "
+        "Delete the broken file: the command that made the sweep runs its trial again."
+    )

@@ -18,7 +18,8 @@ LIMIT_BYTES = 256 * 1024**2  # about 600,000 rows
 _TIME = "$time"
 
 
-def _encode(value: Any) -> Any:
+def encode(value: Any) -> Any:
+    """For json.dumps: what JSON has no word for, but a row may hold."""
     if isinstance(value, datetime):
         return {_TIME: value.isoformat()}
     if hasattr(value, "item"):
@@ -26,7 +27,8 @@ def _encode(value: Any) -> Any:
     raise TypeError(f"a step row holds {type(value).__name__}, which is neither a number, a text nor a time")
 
 
-def _decode(value: dict[str, Any]) -> Any:
+def decode(value: dict[str, Any]) -> Any:
+    """For json.loads: the reverse."""
     return datetime.fromisoformat(value[_TIME]) if value.keys() == {_TIME} else value
 
 
@@ -59,7 +61,7 @@ class Spool:
             OSError: the disk refuses; nothing is left of the part.
             TypeError: a row holds something that JSON cannot say.
         """
-        data = "".join(json.dumps(row, default=_encode) + "\n" for row in rows).encode()
+        data = "".join(json.dumps(row, default=encode) + "\n" for row in rows).encode()
         aside = self._path(sequence).with_suffix(".tmp")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -77,7 +79,7 @@ class Spool:
             OSError, ValueError: the file is gone, or not as it was written.
         """
         lines = self._path(sequence).read_text().splitlines()
-        return [json.loads(line, object_hook=_decode) for line in lines]
+        return [json.loads(line, object_hook=decode) for line in lines]
 
     def discard(self, sequence: int) -> None:
         """Forgets a part."""

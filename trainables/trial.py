@@ -13,7 +13,6 @@ import threading
 import time
 import traceback
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,27 +21,22 @@ import ray
 from ray import tune
 from ray.tune.result import SHOULD_CHECKPOINT
 
-from sweep.checkpoints import seal
+from sweep import redact
+from sweep.columns import AGAIN
+from sweep.errors import StoreAway
 from sweep.names import resolver
+from sweep.patience import patiently
 from sweep.provenance import versions
 from sweep.store import Row, Store
-from trainables import process
+from trainables import leftovers, process
 from trainables.context import Context, Trainable
 from trainables.endings import classify
 from trainables.output import Output
 from trainables.reporting import Reporter
+from trainables.saves import Saves
 
 INTERVAL = 0.1  # seconds between results that Tune gets; rows in between come with the next
 HEARTBEAT = 0.5  # seconds between looks at whether there is something to save
-
-
-@dataclass(frozen=True)
-class Saved:
-    """A folder to be kept as checkpoint: the step it was made at and, for a trial's last one, how the trial ended."""
-
-    folder: Path
-    step: int
-    outcome: Row | None
 
 
 class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
@@ -66,6 +60,7 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
     def _begin_config(self, config: dict[str, Any]) -> None:
         trial_id = config["trial"]["trial_id"]
         self._trial: Row = {"trial_id": trial_id, **self._options["trials"][trial_id]}
+        redact.learn(self._trial["settings"])
         self._thread: threading.Thread | None = None
 
     # --- Tune asks -------------------------------------------------------------------------------------------------
@@ -77,13 +72,13 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
         while not self._over:
             self._pace()
             rows = self._reporter.take(HEARTBEAT)
-            if self._unsaved and self._reporter.flush(HEARTBEAT) == 0:
+            if self._saves.due and self._reporter.flush(HEARTBEAT) == 0:
                 return self._result(rows) | {SHOULD_CHECKPOINT: True}
             if rows:
                 return self._result(rows)
             if self._reporter.closed and self._thread is not None:
                 self._thread.join()  # it flushes what is left
-                if not self._hand_over_final():
+                if not self._hand_over_final() and not self._wait_for_checkpoint():
                     self._finish()
         return {**self._last, **_plain(self._outcome), "done": True}
 
@@ -94,14 +89,27 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
             time.sleep(due)
         self._reported = time.monotonic()
 
+    def save(self, checkpoint_dir: str | None = None) -> Any:
+        """Has Tune keep the newest checkpoint. Where the store refuses, training goes on, and it is tried again."""
+        with tempfile.TemporaryDirectory(prefix="checkpoint-") as folder:
+            try:
+                kept = super().save(checkpoint_dir or folder)
+            except (OSError, RuntimeError) as error:  # RuntimeError: Tune does not find its marker in the store
+                self._note(f"the store refused a checkpoint, which waits now: {error!r}")
+                self._saves.refused()
+                return type(self)._no_checkpoint(dict(self._last))
+        self._saves.accepted()
+        return kept
+
+    @staticmethod
+    def _no_checkpoint(metrics: Row) -> Any:
+        from ray.train._internal.session import _TrainingResult
+
+        return _TrainingResult(checkpoint=None, metrics=metrics)
+
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Copies the newest saved folder. Rows up to it are in the store already: `step` flushed them."""
-        with self._lock:
-            if self._saved is None:
-                return
-            shutil.copytree(self._saved.folder, checkpoint_dir, dirs_exist_ok=True)
-            seal(Path(checkpoint_dir), self._saved.step, self._saved.outcome)
-            self._unsaved = False
+        self._saves.copy(Path(checkpoint_dir))
 
     def load_checkpoint(self, checkpoint: Any) -> None:
         """Nothing: an attempt finds its checkpoint in the store, whether Tune or a new driver began it."""
@@ -115,14 +123,48 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
         if self._clean is None:
             self._warm()
             self._clean = process.snapshot()
-        elif reasons := process.unclean(self._clean, self._context.leftovers):
+        elif reasons := process.unclean(self._clean, self._context.leftovers if self._used else []):
             self._leave(reasons)
-        self._attempt = self._store.attempts(self._trial["trial_id"]) + 1
-        self._store.remove_trial(self._trial["trial_id"])
-        self._store.write_step_part(self._trial["trial_id"], self._attempt, 0, [])
-        self._prepare_attempt()
-        self._thread = threading.Thread(target=self._train, name="training", daemon=True)
-        self._thread.start()
+        self._claim()
+        if not self._over:
+            self._prepare_attempt()
+            self._thread = threading.Thread(target=self._train, name="training", daemon=True)
+            self._thread.start()
+
+    def _claim(self) -> None:
+        """Everything that the store has to say and be told before an attempt begins, once it is there."""
+        trial_id = self._trial["trial_id"]
+        self._last: Row = {}
+        self._outcome: Row = {}
+        self._over = False
+        self._work_dir = Path(tempfile.mkdtemp(prefix="trial-"))
+        root = Path(self._options["spool"])
+        ended = any((folder / "ending.json").exists() for folder in leftovers.waiting(root, trial_id))
+
+        def claim() -> None:
+            endings = leftovers.write_all(self._store, root, trial_id)
+            if endings and endings[-1].row["status"] not in AGAIN:
+                self._outcome, self._over = endings[-1].row, True  # an earlier attempt's; Tune started another
+                return
+            self._attempt = self._store.attempts(trial_id) + 1
+            self._found = self._store.fetch_checkpoint(trial_id, self._work_dir / "resume")
+            self._earlier = self._store.steps(trial_id).to_pylist() if self._found else []
+            self._log_before = self._store.read_log(trial_id)
+            self._store.remove_trial(trial_id)
+            self._store.write_step_part(trial_id, self._attempt, 0, [])
+
+        try:
+            patiently(claim, 0 if ended else self._options["patience"])
+        except OSError as error:
+            shutil.rmtree(self._work_dir, ignore_errors=True)
+            raise self._away(error, root / trial_id) from None
+
+    def _away(self, error: OSError, folder: Path) -> StoreAway:
+        kept = f"What it measured is kept in {folder} on {platform.node()}. " if folder.exists() else ""
+        return StoreAway(
+            f"{self._trial['trial_id']}: {self._store.location} refuses files: {error}. {kept}"
+            "The same command there writes it, and goes on."
+        )
 
     def _warm(self) -> None:
         """Imports what the trainable needs, so that what libraries set when they are imported counts as clean."""
@@ -140,64 +182,60 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
         ray.actor.exit_actor()
 
     def _prepare_attempt(self) -> None:
-        trial_id = self._trial["trial_id"]
-        self._lock, self._stop = threading.Lock(), threading.Event()
-        self._saved: Saved | None = None
-        self._unsaved = self._over = False
-        self._last: Row = {}
-        self._outcome: Row = {}
-        self._work_dir = Path(tempfile.mkdtemp(prefix="trial-"))
-        (self._work_dir / "log").write_text(self._store.read_log(trial_id))
+        trial_id, attempt = self._trial["trial_id"], self._attempt
+        self._stop = threading.Event()
+        self._saves = Saves(self._work_dir)
+        self._folder = self._attempts_folder()
+        (self._folder / "log").write_text(self._log_before)
         self._started_at = datetime.now(UTC)
-        attempt = self._attempt
         self._reporter = Reporter(
             lambda sequence, rows: self._store.write_step_part(trial_id, attempt, sequence, rows),
-            spool=self._work_dir / "spool",
+            spool=self._folder / "steps",
+            patience=self._options["patience"],
         )
         self._context = self._make_context()
 
+    def _attempts_folder(self) -> Path:
+        """Where this attempt keeps what the store has not got: found again by a later command, if the disk has room for it."""
+        folder = Path(self._options["spool"], self._trial["trial_id"], str(self._attempt))
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            folder = Path(tempfile.mkdtemp(prefix="sweep-spool-"))
+        return folder
+
     def _make_context(self) -> Context:
-        trial_id = self._trial["trial_id"]
-        found = self._store.fetch_checkpoint(trial_id, self._work_dir / "resume")
-        earlier = self._store.steps(trial_id).to_pylist() if found else []
+        found = self._found
         return Context(
-            trial_id=trial_id,
+            trial_id=self._trial["trial_id"],
             settings=self._trial["settings"],
             shared=self._shared,
             resolve=resolver(self._options["base"]),
             work_dir=self._work_dir,
             report=self._report,
-            save=self._save,
+            save=self._saves.offer,
             should_stop=self._stop.is_set,
             sweep_name=self._options["sweep_name"],
             folder=self._store.local,
             threads=self._options["threads"],
             verbose=self._options["verbose"],
             resume_from=found,
-            earlier=[row for row in earlier if found and row["step"] <= found.step],
+            earlier=[row for row in self._earlier if found and row["step"] <= found.step],
         )
 
     def _report(self, row: Row) -> None:
         self._reporter.put({"trial_id": self._trial["trial_id"], "attempt": self._attempt, **row})
 
-    def _save(self, folder: Path, step: int, outcome: Row | None = None) -> None:
-        """Keeps a folder as the newest checkpoint: moved, so that what made it may go on writing elsewhere."""
-        kept = self._work_dir / f"saved-{time.monotonic_ns()}"
-        folder.rename(kept)
-        with self._lock:
-            old, self._saved, self._unsaved = self._saved, Saved(kept, step, outcome), True
-        if old is not None:
-            shutil.rmtree(old.folder, ignore_errors=True)
-
     def _train(self) -> None:
         """The training thread: runs the trainable, turns whatever comes out of it into an outcome, and flushes."""
-        with Output(self._work_dir / "log", echo=self._options["verbose"]):
+        with Output(self._folder / "log", echo=self._options["verbose"]):
             found = self._context.resume_from
             if found is not None and found.outcome is not None:
                 self._outcome = found.outcome  # it had ended; only its row is missing
             else:
                 self._outcome = {"status": "completed", **self._run()}
-            self._dropped = self._reporter.close()
+            self._deadline: float = time.monotonic() + self._options["patience"]
+            self._reporter.close()
 
     def _run(self) -> Row:
         try:
@@ -205,6 +243,7 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
         except BaseException as error:  # the thread's end is the trial's end, whatever it was
             traceback.print_exc()
             outcome = classify(error)
+            outcome["error_message"] = redact.text(outcome["error_message"])
             error.__traceback__ = None  # its frames hold the model
         if self._stop.is_set() and outcome.get("status", "completed") == "completed":
             return {**outcome, "status": "pruned"}
@@ -223,35 +262,71 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
 
     def _hand_over_final(self) -> bool:
         """Gives the finished adapter or model to be kept, with the outcome in its seal; whether there was one."""
-        final, self._context.final = self._context.final, None
-        if final is None:
+        if not self._offer_final():
             return False
-        if self._context.evals:
-            rows = [{"trial_id": self._trial["trial_id"], **row} for row in self._context.evals]
-            self._store.write_evals(self._trial["trial_id"], rows)
-        self._save(final, self._last.get("step", 0), self._outcome)
+        try:
+            patiently(self._write_evals, self._left)
+        except OSError:
+            return False
         return True
+
+    def _offer_final(self) -> bool:
+        final, self._context.final = self._context.final, None
+        if final is not None:
+            self._saves.offer(final, self._last.get("step", 0), self._outcome)
+        return final is not None
+
+    def _write_evals(self) -> None:
+        if self._context.evals:
+            self._store.write_evals(self._trial["trial_id"], self._evals())
+            self._context.evals = []
+
+    def _evals(self) -> list[Row]:
+        return [{"trial_id": self._trial["trial_id"], **row} for row in self._context.evals]
+
+    @property
+    def _left(self) -> float:
+        """Seconds that the store has left, now that training is over."""
+        return max(0.0, self._deadline - time.monotonic())
+
+    def _wait_for_checkpoint(self) -> bool:
+        """Whether the last checkpoint is still to be kept, and the store has time left to take it."""
+        time.sleep(0.05)
+        return self._saves.waiting is not None and self._left > 0
 
     def _finish(self) -> None:
         """Everything else is in the store before the trial's row is, so that a trial with a row is done."""
         self._over = True
-        trial_id = self._trial["trial_id"]
+        ending = self._ending()
+        trial_id, folder = self._trial["trial_id"], self._folder
+        try:
+            patiently(lambda: leftovers.land(self._store, folder, trial_id, self._attempt, ending), self._left)
+        except OSError as error:
+            if ending.row["status"] == "pruned":  # or the sweep was stopped, which only the driver can tell
+                ending.row["status"] = "interrupted"
+            ending.save(folder)
+            raise self._away(error, folder) from None
+        else:
+            leftovers.remove(folder)
+        finally:
+            self._after()
+
+    def _ending(self) -> leftovers.Ending:
+        self._offer_final()
+        waiting = self._saves.waiting
         row = {
             **self._trial["columns"],
             **self._outcome,
             "attempts": self._attempt,
-            "steps": self._store.merge_steps(trial_id),
             "hostname": platform.node(),
             "provenance": json.dumps({**self._options["provenance"], "versions": versions()}),
-            "dropped_rows": self._dropped,
+            "dropped_rows": self._reporter.missing - self._reporter.kept,
             "process_reused": self._used > 0,
-            "checkpoint": self._store.newest_checkpoint(trial_id),
-            "log": self._store.write_log(trial_id, (self._work_dir / "log").read_text(errors="replace")),
             "started_at": self._started_at,
             "ended_at": datetime.now(UTC),
         }
-        self._store.write_trial(row, self._trial["axes"])
-        self._after()
+        checkpoint = self._saves.sealed() if waiting and waiting.outcome else None
+        return leftovers.Ending(row, self._trial["axes"], self._evals(), checkpoint)
 
     def _after(self) -> None:
         shutil.rmtree(self._work_dir, ignore_errors=True)
@@ -266,6 +341,9 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
         self._stop.set()
         self._thread.join()
         self._finish()
+
+    def _note(self, text: str) -> None:
+        print(f"[{self._trial['trial_id']}] {text}", flush=True)
 
 
 def _plain(outcome: Row) -> Row:

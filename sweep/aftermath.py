@@ -1,0 +1,107 @@
+"""After a run: rows for the trials that could not write their own, and what is known of how their processes died."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sweep.errors import StoreAway
+from sweep.space import Trial
+from sweep.store import Row, Store
+
+# Where Linux counts the processes that it killed for want of memory: of the whole machine, and of this control group.
+COUNTERS = (Path("/proc/vmstat"), Path("/sys/fs/cgroup/memory.events"))
+RAY_SAYS = ("OutOfMemoryError", "running low on memory", "memory pressure")
+TAIL = 2_000  # characters of a message that a row keeps
+
+
+def oom_kills(counters: Sequence[Path] = COUNTERS) -> tuple[int, ...]:
+    """How many processes were killed for want of host memory, by counter; a counter that is not there says 0."""
+    return tuple(_count(path) for path in counters)
+
+
+def _count(path: Path) -> int:
+    try:
+        words = path.read_text().split()
+        return int(words[words.index("oom_kill") + 1])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+@contextmanager
+def one_line(store: Store, root: Path) -> Iterator[None]:
+    """Around work with a store: says in one line what its refusal means for what was measured; `root` is where that waits.
+
+    Raises:
+        StoreAway: instead of an OSError.
+    """
+    from trainables import leftovers
+
+    try:
+        yield
+    except OSError as error:
+        waiting = sorted({folder.parent.name for folder in leftovers.waiting(root)})
+        kept = f" What {', '.join(waiting)} measured waits in {root}." if waiting else ""
+        raise StoreAway(
+            f"{store.location} refuses files, so the sweep was stopped: {error}.{kept} "
+            "Make room or mend it; then the same command on this machine writes what waits, and goes on."
+        ) from error
+
+
+@dataclass
+class Seen:
+    """What the driver saw of trials that did not end by themselves, by id."""
+
+    errors: dict[str, Row] = field(default_factory=dict)
+    unfinished: dict[str, Row] = field(default_factory=dict)  # the last result of each that was running
+    kills: tuple[int, ...] = field(default_factory=oom_kills)
+
+    def died(self, trial_id: str, text: str) -> None:
+        """Notes that Ray Tune gave a trial up."""
+        self.unfinished.pop(trial_id, None)
+        self.errors[trial_id] = death(text, oom_kills() != self.kills)
+        self.kills = oom_kills()
+
+
+def death(text: str, kernel_killed: bool) -> Row:
+    """The columns of a trial whose process died: killed for want of host memory, as far as anyone says so, or otherwise."""
+    text = text.strip()[-TAIL:]
+    if any(words in text for words in RAY_SAYS):
+        return {"error_type": "HostOutOfMemory", "error_message": text}
+    if kernel_killed:
+        why = "the kernel killed a process of this machine for want of host memory meanwhile: less memory for each trial, or fewer at once"
+        return {"error_type": "HostOutOfMemory", "error_message": f"{text}\n{why}"}
+    return {"error_type": "ProcessDied", "error_message": text}
+
+
+def leave_rows(trials: Sequence[Trial], store: Store, seen: Seen, stopped: bool) -> None:
+    """Writes the rows of trials whose process died; marks those that were running when the sweep was stopped.
+
+    Raises:
+        OSError: the store refuses.
+    """
+    have = store.trial_names()
+    for trial in trials:
+        name = trial.trial_id
+        if stopped and name in seen.unfinished:
+            _interrupted(trial, store, seen.unfinished[name])
+        elif name not in have and (name in seen.errors or not stopped):
+            nothing = {"error_type": "ProcessDied", "error_message": "it left no row, and Ray Tune reported no error"}
+            _write(trial, store, {"status": "failed", **seen.errors.get(name, nothing)})
+
+
+def _interrupted(trial: Trial, store: Store, last: Mapping[str, object]) -> None:
+    """The row that the trial's process left stays, but for its status; one that had ended by itself stays as it is."""
+    row = store.trial(trial.trial_id)
+    if row is None:
+        _write(trial, store, {"status": "interrupted", "steps": last.get("step")})
+    elif row["status"] == "pruned":
+        store.write_trial({**row, "status": "interrupted"}, trial.axis_columns())
+
+
+def _write(trial: Trial, store: Store, row: Row) -> None:
+    known = {"attempts": max(store.attempts(trial.trial_id), 1), "ended_at": datetime.now(UTC)}
+    if store.read_log(trial.trial_id):
+        known["log"] = store.log_name(trial.trial_id)
+    store.write_trial({**trial.columns(), **row, **known}, trial.axis_columns())

@@ -1,0 +1,124 @@
+"""What trials could not write to a store that stayed away: kept on local disk, and written before anything else later.
+
+    <cache>/lora-rank-sweep/spool/<hash of the sweep's location>/<trial_id>/<attempt>/
+        log             what the attempt printed so far
+        steps/*.jsonl   step rows (see spool.py)
+        ending.json     trial row and held-out rows, where it came to its end
+        checkpoint/     the whole one of its end, where the store has it not
+
+An attempt has the folder from its begin, so that what a killed process had there is found too. It goes when all is written.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sweep.store import Row, Store
+from trainables.spool import decode, encode, recover
+
+
+def place(store: Store) -> Path:
+    """Folder on this machine for a sweep's leftovers: in the user's cache, where that can be written."""
+    name = hashlib.sha256(store.absolute.rstrip("/").encode()).hexdigest()[:16]
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))  # noqa: PTH111  # raises nothing
+    base = cache if _writable(cache) else Path(tempfile.gettempdir())
+    return base / "lora-rank-sweep" / "spool" / name
+
+
+def _writable(folder: Path) -> bool:
+    there = next((one for one in (folder, *folder.parents) if one.exists()), folder)
+    return os.access(there, os.W_OK | os.X_OK)
+
+
+@dataclass
+class Ending:
+    """How an attempt ended: all that is written then. `checkpoint` is a sealed folder that the store has not got."""
+
+    row: Row
+    axes: Row
+    evals: Sequence[Row] = field(default_factory=list)
+    checkpoint: Path | None = None
+
+    @property
+    def trial_id(self) -> str:
+        return str(self.row["trial_id"])
+
+    def write(self, store: Store) -> None:
+        """The trial's row comes last: a trial that has one is done."""
+        if self.evals:
+            store.write_evals(self.trial_id, self.evals)
+        if self.checkpoint:
+            store.write_checkpoint(self.trial_id, self.checkpoint)
+        found = {"steps": store.merge_steps(self.trial_id), "checkpoint": store.newest_checkpoint(self.trial_id)}
+        store.write_trial({**self.row, **found}, self.axes)
+
+    def save(self, folder: Path) -> None:
+        """Keeps it in an attempt's folder."""
+        if self.checkpoint:
+            shutil.move(self.checkpoint, folder / "checkpoint")
+        content = {"row": self.row, "axes": self.axes, "evals": list(self.evals)}
+        aside = folder / "ending.tmp"
+        aside.write_text(json.dumps(content, default=encode))
+        aside.replace(folder / "ending.json")
+
+    @classmethod
+    def load(cls, folder: Path) -> "Ending | None":
+        if not (folder / "ending.json").is_file():
+            return None
+        content = json.loads((folder / "ending.json").read_text(), object_hook=decode)
+        checkpoint = folder / "checkpoint"
+        return cls(**content, checkpoint=checkpoint if checkpoint.is_dir() else None)
+
+
+def land(store: Store, folder: Path, trial_id: str, attempt: int, ending: Ending | None) -> None:
+    """Writes an attempt's leftovers.
+
+    Raises:
+        OSError: the store refuses; what it has not got is still in the folder.
+    """
+    recover(folder / "steps", lambda sequence, rows: store.write_step_part(trial_id, attempt, sequence, rows))
+    log = None
+    if (folder / "log").is_file():
+        log = store.write_log(trial_id, (folder / "log").read_text(errors="replace"))
+    if ending:
+        ending.row["log"] = log
+        ending.write(store)
+
+
+def waiting(root: Path, trial_id: str = "*") -> list[Path]:
+    """The folders of attempts that left something, by trial, older attempts first."""
+    return sorted(root.glob(f"{trial_id}/[0-9]*"), key=lambda folder: (folder.parent.name, int(folder.name)))
+
+
+def write_all(store: Store, root: Path, trial_id: str = "*") -> list[Ending]:
+    """Writes what is waiting, of one or all trials; returns the endings among it.
+
+    Raises:
+        OSError: the store refuses.
+    """
+    endings = []
+    for folder in waiting(root, trial_id):
+        name, attempt = folder.parent.name, int(folder.name)
+        row = store.trial(name)
+        if row is None or (row["attempts"] or 0) <= attempt:  # else a later attempt has made all of it anew
+            ending = Ending.load(folder)
+            land(store, folder, name, attempt, ending)
+            if ending is None and row is not None:
+                store.merge_steps(name)
+            endings += [ending] if ending else []
+        remove(folder)
+    return endings
+
+
+def remove(folder: Path) -> None:
+    """Takes an attempt's folder away, and those above it that are empty then."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):
+        folder.parent.rmdir()
+        folder.parent.parent.rmdir()

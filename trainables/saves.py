@@ -1,0 +1,74 @@
+"""The newest checkpoint of a trial, on its way from the training's thread to Tune's, which copies it to the store."""
+
+import shutil
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweep.checkpoints import seal
+from sweep.store import Row
+
+PAUSE_S = 2.0  # until a checkpoint that the store refused is tried again
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A folder to be kept as checkpoint: the step it was made at and, for a trial's last one, how the trial ended."""
+
+    folder: Path
+    step: int
+    outcome: Row | None
+
+
+class Saves:
+    """Holds one folder: a newer one takes the place of one that was not copied yet."""
+
+    def __init__(self, work_dir: Path) -> None:
+        self._work_dir = work_dir
+        self._lock = threading.Lock()
+        self._newest: Saved | None = None
+        self._copied: Saved | None = None
+        self._in_store: Saved | None = None
+        self._not_before = 0.0
+
+    def offer(self, folder: Path, step: int, outcome: Row | None = None) -> None:
+        """Takes a folder: it is moved, so that what made it may go on writing elsewhere."""
+        kept = self._work_dir / f"saved-{time.monotonic_ns()}"
+        folder.rename(kept)
+        with self._lock:
+            old, self._newest = self._newest, Saved(kept, step, outcome)
+        if old is not None:
+            shutil.rmtree(old.folder, ignore_errors=True)
+
+    @property
+    def waiting(self) -> Saved | None:
+        """The newest, while the store has it not."""
+        return None if self._newest is self._in_store else self._newest
+
+    @property
+    def due(self) -> bool:
+        return self.waiting is not None and time.monotonic() >= self._not_before
+
+    def copy(self, into: Path) -> None:
+        """Copies the newest, sealed."""
+        with self._lock:
+            self._copied = saved = self._newest
+            if saved is not None:
+                shutil.copytree(saved.folder, into, dirs_exist_ok=True)
+                seal(into, saved.step, saved.outcome)
+
+    def accepted(self) -> None:
+        """The store has what was copied last."""
+        self._in_store = self._copied
+
+    def refused(self) -> None:
+        """The store has it not."""
+        self._not_before = time.monotonic() + PAUSE_S
+
+    def sealed(self) -> Path | None:
+        """The folder that waits, sealed, to be kept elsewhere."""
+        saved = self.waiting
+        if saved is not None:
+            seal(saved.folder, saved.step, saved.outcome)
+        return saved.folder if saved else None
