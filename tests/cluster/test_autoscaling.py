@@ -53,4 +53,4 @@ def test_waiting_trials_start_workers_from_zero(head: Host) -> None:
     assert sweep.poll() is None, sweep.communicate()[0]
     assert head.python(WORKERS) == [["g5.xlarge", "spot"]] * TRIALS
     head.run("pkill -KILL -f sweep.grid")
-    sweep.communicate()
+    sweep.communicate(timeout=60)

@@ -121,10 +121,10 @@ def test_the_dashboard_answers_on_the_loopback_only(cluster: Cluster) -> None:
 
 def test_the_dashboard_comes_through_ssh(cluster: Cluster) -> None:
     client = cluster.hosts.client
-    forward = client.start(".venv/bin/ray dashboard cluster.yaml")
+    forward = client.start("exec timeout 120 .venv/bin/ray dashboard cluster.yaml")  # ends its ssh with itself
     reached = client.await_connection("127.0.0.1", DASHBOARD)
-    client.run("pkill -f 'ray dashboard'")
-    output, _ = forward.communicate()
+    client.run("pkill -x timeout")
+    output, _ = forward.communicate(timeout=60)
     assert reached, output
 
 
