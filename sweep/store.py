@@ -13,6 +13,7 @@ store. A trial's row is written last, so a trial with a row is done.
 """
 
 import json
+import logging
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -32,6 +33,7 @@ from sweep.errors import NewerSchema, NotASweep, StoreError
 from sweep.reading import reason
 
 Row = dict[str, Any]
+log = logging.getLogger(__name__)
 _OBJECT_STORES = {"s3", "gcs", "abfs"}
 _MERGED = "steps.parquet"
 _PART = re.compile(r"part-(\d+)-(\d+)\.parquet$")
@@ -240,17 +242,21 @@ class Store:
         names = self._names(f"steps/{trial_id}", ".parquet")
         begun = [int(match.group(1)) for name in names if (match := _PART.search(name))]
         if f"steps/{trial_id}/{_MERGED}" in names:
-            begun += self._read([f"steps/{trial_id}/{_MERGED}"], STEPS).column("attempt").to_pylist()
+            _, merged = self._step_files([f"steps/{trial_id}/{_MERGED}"])
+            begun += [attempt for table in merged for attempt in table.column("attempt").to_pylist()]
         if trial_id in self.trial_names():
             begun += self._read([f"trials/{trial_id}.parquet"], TRIALS).column("attempts").to_pylist()
         return max(begun, default=0)
 
     def merge_steps(self, trial_id: str) -> int:
-        """Turns a trial's parts into one file of steps in order, each once; returns how many."""
+        """Turns a trial's parts into one file of steps in order, each once; returns how many. A part cut off is set aside."""
         names = self._names(f"steps/{trial_id}", ".parquet")
-        table = parquet.newest_attempt(self._read(names, STEPS))
+        whole, tables = self._step_files(names)
+        table = parquet.newest_attempt(parquet.joined(tables, schema(STEPS)))
+        for name in set(names) - set(whole):
+            self._rename(name, f"{name}.cut-off")
         self.write_bytes(f"steps/{trial_id}/{_MERGED}", parquet.curve_bytes(table))
-        for name in names:
+        for name in whole:
             if _PART.search(name):
                 self.remove(name)
         return int(table.num_rows)
@@ -341,8 +347,7 @@ class Store:
     def steps(self, trial_id: str | None = None) -> pa.Table:
         """Step rows of one or all trials, by trial and step, each step once (the last attempt's)."""
         folder = f"steps/{trial_id}" if trial_id else "steps"
-        names = self._names(folder, ".parquet")
-        return parquet.curves(names, self._files(names), _MERGED, schema(STEPS))
+        return parquet.curves(*self._step_files(self._names(folder, ".parquet")), _MERGED, schema(STEPS))
 
     def evals(self) -> pa.Table:
         return self._read(self._names("evals", ".parquet"), EVALS)
@@ -350,6 +355,32 @@ class Store:
     def _read(self, names: Iterable[str], columns: tuple[Column, ...]) -> pa.Table:
         """All rows of some files in one table. Columns that we do not know are kept, ones that are missing are null."""
         return parquet.joined(self._files(names), schema(columns))
+
+    def _step_files(self, names: Sequence[str]) -> tuple[Sequence[str], list[pa.Table]]:
+        """Files of step rows, and what is in them. Those that were cut off in mid-write are left out, and named."""
+        try:
+            return names, self._files(names)
+        except FileNotFoundError:
+            raise
+        except (OSError, pa.ArrowException):
+            cut_off = [name for name in names if self._is_cut_off(name)]
+            if not cut_off:
+                raise
+        log.warning("Cut off in mid-write, so left out: %s", ", ".join(map(self.uri, cut_off)))
+        whole = [name for name in names if name not in cut_off]
+        return whole, self._files(whole)
+
+    def _is_cut_off(self, name: str) -> bool:
+        """Whether a Parquet file has not both its ends."""
+        fs, root = self._place
+        with fs.open_input_file(f"{root}/{name}") as file:
+            size = file.size()
+            ends = [file.read_at(4, 0), file.read_at(4, size - 4)] if size >= 12 else []
+        return ends != [b"PAR1", b"PAR1"]
+
+    def _rename(self, name: str, other: str) -> None:
+        fs, root = self._place
+        fs.move(f"{root}/{name}", f"{root}/{other}")
 
     def _files(self, names: Iterable[str]) -> list[pa.Table]:
         fs, root = self._place

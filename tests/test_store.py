@@ -2,6 +2,7 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis.strategies as st
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 
@@ -95,6 +96,31 @@ def test_something_else_is_no_sweep(store: Store, content: bytes) -> None:
 def test_an_empty_folder_is_no_sweep(store: Store) -> None:
     with pytest.raises(NotASweep, match=r"there is no sweep\.json"):
         store.read_sweep()
+
+
+@pytest.mark.parametrize("left", [0, 3, 200, -1])
+def test_a_part_that_was_cut_off_is_named_and_set_aside_and_the_rest_is_read(
+    store: Store, left: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    for sequence in (1, 2, 3):
+        store.write_step_part("a", 1, sequence, [step(2 * sequence - 1), step(2 * sequence)])
+    name = "steps/a/part-1-000002.parquet"
+    half = store.read_bytes(name)[:left]
+    store.write_bytes(name, half)
+    for _ in range(2):  # in parts, and merged
+        assert store.steps().column("step").to_pylist() == [1, 2, 5, 6]
+        assert store.attempts("a") == 1
+        assert store.merge_steps("a") == 4
+    assert f"Cut off in mid-write, so left out: {store.uri(name)}" in caplog.text
+    assert store.read_bytes(f"{name}.cut-off") == half
+
+
+def test_a_part_that_is_broken_otherwise_is_an_error(store: Store) -> None:
+    store.write_step_part("a", 1, 1, [step(1)])
+    data = store.read_bytes("steps/a/part-1-000001.parquet")
+    store.write_bytes("steps/a/part-1-000001.parquet", data[:4] + bytes(len(data) - 8) + data[-4:])
+    with pytest.raises((OSError, pa.ArrowException)):
+        store.steps()
 
 
 def checkpoint(store: Store, run: str, step_: int) -> Path:
