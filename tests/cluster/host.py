@@ -49,9 +49,9 @@ def cover(keep: list[str]) -> None:
         bind(Path(path), ROOM / "keep" / str(number))
     for place in PRIVATE:
         mount("-t", "tmpfs", "tmpfs", place)
-    for number, path in enumerate(keep):
-        if not Path(path).exists():
-            bind(ROOM / "keep" / str(number), Path(path))
+    for path in sorted(keep):  # a folder before what is inside it
+        if any(Path(path).is_relative_to(place) for place in PRIVATE):
+            bind(ROOM / "keep" / str(keep.index(path)), Path(path))
 
 
 def overlay(number: int, lower: str, target: str) -> None:
@@ -64,7 +64,7 @@ def overlay(number: int, lower: str, target: str) -> None:
 def write(number: int, path: str, text: str) -> None:
     """Writes a file; one of the system's is covered, not changed."""
     target = Path(path).resolve()
-    own = any(str(target).startswith(f"{place}/") for place in (*PRIVATE, str(ROOM)))
+    own = any(target.is_relative_to(place) for place in (*PRIVATE, ROOM))
     place = target if own else ROOM / f"file{number}"
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_text(text)
