@@ -1,7 +1,9 @@
 """What may be wrong with a configuration's values, apart from their types."""
 
+import errno
 import os
 import re
+import socket
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -183,8 +185,26 @@ def check_machine(config: "SweepConfig", devices: int) -> list[str]:
     cores = os.cpu_count() or 1
     if here and config.cpus_per_trial > cores:
         found.append(f"--cpus_per_trial {config.cpus_per_trial:g}: this machine has {cores} cores. Give at most that.")
+    found += check_address(config.address or os.environ.get("RAY_ADDRESS") or "local")
     found += check_writable(config.location)
     return found
+
+
+def check_address(address: str) -> list[str]:
+    """Whether something listens at a cluster's address. Ray itself would try for ten minutes."""
+    if address in ("local", "auto"):
+        return []
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+        return [f"--address: expected HOST:PORT of a Ray cluster, or auto, got {address!r}."]
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+    except OSError as error:
+        return [
+            f"--address (or RAY_ADDRESS): no Ray cluster answers at {address!r}: {reason(error)}. "
+            "Start one with `ray start --head`, or leave it out to use this machine."
+        ]
+    return []
 
 
 def check_writable(location: str) -> list[str]:
@@ -210,6 +230,8 @@ def check_writable(location: str) -> list[str]:
                 raise FileNotFoundError(f"there is no {bucket}")
             return []
         folder = Path(path)
+        if any(len(os.fsencode(part)) > 255 for part in folder.parts):
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
         while not os.path.lexists(folder):
             folder = folder.parent
         if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):

@@ -14,7 +14,7 @@ _RESOLVED = (
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("int", r"[-+]?(?:0|[1-9][0-9]*)", "-+0123456789"),
-    ("float", r"[-+]?(?:(?:0|[1-9][0-9]*)\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?", "-+.0123456789"),
+    ("float", r"[-+]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?", "-+.0123456789"),
     ("merge", r"<<", "<"),
 )
 
@@ -85,7 +85,12 @@ def settings(path: Any) -> tuple[dict[str, Any], list[str]]:
 def reason(error: BaseException) -> str:
     """What an operating system's error says, without its number and path, on one line and without a full stop."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join(text.split()).rstrip(".") or type(error).__name__
+    return told(text) or type(error).__name__
+
+
+def told(text: str) -> str:
+    """An error's text on one line, without numbers of errors and full stop."""
+    return re.sub(r"(Detail: )?\[[Ee]rrno \d+\] ", "", " ".join(text.split())).rstrip(".")
 
 
 def sentence(text: str, longest: int = 400) -> str:

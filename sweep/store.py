@@ -14,7 +14,6 @@ store. A trial's row is written last, so a trial with a row is done.
 
 import json
 import logging
-import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ from sweep import parquet, redact
 from sweep.checkpoints import SEAL, Checkpoint, is_whole
 from sweep.columns import EVALS, SCHEMA_VERSION, STEPS, TRIALS, Column, schema
 from sweep.errors import NewerSchema, NotASweep, StoreError
-from sweep.reading import reason
+from sweep.reading import reason, told
 
 Row = dict[str, Any]
 log = logging.getLogger(__name__)
@@ -59,7 +58,8 @@ def filesystem(location: str) -> tuple[pafs.FileSystem, str]:
 def _local_path(location: str) -> str:
     try:
         path = str(Path(location).expanduser().absolute())
-        os.path.lexists(path)  # raises where no file can have this name
+        if "\0" in path:
+            raise ValueError("it holds a NUL")
     except (RuntimeError, ValueError) as error:
         raise _no_place(location, error) from error
     return path
@@ -110,7 +110,11 @@ class Store:
         with fs.open_output_stream(path) as stream:
             stream.write(data)
         if aside:
-            fs.move(path, target)
+            try:
+                fs.move(path, target)
+            except OSError:  # a folder is in the way
+                fs.delete_file(path)
+                raise
 
     def read_bytes(self, name: str) -> bytes:
         fs, root = self._place
@@ -410,6 +414,6 @@ def _sweep_content(data: bytes) -> tuple[dict[str, Any], str]:
 def unreadable(location: str, error: Exception) -> StoreError:
     """What to say of a sweep one of whose files cannot be read."""
     return StoreError(
-        f"{location!r}: a file cannot be read: {' '.join(str(error).split()).rstrip('.')}. "
+        f"{location!r}: a file cannot be read: {told(str(error))}. "
         "Delete the broken file: the command that made the sweep runs its trial again."
     )

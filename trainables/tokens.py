@@ -160,7 +160,8 @@ def tokenizer_complaints(settings: Settings, resolve: Resolve) -> list[str]:
         try:
             vocabulary = _load_tokenizer(_resolved(settings, resolve)).get_vocab()
         except ConfigError as error:
-            return list(error.complaints)
+            name = str(settings.get("model_name_or_path"))
+            return [text.replace(repr(resolve(name)), repr(name)) for text in error.complaints]
     ends, template = settings.get("eos_token"), settings.get("chat_template_path")
     found = []
     if ends and ends not in vocabulary:
