@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from sweep.columns import EVALS, STEPS, TRIALS, schema
 from sweep.errors import StoreError
-from sweep.store import Row, Store
+from sweep.store import Row, Store, unreadable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,10 +108,7 @@ class Sweep:
         raise AssertionError("unreachable")
 
     def _unreadable(self, error: Exception) -> StoreError:
-        return StoreError(
-            f"{self.location!r}: a file cannot be read: {error}. "
-            "Delete the broken file: the command that made the sweep runs its trial again."
-        )
+        return unreadable(self.location, error)
 
     @cached_property
     def _rowless(self) -> tuple[Row, ...]:
