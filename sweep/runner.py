@@ -59,22 +59,24 @@ def connect(config: SweepConfig) -> Resources:
     Raises:
         ConfigError: no cluster answers at the address.
     """
-    os.environ.update({key: value for key, value in ENVIRONMENT.items() if key not in os.environ})
     if not ray.is_initialized():
         address = config.address or os.environ.get("RAY_ADDRESS")
-        quiet: dict[str, Any] = {
-            "log_to_driver": config.verbose,
-            "logging_level": logging.INFO if config.verbose else logging.ERROR,
-        }
-        local: dict[str, Any] = {} if address else {"include_dashboard": False}
         try:
-            ray.init(address=address or "local", **quiet, **local)
+            start(address, config.verbose)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise ConfigError([f"no Ray cluster answers at {address!r}: {str(error).splitlines()[0]}"]) from error
     nodes = [node for node in ray.nodes() if node["Alive"]]
     most = max((node["Resources"].get("GPU", 0) for node in nodes), default=0)
     gpus = config.gpus_per_trial if config.gpus_per_trial is not None else (1 if most else 0)
     return Resources(gpus, config.cpus_per_trial, len(nodes))
+
+
+def start(address: str | None, verbose: bool) -> None:
+    """Joins the cluster at an address, or starts a Ray here."""
+    os.environ.update({key: value for key, value in ENVIRONMENT.items() if key not in os.environ})
+    quiet = {"log_to_driver": verbose, "logging_level": logging.INFO if verbose else logging.ERROR}
+    local: dict[str, Any] = {} if address else {"include_dashboard": False}
+    ray.init(address=address or "local", **quiet, **local)
 
 
 def run(
