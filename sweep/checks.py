@@ -84,11 +84,20 @@ def _check_amounts(own: Mapping[str, Any], complaints: list[str]) -> None:
         ("max_concurrent_trials", 1, False),
         ("max_failures", 0, False),
         ("storage_patience_s", 0, False),
+        ("asha_grace_period", 1, False),
+        ("asha_reduction_factor", 1, True),
+        ("asha_brackets", 1, False),
+        ("asha_max_t", 1, False),
         ("margin", 0, True),
     ):
         value = own[key]
         if value is not None and not (value > least if exclusive else value >= least):
             complaints.append(f"--{key}: must be {'above' if exclusive else 'at least'} {least}, got {value:g}.")
+    grace, end = own["asha_grace_period"], own["asha_max_t"]
+    if end is not None and grace > end:
+        complaints.append(
+            f"--asha_grace_period: {grace} is above --asha_max_t {end}, so nothing would be stopped early."
+        )
     gpus = own["gpus_per_trial"]
     if gpus is not None and gpus > 1:
         complaints.append(

@@ -13,10 +13,10 @@ SCHEMA_VERSION = 1
 STATUSES = {
     "completed": "trained to its last step and evaluated",
     "pruned": "stopped early by the scheduler; not trained as long as the others",
-    "oom": "ran out of accelerator memory",
-    "failed": "raised an error, or its process died",
+    "oom": "ran out of accelerator memory; its peaks are those reached until then",
+    "failed": "raised an error, or its process died (error_type ProcessDied, or HostOutOfMemory where that is known)",
     "diverged": "its loss became NaN or infinite",
-    "rejected": "not started, since it could not have run",
+    "rejected": "not started, since it could not have run; read from files of others, never written by this version",
     "interrupted": "the sweep was stopped while it ran; the same command goes on",
     "running": "has no row yet: derived by the reader, never written",
 }
@@ -60,6 +60,11 @@ TRIALS = (
     Column("tokens_per_second", _float, "non-padding tokens per second of training alone"),
     Column("padding_share", _float, "share of the trained positions that were padding, 0 to 1"),
     Column("steps", _int, "optimizer steps done"),
+    Column(
+        "micro_batch",
+        _int,
+        "examples per forward pass after --on_oom shrink halved them; null where the settings' number was used",
+    ),
     Column("epochs", _float, "passes over the training rows"),
     Column("tokens", _int, "non-padding tokens trained on"),
     Column(

@@ -30,7 +30,12 @@ class SweepConfig:
     gpus_per_trial: float | None = None
     cpus_per_trial: float = 1.0
     max_concurrent_trials: int | None = None
+    on_oom: str = "record"
     scheduler: str = "fifo"
+    asha_grace_period: int = 10
+    asha_reduction_factor: float = 3.0
+    asha_brackets: int = 1
+    asha_max_t: int | None = None
     max_failures: int = 2
     storage_patience_s: float = 120.0
     address: str | None = None

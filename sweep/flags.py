@@ -44,7 +44,16 @@ FLAGS = (
         "seconds that a trial waits, at its begin and end, for a store that refuses",
         "N",
     ),
-    Flag("scheduler", str, "fifo", "fifo | asha", "NAME"),
+    Flag(
+        "on_oom", str, "record", "record | shrink: train once more with half the micro-batch, accumulated twice", "WHAT"
+    ),
+    Flag(
+        "scheduler", str, "fifo", "fifo | asha: stops trials early that are worse than others at the same step", "NAME"
+    ),
+    Flag("asha_grace_period", int, 10, "steps that every trial gets", "N"),
+    Flag("asha_reduction_factor", float, 3.0, "of so many trials one goes on to so many times as many steps", "N"),
+    Flag("asha_brackets", int, 1, "groups of trials with longer and longer grace periods", "N"),
+    Flag("asha_max_t", int | None, None, "step at which every trial ends; default: where it ends anyway", "N"),
     Flag("max_failures", int, 2, "times that a trial whose process died is started again", "N"),
     Flag(
         "address", str | None, None, "a running Ray cluster to use; default: RAY_ADDRESS, else this machine", "ADDRESS"
@@ -55,7 +64,11 @@ FLAGS = (
     Flag("verbose", bool, False, "let Ray, TRL and the hub print what they print", ""),
 )
 
-CHOICES = {"lora_alpha_rule": ("fixed", "proportional", "rslora"), "scheduler": ("fifo", "asha")}
+CHOICES = {
+    "lora_alpha_rule": ("fixed", "proportional", "rslora"),
+    "scheduler": ("fifo", "asha"),
+    "on_oom": ("record", "shrink"),
+}
 
 
 def parse(argv: Sequence[str]) -> dict[str, Any]:

@@ -153,5 +153,6 @@ _GUARDS = (
     Guard("git_commit", _provenance("git_commit")),
     Guard("git_dirty", _provenance("git_dirty")),
     Guard("attempts", _column("attempts"), kind="cost"),
+    Guard("micro_batch", lambda row: row.get("micro_batch") or "as set", kind="cost"),  # after --on_oom shrink
     Guard("process_reused", _column("process_reused"), kind="cost"),
 )

@@ -11,6 +11,7 @@ from sweep import redact
 from sweep.columns import AGAIN
 from sweep.config import SweepConfig
 from sweep.errors import NotASweep, OtherSweep
+from sweep.shrink import can_shrink
 from sweep.space import WATCHING, Trial
 from sweep.store import Store, unreadable
 
@@ -22,11 +23,13 @@ class Plan:
     config: SweepConfig
     trials: Sequence[Trial]
     ended: Mapping[str, str]
+    shrinkable: frozenset[str] = frozenset()  # of those that ran out of memory, what --on_oom shrink runs once more
 
     @property
     def todo(self) -> list[Trial]:
         """Trials to run: those without a row, and those whose ending may be another one now."""
-        return [trial for trial in self.trials if self.ended.get(trial.trial_id, "failed") in AGAIN]
+        ended, again = self.ended, self.shrinkable if self.config.on_oom == "shrink" else frozenset()
+        return [one for one in self.trials if ended.get(one.trial_id, "failed") in AGAIN or one.trial_id in again]
 
 
 def make(config: SweepConfig, store: Store) -> Plan:
@@ -45,10 +48,12 @@ def make(config: SweepConfig, store: Store) -> Plan:
         return Plan(config, trials, {})
     refuse_other(before, content(config, trials, {}), config.location)
     try:
-        table = store.trials().select(["trial_id", "status"]).to_pylist()
+        table = store.trials().select(["trial_id", "status", "micro_batch"]).to_pylist()
     except (OSError, pa.ArrowException) as error:
         raise unreadable(config.location, error) from error
-    return Plan(config, trials, {row["trial_id"]: row["status"] for row in table})
+    rows = {row["trial_id"]: row for row in table}
+    shrinkable = frozenset(trial.trial_id for trial in trials if can_shrink(trial, rows.get(trial.trial_id)))
+    return Plan(config, trials, {name: row["status"] for name, row in rows.items()}, shrinkable)
 
 
 def refuse_other(before: Mapping[str, Any], now: Mapping[str, Any], location: str) -> None:

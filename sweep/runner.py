@@ -22,6 +22,7 @@ from sweep.aftermath import Seen, leave_rows, one_line
 from sweep.config import SweepConfig
 from sweep.errors import ConfigError, StoreAway
 from sweep.names import load_trainable
+from sweep.shrink import Attempted, as_planned, to_shrink
 from sweep.space import Trial
 from sweep.store import Row, Store
 
@@ -95,21 +96,29 @@ def run(
     watch = _Watch(listener)
     with one_line(store, root), _interruptible() as stopper:
         watch.stopper = stopper
-        tuner = _tuner(trials, config, resources, store, root, shared, provenance, watch, stopper)
+
+        def attempt(trials: Sequence[Attempted]) -> None:
+            if trials and not stopper.stop_all():
+                tuner = _tuner(trials, config, resources, store, root, shared, provenance, watch)
+                with _quiet(config.verbose):
+                    tuner.fit()
+                leftovers.write_all(store, root)
+
         try:
-            with _quiet(config.verbose):
-                tuner.fit()
+            before = to_shrink(trials, store)  # an earlier command's
+            attempt(as_planned([trial for trial in trials if trial not in [one.trial for one in before]]))
+            if config.on_oom == "shrink":
+                attempt(to_shrink(trials, store))
         finally:
             store.scrub()
-        leftovers.write_all(store, root)
-        leave_rows(trials, store, watch.seen, stopper.stopped or stopper.away)
+        leave_rows(trials, store, watch.seen, stopper.stop_all())
     if stopper.away:
         raise StoreAway(f"{store.location} refused files for long, so the sweep was stopped. The same command goes on.")
     return stopper.stopped
 
 
 def _tuner(
-    trials: Sequence[Trial],
+    trials: Sequence[Attempted],
     config: SweepConfig,
     resources: Resources,
     store: Store,
@@ -117,7 +126,6 @@ def _tuner(
     shared: Any,
     provenance: Mapping[str, Any],
     watch: "_Watch",
-    stopper: "_Stopper",
 ) -> Any:
     from trainables.trial import TuneTrial
 
@@ -132,14 +140,14 @@ def _tuner(
         "max_failures": config.max_failures,
         "provenance": dict(provenance),
         "trials": {
-            trial.trial_id: {"settings": dict(trial.settings), "columns": trial.columns(), "axes": trial.axis_columns()}
-            for trial in trials
+            one.trial.trial_id: {"settings": one.settings, "columns": one.columns, "axes": one.trial.axis_columns()}
+            for one in trials
         },
     }
     trainable = tune.with_parameters(TuneTrial, kind=load_trainable(config.trainable), shared=shared, options=options)
     return tune.Tuner(
         tune.with_resources(trainable, {"CPU": resources.cpus, **({"GPU": resources.gpus} if resources.gpus else {})}),
-        param_space={"trial": tune.grid_search([_space_of(trial) for trial in trials])},
+        param_space={"trial": tune.grid_search([_space_of(one.trial) for one in trials])},
         tune_config=tune.TuneConfig(
             scheduler=_scheduler(config),
             max_concurrent_trials=config.max_concurrent_trials,
@@ -151,7 +159,7 @@ def _tuner(
             name=_run_name(store),
             storage_path=f"{options['location']}/tune",
             verbose=0,
-            stop=stopper,
+            stop=watch.stopper,
             callbacks=[JsonLoggerCallback(), watch],
             # One more than was asked: a process that is not clean ends itself, which Tune counts. The trial counts its own.
             failure_config=tune.FailureConfig(max_failures=config.max_failures + 1),
@@ -172,16 +180,26 @@ def _space_of(trial: Trial) -> Row:
 
 def _run_name(store: Store) -> str:
     """A folder of its own for each driver: `Tuner.restore` then finds all of a run, and only it."""
-    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}"
+    taken = datetime.now(UTC)
+    return f"{taken:%Y%m%d-%H%M%S}-{taken.microsecond:06d}-{os.getpid()}"
 
 
 def _scheduler(config: SweepConfig) -> Any:
     if config.scheduler == "fifo":
         return None
     evaluates = config.settings.get("eval_strategy", "no") != "no"
-    metric = "eval_loss" if evaluates else "loss"
+    steps = int(config.settings.get("max_steps") or 0)
+    end = config.asha_max_t or (steps if steps > 0 else 10**9)
     return tune.schedulers.ASHAScheduler(
-        time_attr="step", metric=metric, mode="min", max_t=10**9, grace_period=10, reduction_factor=3
+        time_attr="step",
+        metric="eval_loss" if evaluates else "loss",
+        mode="min",
+        max_t=end,
+        grace_period=min(config.asha_grace_period, end),
+        reduction_factor=config.asha_reduction_factor,
+        brackets=config.asha_brackets,
+        # Unless it is asked for, a trial that has come to its last step is not stopped before it is evaluated and saved.
+        stop_last_trials=config.asha_max_t is not None,
     )
 
 

@@ -40,6 +40,7 @@ class Context:
     total_steps: int | None = None
     evals: list[Row] = field(default_factory=list)
     final: Path | None = None
+    so_far: Row = field(default_factory=dict)  # columns of the trial's row in case that it raises
     leftovers: list[Any] = field(
         default_factory=list
     )  # weak references that must be dead before the process is used again

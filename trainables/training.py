@@ -64,6 +64,16 @@ def train(context: Context) -> Row:
     trainer = _trainer(context, args, mine, [steps, Watch(context)])
     context.leftovers.append(weakref.ref(trainer.model))
     memory.reset()
+    try:
+        outcome = _train(context, trainer, mine, rows, steps)
+    except BaseException:
+        context.so_far = {**_peaks([*rows, memory.read()]), **_device(trainer), **_process(memory)}
+        raise
+    trainer.end()
+    return {**outcome, **_process(memory)}
+
+
+def _train(context: Context, trainer: Any, mine: tokens.Tokens, rows: list[Row], steps: StepRows) -> Row:
     resume = context.resume_from
     try:
         result = trainer.train(resume_from_checkpoint=str(resume.folder) if resume else None)
@@ -78,16 +88,15 @@ def train(context: Context) -> Row:
     if steps.diverged:
         outcome["status"] = "diverged"
     elif not context.should_stop():
-        with memory.apart():
+        with steps.memory.apart():
             context.evals = evaluate.held_out(trainer, mine.held_out, trainer.args.per_device_eval_batch_size)
         outcome["eval_loss"] = evaluate.mean_loss(context.evals)
         context.final = _final(trainer, context)
-    trainer.end()
-    return {
-        **outcome,
-        "eval_peak_memory_allocated_bytes": memory.evaluation_peak_bytes,
-        "peak_rss_bytes": peak_rss_bytes(),
-    }
+    return outcome
+
+
+def _process(memory: Memory) -> Row:
+    return {"eval_peak_memory_allocated_bytes": memory.evaluation_peak_bytes, "peak_rss_bytes": peak_rss_bytes()}
 
 
 def _both(*functions: Any) -> Any:

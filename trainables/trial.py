@@ -36,6 +36,7 @@ from trainables.reporting import Reporter
 from trainables.saves import Saves
 
 INTERVAL = 0.1  # seconds between results that Tune gets; rows in between come with the next
+PEAKS = ("peak_memory_allocated_bytes", "peak_memory_reserved_bytes", "peak_rss_bytes")
 HEARTBEAT = 0.5  # seconds between looks at whether there is something to save
 
 
@@ -185,6 +186,7 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
         trial_id, attempt = self._trial["trial_id"], self._attempt
         self._stop = threading.Event()
         self._saves = Saves(self._work_dir)
+        self._peaks: Row = {}
         self._folder = self._attempts_folder()
         (self._folder / "log").write_text(self._log_before)
         self._started_at = datetime.now(UTC)
@@ -224,6 +226,9 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
         )
 
     def _report(self, row: Row) -> None:
+        for name in PEAKS:
+            if row.get(name) is not None:
+                self._peaks[name] = max(row[name], self._peaks.get(name, 0))
         self._reporter.put({"trial_id": self._trial["trial_id"], "attempt": self._attempt, **row})
 
     def _train(self) -> None:
@@ -242,7 +247,7 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
             outcome = self._trainable.run(self._context)
         except BaseException as error:  # the thread's end is the trial's end, whatever it was
             traceback.print_exc()
-            outcome = classify(error)
+            outcome = {**self._peaks, **self._context.so_far, **classify(error)}
             outcome["error_message"] = redact.text(outcome["error_message"])
             error.__traceback__ = None  # its frames hold the model
         if self._stop.is_set() and outcome.get("status", "completed") == "completed":
@@ -257,7 +262,11 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
             plain = {key: value for key, value in rows[-1].items() if value is not None and key != "timestamp"}
             between = {key: [row.get(key) for row in rows[:-1]] for key in ("step", "loss")} if len(rows) > 1 else None
             total = {"total_steps": self._context.total_steps} if self._context.total_steps else {}
-            self._last = plain | total | ({"between": between} if between else {})
+            # A scheduler decides by held-out loss, which few rows have: the newest of these counts.
+            evaluated = [{"eval_loss": row["eval_loss"]} for row in rows if row.get("eval_loss") is not None]
+            self._last = (
+                plain | total | (evaluated[-1] if evaluated else {}) | ({"between": between} if between else {})
+            )
         return dict(self._last)
 
     def _hand_over_final(self) -> bool:

@@ -37,6 +37,9 @@ def test_an_interrupted_sweep_leaves_rows_and_goes_on(store: str) -> None:
     assert "The same command goes on from here" in said and "Traceback" not in said
     statuses = place.trials().column("status").to_pylist()
     assert "interrupted" in statuses
+    for row in place.trials().to_pylist():
+        if row["status"] == "interrupted":  # what was measured until then is there
+            assert row["steps"] and row["train_loss"] and row["hostname"] and row["log"] and row["provenance"]
     assert not list(Path(store).rglob("*.tmp"))
     done = subprocess.run(command(store), capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr

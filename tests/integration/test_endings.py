@@ -1,0 +1,125 @@
+"""However a trial ends, its row says so, and keeps what was measured."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from sweep.grid import main
+from sweep.names import Resolve
+from sweep.space import Trial
+from sweep.store import Row, Store
+from tests.integration.test_sweep import words
+from trainables.context import Context
+
+
+class Mock:
+    """Stands in for a training on a GPU that is too small: raises torch's own error where its micro-batch does not fit."""
+
+    SETTINGS: ClassVar[dict[str, tuple[Any, str]]] = {
+        "fits": (int, "largest micro-batch that the GPU has memory for"),
+        "dies": (bool, "whether the process is killed a while after its third step"),
+    }
+
+    def check(self, trials: Sequence[Trial], resolve: Resolve) -> list[str]:
+        return []
+
+    def prepare(self, trials: Sequence[Trial], resolve: Resolve) -> tuple[Any, dict[str, Any]]:
+        return None, {}
+
+    def run(self, context: Context) -> Row:
+        import torch
+
+        micro, accumulation = (
+            context.settings.get(key, default)
+            for key, default in (("per_device_train_batch_size", 8), ("gradient_accumulation_steps", 1))
+        )
+        for step in (1, 2, 3):
+            context.report({"step": step, "loss": 1.0 / step, "peak_memory_allocated_bytes": 1000 * step})
+        if context.settings.get("dies"):
+            print("these were its last words", flush=True)
+            time.sleep(4)  # rows are written every two seconds
+            os.kill(os.getpid(), signal.SIGKILL)
+        if micro > context.settings.get("fits", 8):
+            raise torch.OutOfMemoryError(f"CUDA out of memory. Tried to allocate {micro} GiB.")
+        return {"train_loss": 0.5, "tokens": micro * accumulation}
+
+
+def run(store: str, *more: str) -> int:
+    command = ["--trainable", f"{__name__}:Mock", "--storage_path", store, "--name", "one", "--lora_r", "4"]
+    return main([*command, *more])
+
+
+def only_row(store: str) -> dict[str, Any]:
+    (row,) = Store(f"{store}/one").trials().to_pylist()
+    assert Store(f"{store}/one").steps().column("step").to_pylist() == [1, 2, 3]
+    return dict(row)
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_out_of_memory_is_recorded_with_the_peak_that_was_reached(store: str) -> None:
+    assert run(store, "--fits", "4") == 1
+    row = only_row(store)
+    assert (row["status"], row["error_type"], row["attempts"]) == ("oom", "torch.OutOfMemoryError", 1)
+    assert row["error_message"] == "CUDA out of memory. Tried to allocate 8 GiB."
+    assert row["peak_memory_allocated_bytes"] == 3000 and row["micro_batch"] is None
+    assert "in run" in Store(f"{store}/one").read_bytes(row["log"]).decode()
+    assert run(store, "--fits", "4") == 1 and only_row(store)["attempts"] == 1  # the same again would end the same
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_shrinking_halves_the_micro_batch_and_keeps_the_batch(store: str) -> None:
+    assert run(store, "--fits", "4", "--on_oom", "shrink", "--gradient_accumulation_steps", "3") == 0
+    row = only_row(store)
+    assert (row["status"], row["micro_batch"], row["attempts"]) == ("completed", 4, 2)
+    assert row["tokens"] == 8 * 3
+    assert "per_device_train_batch_size" not in json.loads(row["settings"])
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_shrinking_is_tried_once_also_for_a_trial_that_an_earlier_command_left(store: str) -> None:
+    chosen = ["--fits", "3", "--per_device_train_batch_size", "8"]
+    assert run(store, *chosen) == 1
+    for _ in range(2):
+        assert run(store, *chosen, "--on_oom", "shrink") == 1
+        row = only_row(store)
+        assert (row["status"], row["micro_batch"], row["attempts"]) == ("oom", 4, 2)
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_a_process_that_was_killed_leaves_its_rows_and_its_log(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(store, "--dies", "--max_failures", "0") == 1
+    row = only_row(store)
+    assert (row["status"], row["error_type"]) == ("failed", "ProcessDied")
+    assert "died" in row["error_message"]
+    assert "these were its last words" in Store(f"{store}/one").read_bytes(row["log"]).decode()
+    assert row["log"] in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_a_loss_that_is_no_number_is_the_end_and_its_step_is_kept(llama: str, rows_file: str, store: str) -> None:
+    command = words(llama, rows_file, store, "--lora_r", "full", "--max_steps", "12", "--max_grad_norm", "0")
+    assert main([*command, "--learning_rate", "1e30"]) == 1
+    (row,) = Store(f"{store}/one").trials().to_pylist()
+    steps = Store(f"{store}/one").steps().to_pandas()
+    assert row["status"] == "diverged" and row["steps"] == len(steps) < 12
+    assert steps.loss.notna().iloc[0] and not steps.loss.iloc[-1] < float("inf")
+
+
+def test_endings_have_words_for_host_memory(tmp_path: Path) -> None:
+    from sweep.aftermath import death, oom_kills
+
+    ray_says = "ray.exceptions.OutOfMemoryError: Task was killed due to the node running low on memory."
+    assert death(ray_says, False)["error_type"] == "HostOutOfMemory"
+    plain = "The actor died unexpectedly before finishing this task."
+    assert death(plain, False) == {"error_type": "ProcessDied", "error_message": plain}
+    killed = death(plain, True)
+    assert killed["error_type"] == "HostOutOfMemory" and "for want of host memory" in killed["error_message"]
+    counter = tmp_path / "vmstat"
+    counter.write_text("pgfault 3\noom_kill 7\nother 1\n")
+    assert oom_kills([counter, tmp_path / "none"]) == (7, 0)
