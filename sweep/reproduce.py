@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sweep import redact
 from sweep.answer import Answer
 from sweep.loading import Sweep
 
@@ -17,7 +18,7 @@ def commands(sweep: Sweep, answer: Answer) -> list[str]:
     commit = answer.provenance.get("git_commit")
     lines = [f"git checkout {shlex.quote(str(commit))}"] if commit else []
     lines.append(_grid(sweep, axes, base))
-    return [*lines, f"python -m sweep.analysis {shlex.quote(sweep.location)} --margin {answer.margin:g}"]
+    return [*lines, f"python -m sweep.analysis {shlex.quote(redact.text(sweep.location))} --margin {answer.margin:g}"]
 
 
 def _grid(sweep: Sweep, axes: Mapping[str, Any], base: Mapping[str, Any]) -> str:
