@@ -165,12 +165,17 @@ def _refusal(cls: Any, settings: Mapping[str, Any]) -> str | None:
     # The check runs where no trial runs: what only the trial's device can tell is left to the trial.
     here = {"use_cpu": True, "bf16": False, "fp16": False, "tf32": None, "report_to": "none", "output_dir": "unused"}
     names = {field for field in here if field in cls.__dataclass_fields__}
+    environment = dict(os.environ)
     try:
         with warnings.catch_warnings():  # a deprecated setting still does what it says
             warnings.simplefilter("ignore")
             cls(**{**settings, **{key: here[key] for key in names}})
     except Exception as error:  # whatever the library raises is a complaint about a value
         return str(error) or type(error).__name__
+    finally:  # some settings are handed on to other libraries in it
+        for key in os.environ.keys() - environment.keys():
+            del os.environ[key]
+        os.environ.update(environment)
     return None
 
 

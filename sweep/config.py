@@ -231,7 +231,8 @@ _OWN = {flag.name: flag for flag in flags.FLAGS}
 
 
 def _where(source: str, key: str) -> str:
-    return f"--{key}" if source in ("flag", "default") else f"{key} (in {source})"
+    shown = key if key.isprintable() and key == key.strip() and key else repr(key)
+    return f"--{shown}" if source in ("flag", "default") else f"{shown} (in {source})"
 
 
 def _axes_of_flags(words: list[str], complaints: list[str]) -> dict[str, list[Any]]:

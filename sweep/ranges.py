@@ -100,7 +100,7 @@ def _trackers(settings: Mapping[str, Any], where: Mapping[str, str]) -> list[str
 
     name, found = _named("report_to", where), []
     for one in names:
-        if one not in KNOWN:
+        if not isinstance(one, str) or one not in KNOWN:
             found.append(
                 f"{name}: no such tracker as {shown(one)}; give none, all, or some of {', '.join(sorted(KNOWN))}."
             )
