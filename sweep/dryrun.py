@@ -1,19 +1,24 @@
-"""What `--dry_run` prints: the trials, and where each setting came from."""
+"""What `--dry_run` prints: the trials, where each setting came from, and what disk they take."""
 
+from collections.abc import Mapping
 from typing import Any
 
+from sweep import disk
+from sweep.disk import Footprint
 from sweep.plan import Plan
 from sweep.space import differing
 
 
-def show(planned: Plan) -> None:
-    """Prints to stdout."""
+def show(planned: Plan, sizes: Mapping[str, Footprint]) -> None:
+    """Prints to stdout. `sizes` are those of the trials' checkpoints, as far as they are known."""
     from rich.console import Console
 
     console = Console()
     config = planned.config
     console.print(_trials(planned))
     console.print(_settings(planned))
+    for line in disk.sentences(planned.todo, sizes):
+        print(line)
     done = len(planned.trials) - len(planned.todo)
     print(f"{len(planned.todo)} to run, {done} done, in {config.location}. Nothing was started.")
 

@@ -63,7 +63,8 @@ def _sweep(words: list[str], command: bool) -> int:
     if config.dry_run:
         from sweep.dryrun import show
 
-        show(planned)
+        footprints = getattr(trainable, "footprints", None)
+        show(planned, footprints(planned.todo, resolve) if footprints else {})
         return OK
     root = leftovers.place(store)
     if not planned.todo and not leftovers.waiting(root):

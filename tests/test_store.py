@@ -1,3 +1,6 @@
+import itertools
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +144,36 @@ def test_the_newest_whole_checkpoint_is_found_whichever_run_made_it(store: Store
     found = store.fetch_checkpoint("a", tmp_path / "here")
     assert found is not None and found.step == 20
     assert (found.folder / "weights").read_text() == "x" * 20
+
+
+def test_a_copy_that_was_killed_at_whatever_byte_is_never_taken(store: Store, tmp_path: Path) -> None:
+    """Whatever the order in which the files were copied, the seal's included."""
+    whole = checkpoint(store, "run-1", 20)
+    (whole / "optimizer").mkdir()
+    (whole / "optimizer" / "state").write_text("state")
+    seal(whole, 20, None)
+    files = {path.relative_to(whole): path.read_bytes() for path in whole.rglob("*") if path.is_file()}
+    shutil.rmtree(whole)
+    older = checkpoint(store, "run-0", 10)
+    total = sum(map(len, files.values()))
+    for order in itertools.permutations(files):
+        for killed_at in {*range(0, total, 7), total - 1}:
+            copy_some(files, order, killed_at, whole)
+            assert store.newest_checkpoint("a") == older.relative_to(store.location).as_posix()
+            shutil.rmtree(whole)
+    copy_some(files, list(files), total, whole)
+    assert store.newest_checkpoint("a") == whole.relative_to(store.location).as_posix()
+
+
+def copy_some(files: dict[Path, bytes], order: Sequence[Path], count: int, into: Path) -> None:
+    """Copies so many bytes of the files, one after the other."""
+    into.mkdir()
+    for name in order:
+        (into / name).parent.mkdir(exist_ok=True)
+        (into / name).write_bytes(files[name][:count])
+        count -= len(files[name])
+        if count <= 0:
+            return
 
 
 def test_a_trial_without_a_checkpoint_has_none(store: Store, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def complaints(trials: Sequence[Trial], resolve: Resolve) -> list[str]:
         if not name:
             continue
         if name not in looked:
-            looked[name] = _skeleton(name, trial.settings, resolve)
+            looked[name] = skeleton(name, trial.settings, resolve)
         if isinstance(looked[name], str):
             found.append(looked[name])
         else:
@@ -31,7 +31,7 @@ def complaints(trials: Sequence[Trial], resolve: Resolve) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _skeleton(name: str, settings: Mapping[str, Any], resolve: Resolve) -> Any:
+def skeleton(name: str, settings: Mapping[str, Any], resolve: Resolve) -> Any:
     """The model without weights, or what is wrong with its name."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sweep.disk import Footprint
 from sweep.errors import ConfigError
 from sweep.names import Resolve
 from sweep.space import Trial
@@ -59,6 +60,12 @@ class SFT:
 
     def warm(self) -> None:
         import trainables.training  # noqa: F401  # seconds
+
+    def footprints(self, trials: Sequence[Trial], resolve: Resolve) -> Mapping[str, Footprint]:
+        """How large the trials' checkpoints will be."""
+        from trainables.footprint import footprints
+
+        return footprints(trials, resolve)
 
     def run(self, context: Context) -> Row:
         from trainables.training import train  # transformers, seconds to import: in the trial's process only
