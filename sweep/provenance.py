@@ -1,5 +1,6 @@
 """Where results come from: versions, git commit, and content hashes of models and data."""
 
+import functools
 import hashlib
 import platform
 import subprocess
@@ -11,6 +12,7 @@ from typing import Any
 PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers", "ray", "pyarrow")
 
 
+@functools.cache
 def versions() -> dict[str, str]:
     """Versions of Python and of the libraries that make a result."""
     found = {"python": platform.python_version()}

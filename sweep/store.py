@@ -248,7 +248,7 @@ class Store:
         if f"steps/{trial_id}/{_MERGED}" in names:
             _, merged = self._step_files([f"steps/{trial_id}/{_MERGED}"])
             begun += [attempt for table in merged for attempt in table.column("attempt").to_pylist()]
-        if trial_id in self.trial_names():
+        if self.exists(f"trials/{trial_id}.parquet"):
             begun += self._read([f"trials/{trial_id}.parquet"], TRIALS).column("attempts").to_pylist()
         return max(begun, default=0)
 

@@ -84,10 +84,8 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
         return {**self._last, **_plain(self._outcome), "done": True}
 
     def _pace(self) -> None:
-        """Waits until a result is due: Tune woken at every step would take the interpreter from training as often."""
-        due = self._reported + INTERVAL - time.monotonic()
-        if due > 0 and not self._reporter.closed:
-            time.sleep(due)
+        """Waits until a result is due or training has ended: Tune woken at every step would take the interpreter from training as often."""
+        self._trained.wait(max(0.0, self._reported + INTERVAL - time.monotonic()))
         self._reported = time.monotonic()
 
     def save(self, checkpoint_dir: str | None = None) -> Any:
@@ -123,6 +121,7 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
     def _start(self) -> None:
         if self._clean is None:
             self._warm()
+            process.freeze()
             self._clean = process.snapshot()
         elif reasons := process.unclean(self._clean, self._context.leftovers if self._used else []):
             self._leave(reasons)
@@ -184,7 +183,7 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
 
     def _prepare_attempt(self) -> None:
         trial_id, attempt = self._trial["trial_id"], self._attempt
-        self._stop = threading.Event()
+        self._stop, self._trained = threading.Event(), threading.Event()
         self._saves = Saves(self._work_dir)
         self._peaks: Row = {}
         self._folder = self._attempts_folder()
@@ -239,6 +238,7 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
                 self._outcome = found.outcome  # it had ended; only its row is missing
             else:
                 self._outcome = {"status": "completed", **self._run()}
+            self._trained.set()
             self._deadline: float = time.monotonic() + self._options["patience"]
             self._reporter.close()
 
@@ -300,8 +300,10 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
 
     def _wait_for_checkpoint(self) -> bool:
         """Whether the last checkpoint is still to be kept, and the store has time left to take it."""
+        if self._saves.waiting is None or self._left == 0:
+            return False
         time.sleep(0.05)
-        return self._saves.waiting is not None and self._left > 0
+        return True
 
     def _finish(self) -> None:
         """Everything else is in the store before the trial's row is, so that a trial with a row is done."""
