@@ -111,10 +111,25 @@ def test_tunes_own_analysis_opens_what_was_written(store: str) -> None:
     assert frame is not None and frame.step.max() == 30
 
 
+class Started(Probe):
+    """Notes every start of a trial, with the process that it was in."""
+
+    def run(self, context: Context) -> Row:
+        with (Path(context.settings["notes"]) / "starts").open("a") as notes:
+            notes.write(f"{context.trial_id} {os.getpid()}\n")
+        return {"eval_loss": 1.0}
+
+
 @pytest.mark.usefixtures("ray_with_two_gpus")
-def test_adding_a_rank_runs_only_the_new_one(store: str) -> None:
-    assert main(synthetic(store, "--lora_r", "4")) == 0
-    before = Store(f"{store}/one").trials().to_pylist()
-    assert main(synthetic(store, "--lora_r", "4", "8")) == 0
+def test_adding_a_rank_starts_one_trial_per_seed_and_no_other(store: str, tmp_path: Path) -> None:
+    command = ["--trainable", f"{HERE}:Started", "--notes", str(tmp_path), "--storage_path", store, "--name", "one"]
+    assert main([*command, "--lora_r", "8", "16", "--seeds", "0", "1"]) == 0
+    before = (tmp_path / "starts").read_text().splitlines()
+    rows = Store(f"{store}/one").trials().to_pylist()
+    assert main([*command, "--lora_r", "8", "16", "32", "--seeds", "0", "1"]) == 0
+    new = (tmp_path / "starts").read_text().splitlines()[len(before) :]
+    assert len(before) == 4
+    assert sorted(line.split("-")[0] for line in new) == ["r32", "r32"]
+    assert not {line.split()[1] for line in new} & {line.split()[1] for line in before}
     after = {row["trial_id"]: row for row in Store(f"{store}/one").trials().to_pylist()}
-    assert after[before[0]["trial_id"]] == before[0] and len(after) == 2
+    assert len(after) == 6 and all(after[row["trial_id"]] == row for row in rows)
