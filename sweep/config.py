@@ -56,6 +56,11 @@ class SweepConfig:
         named = {key: _where(source, key) for key, source in self.sources.items()}
         return {**named, **{key: named[f"grid {key}"] for key in self.grid}}
 
+    def as_written(self, complaint: str) -> str:
+        """The complaint about a setting under the name that the user wrote: that of a YAML file's key is no flag's."""
+        named = re.match(r"--(\w+)", complaint)
+        return self.where.get(named.group(1), named.group()) + complaint[named.end() :] if named else complaint
+
     def trials(self) -> list[Trial]:
         return trials(self.settings, self.lora_r, self.seeds, self.grid, self.lora_alpha_rule)
 

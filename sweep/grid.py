@@ -114,7 +114,7 @@ def _checked(words: list[str]) -> tuple[Any, Any, Any]:
     complaints += checks.check_trainer(trials, found.where)
     complaints += trainable.check(trials, resolve)
     if complaints:
-        raise ConfigError(list(dict.fromkeys(complaints)))
+        raise ConfigError([found.as_written(text) for text in dict.fromkeys(complaints)])
     if not cuda and found.sources.get("preset") == "preset demo":
         print(
             "No CUDA device here: running the preset `demo` on the CPU. A real sweep: --preset opt-350m-codealpaca.",

@@ -43,7 +43,7 @@ def from_file(path: str) -> Sweep:
         complaints.append("there are no rows")
     table: list[dict[str, Any]] = []
     for number, row in enumerate(rows, start=1):
-        converted, wrong = _convert({columns[name]: row[name] for name in names}, number)
+        converted, wrong = _convert({columns[name]: row[name] for name in names}, number, _theirs(columns))
         table.append(converted)
         complaints += wrong
     ids = [row["trial_id"] for row in table]
@@ -72,6 +72,8 @@ def _read(path: str) -> tuple[list[str], list[dict[str, Any]]]:
                 if wrong:
                     raise RowsError(path, wrong)
                 return names, rows
+    except UnicodeDecodeError as error:
+        raise RowsError(path, ["it is not UTF-8 text. Convert it, or give a .parquet file"]) from error
     except (OSError, ValueError, pa.ArrowException, csv.Error) as error:
         raise RowsError(
             path, [f"it cannot be read: {reason(error)}. Give a .csv or a .parquet file of trial rows"]
@@ -101,14 +103,19 @@ def _columns(names: Sequence[str]) -> tuple[dict[str, str], list[str], list[str]
     return columns, complaints, notes
 
 
-def _convert(row: dict[str, Any], number: int) -> tuple[dict[str, Any], list[str]]:
+def _theirs(columns: dict[str, str]) -> dict[str, str]:
+    """The file's name of each column of ours."""
+    return {ours: name for name, ours in columns.items()}
+
+
+def _convert(row: dict[str, Any], number: int, theirs: dict[str, str]) -> tuple[dict[str, Any], list[str]]:
     converted, wrong = {}, []
     full = str(row.get("lora_r")).strip().lower() == "full" or row.get("method") == "full"
     for name, value in row.items():
         try:
             converted[name] = None if name == "lora_r" and full else _value(name, value)
         except ValueError as error:
-            wrong.append(f"row {number}: {name} is {value!r}; {error}")
+            wrong.append(f"row {number}: {theirs[name]} is {value!r}; {error}")
     if not full and row.get("lora_r") is None:
         wrong.append(f"row {number}: lora_r is empty; give a rank, or full")
     converted["method"] = "full" if full else "lora"

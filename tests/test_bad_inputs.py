@@ -111,7 +111,11 @@ def cut(name: str) -> Callable[[Path], Any]:
 
 
 def without(*patterns: str) -> Callable[[Path], Any]:
-    return lambda folder: [file.unlink() for pattern in patterns for file in folder.glob(pattern)]
+    def change(folder: Path) -> None:
+        for file in [file for pattern in patterns for file in folder.glob(pattern)]:
+            file.unlink()
+
+    return change
 
 
 def config_with(**values: Any) -> Callable[[Path], Any]:
@@ -127,11 +131,19 @@ def all_of(*changes: Callable[[Path], Any]) -> Callable[[Path], Any]:
 
 
 def replaced_by_a_folder(name: str) -> Callable[[Path], Any]:
-    return lambda folder: ((folder / name).unlink(), (folder / name).mkdir())
+    def change(folder: Path) -> None:
+        (folder / name).unlink()
+        (folder / name).mkdir()
+
+    return change
 
 
 def replaced_by_a_file(name: str) -> Callable[[Path], Any]:
-    return lambda folder: (shutil.rmtree(folder / name), (folder / name).write_text(""))
+    def change(folder: Path) -> None:
+        shutil.rmtree(folder / name)
+        (folder / name).write_text("")
+
+    return change
 
 
 def loop(place: Place) -> str:
@@ -304,8 +316,10 @@ YAML = [
         "grid: {learning_rate: 3}\n",
         "grid learning_rate (in my.yaml): expected a list of values, got 3",
     ),
-    yaml("ranks as a mapping", "lora_r: {a: 1}\n", "cannot be used: give whole numbers"),
-    yaml("no seeds", "seeds: null\n", "--seeds: null cannot be used"),
+    yaml("ranks as a mapping", "lora_r: {a: 1}\n", "lora_r (in my.yaml): \"{'a': 1}\" cannot be used"),
+    yaml("no seeds", "seeds: null\n", "seeds (in my.yaml): null cannot be used"),
+    yaml("a margin out of range", "margin: 5\n", "margin (in my.yaml): is a share of the loss, got 5"),
+    yaml("no held-out rows", "test_split_size: 0\n", "test_split_size (in my.yaml) must be a count from 1"),
     yaml("a preset as a list", "preset: [demo]\n", "preset (in my.yaml): expected one of demo"),
     yaml("half a character", 'run_name: "\\ud800"\n', "run_name (in my.yaml): expected a text that JSON can hold"),
 ]
@@ -484,7 +498,7 @@ ASKED = [
 ]
 
 TABLES = [
-    table("of bytes", bytes(range(256)), "it cannot be read"),
+    table("of bytes", bytes(range(256)), "it is not UTF-8 text"),
     table("without anything", "", "there is no column lora_r"),
     table("of another kind", "a", "its name ends in .txt: give a .csv or a .parquet file", "rows.txt"),
     table("with a column twice", "lora_r,lora_r,train_loss\n8,8,1\n", "two columns are called 'lora_r': leave one out"),
