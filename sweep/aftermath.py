@@ -1,5 +1,6 @@
 """After a run: rows for the trials that could not write their own, and what is known of how their processes died."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,7 +13,8 @@ from sweep.store import Row, Store
 
 # Where Linux counts the processes that it killed for want of memory: of the whole machine, and of this control group.
 COUNTERS = (Path("/proc/vmstat"), Path("/sys/fs/cgroup/memory.events"))
-RAY_SAYS = ("OutOfMemoryError", "running low on memory", "memory pressure")
+RAY_SAYS = re.compile(r"node running low on memory(?:.*?(was [\d.]+\s?GB used / [\d.]+\s?GB limit))?", re.DOTALL)
+MEND = "Run fewer trials at once (--max_concurrent_trials), or on a machine with more memory."
 TAIL = 2_000  # characters of a message that a row keeps
 
 
@@ -65,14 +67,21 @@ class Seen:
 
 
 def death(text: str, kernel_killed: bool) -> Row:
-    """The columns of a trial whose process died: killed for want of host memory, as far as anyone says so, or otherwise."""
-    text = text.strip()[-TAIL:]
-    if any(words in text for words in RAY_SAYS):
-        return {"error_type": "HostOutOfMemory", "error_message": text}
+    """The columns of a trial whose process died: killed for want of host memory, as far as anyone says so, or otherwise.
+
+    Ray's own texts go on with guesses, advice and a list of the machine's processes: what is known is kept.
+    """
+    last = text.rpartition("Failure # ")[2].partition("Some common causes include")[0].strip()
+    if found := RAY_SAYS.search(last):
+        used = f" ({found.group(1)})" if found.group(1) else ""
+        return _host_memory(f"Ray killed its process, since its machine ran low on memory{used}. {MEND}")
     if kernel_killed:
-        why = "the kernel killed a process of this machine for want of host memory meanwhile: less memory for each trial, or fewer at once"
-        return {"error_type": "HostOutOfMemory", "error_message": f"{text}\n{why}"}
-    return {"error_type": "ProcessDied", "error_message": text}
+        return _host_memory(f"It died, and the kernel killed a process of this machine for want of memory then. {MEND}")
+    return {"error_type": "ProcessDied", "error_message": last[-TAIL:]}
+
+
+def _host_memory(message: str) -> Row:
+    return {"error_type": "HostOutOfMemory", "error_message": message}
 
 
 def leave_rows(trials: Sequence[Trial], store: Store, seen: Seen, stopped: bool) -> None:

@@ -2,7 +2,10 @@
 
 import json
 import os
+import re
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +13,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from sweep.aftermath import death, oom_kills
 from sweep.grid import main
 from sweep.names import Resolve
 from sweep.space import Trial
@@ -111,15 +115,31 @@ def test_a_loss_that_is_no_number_is_the_end_and_its_step_is_kept(llama: str, ro
     assert steps.loss.notna().iloc[0] and not steps.loss.iloc[-1] < float("inf")
 
 
-def test_endings_have_words_for_host_memory(tmp_path: Path) -> None:
-    from sweep.aftermath import death, oom_kills
+def test_a_process_that_ray_kills_for_host_memory_is_told_apart(store: str) -> None:
+    """Ray is told that its machine is full when a hundredth of it is used."""
+    command = ["--storage_path", store, "--name", "one", "--lora_r", "4", "--max_failures", "0"]
+    command += ["--trainable", "trainables.synthetic:Synthetic", "--max_steps", "5000", "--step_time_s", "0.05"]
+    full = {"RAY_memory_usage_threshold": "0.01", "RAY_memory_monitor_refresh_ms": "100"}
+    done = subprocess.run(
+        [sys.executable, "-m", "sweep.grid", *command],
+        env={**os.environ, **full},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 1, done.stderr
+    (row,) = Store(f"{store}/one").trials().to_pylist()
+    assert (row["status"], row["error_type"]) == ("failed", "HostOutOfMemory")
+    assert re.match(r"Ray killed its process, .* ran low on memory \(was \S+ used / \S+ limit\)", row["error_message"])
+    assert "--max_concurrent_trials" in done.stderr
 
-    ray_says = "ray.exceptions.OutOfMemoryError: Task was killed due to the node running low on memory."
-    assert death(ray_says, False)["error_type"] == "HostOutOfMemory"
-    plain = "The actor died unexpectedly before finishing this task."
-    assert death(plain, False) == {"error_type": "ProcessDied", "error_message": plain}
+
+def test_a_process_that_the_kernel_kills_for_host_memory_is_told_apart(tmp_path: Path) -> None:
+    plain = "Failure # 1\nThe actor died.\nFailure # 2\nThe actor died again. Some common causes include: (1) the OOM killer"
+    assert death(plain, False)["error_type"] == "ProcessDied"
+    assert death(plain, False)["error_message"].endswith("The actor died again.")
     killed = death(plain, True)
-    assert killed["error_type"] == "HostOutOfMemory" and "for want of host memory" in killed["error_message"]
+    assert killed["error_type"] == "HostOutOfMemory" and "the kernel killed" in killed["error_message"]
     counter = tmp_path / "vmstat"
     counter.write_text("pgfault 3\noom_kill 7\nother 1\n")
     assert oom_kills([counter, tmp_path / "none"]) == (7, 0)
