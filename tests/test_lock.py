@@ -136,6 +136,31 @@ def test_of_many_that_take_a_dead_drivers_lock_over_one_has_it(store: Store) -> 
         assert contend(store, 8) == ["had it"] + ["refused"] * 7
 
 
+def test_of_two_that_saw_no_lock_one_makes_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, looks = lock._holder, iter([None])
+    with held(store):
+        monkeypatch.setattr(lock, "_holder", lambda store: next(looks, real(store)))
+        with pytest.raises(SweepInUse), held(store):
+            pass
+
+
+def test_a_lock_that_another_took_meanwhile_is_left_alone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a machine that slept for long."""
+    monkeypatch.setattr(lock, "BEAT_S", 0.01)
+    rival = elsewhere(silent_for=0)
+    with held(store):
+        first = json.loads(store.read_bytes("lock.json"))["beat"]
+        while json.loads(store.read_bytes("lock.json"))["beat"] == first:
+            time.sleep(0.01)
+        with monkeypatch.context() as still:  # no beat between look and write
+            still.setattr(lock, "_holder", lambda store: None)
+            time.sleep(0.1)
+            locked_by(store, rival)
+        time.sleep(0.1)  # several beats
+        assert json.loads(store.read_bytes("lock.json")) == asdict(rival)
+    assert json.loads(store.read_bytes("lock.json")) == asdict(rival)
+
+
 def test_the_last_of_two_that_write_to_an_object_store_has_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Store, "local", None)
     rival = elsewhere(silent_for=0)
