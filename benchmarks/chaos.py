@@ -134,7 +134,8 @@ def compare(worker_kills: int, driver_kills: int, seed: int, more: Sequence[str]
         Chaos(folder / "calm", random.Random(seed), [], more).run()
         chance = random.Random(seed)
         kills = ["worker"] * worker_kills + ["driver"] * driver_kills
-        made, runs, sweeps = [], 0, 0
+        made: list[dict[str, Any]] = []
+        runs = sweeps = 0
         different: list[str] = []
         chance.shuffle(kills)
         while kills:

@@ -121,7 +121,7 @@ def cluster(nodes: int) -> Iterator[Any]:
 
 
 def _gcs_cpu() -> float:
-    import psutil  # type: ignore[import-untyped]
+    import psutil
 
     times = [process.cpu_times() for process in psutil.process_iter(["name"]) if process.info["name"] == "gcs_server"]
     return float(sum(each.user + each.system for each in times))

@@ -30,6 +30,7 @@ from sweep.checkpoints import SEAL, Checkpoint, is_whole
 from sweep.columns import EVALS, SCHEMA_VERSION, STEPS, TRIALS, Column, schema
 from sweep.errors import NewerSchema, NotASweep, StoreError
 from sweep.reading import reason, told
+from sweep.sweep_json import sweep_content
 
 Row = dict[str, Any]
 log = logging.getLogger(__name__)
@@ -175,7 +176,7 @@ class Store:
                 f"{self.location!r} holds no sweep: there is no sweep.json. "
                 "Give the folder that `python -m sweep.grid` named, e.g. results/demo."
             )
-        content, wrong = _sweep_content(data)
+        content, wrong = sweep_content(data)
         if wrong:
             raise NotASweep(
                 f"{self.uri('sweep.json')} is not one of ours: {wrong}. Restore it, or start anew with --name."
@@ -389,26 +390,6 @@ class Store:
     def _files(self, names: Iterable[str]) -> list[pa.Table]:
         fs, root = self._place
         return parquet.read(fs, [f"{root}/{name}" for name in names])
-
-
-def _sweep_content(data: bytes) -> tuple[dict[str, Any], str]:
-    """What sweep.json holds, and what of it no sweep of ours has."""
-    try:
-        content = json.loads(data)
-    except (ValueError, RecursionError):
-        return {}, "it is not JSON, or was cut off"
-    if not isinstance(content, dict) or "schema_version" not in content:
-        return {}, "it has no schema_version"
-    kinds = {"base": dict, "axes": dict, "rules": dict, "content": dict, "provenance": dict, "trials": list}
-    odd = [key for key, kind in kinds.items() if not isinstance(content.get(key, kind()), kind)]
-    axes, trials = content.get("axes"), content.get("trials")
-    if isinstance(axes, dict) and not all(isinstance(values, list) for values in axes.values()):
-        odd.append("axes")
-    if isinstance(trials, list) and not all(
-        isinstance(one, dict) and isinstance(one.get("trial_id"), str) for one in trials
-    ):
-        odd.append("trials")
-    return content, f"{' and '.join(dict.fromkeys(odd))} hold something else" if odd else ""
 
 
 def unreadable(location: str, error: Exception) -> StoreError:

@@ -1,0 +1,24 @@
+"""What a sweep.json may hold: it is read from where anybody may have written."""
+
+import json
+from typing import Any
+
+
+def sweep_content(data: bytes) -> tuple[dict[str, Any], str]:
+    """What sweep.json holds, and what of it no sweep of ours has."""
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError):
+        return {}, "it is not JSON, or was cut off"
+    if not isinstance(content, dict) or "schema_version" not in content:
+        return {}, "it has no schema_version"
+    kinds = {"base": dict, "axes": dict, "rules": dict, "content": dict, "provenance": dict, "trials": list}
+    odd = [key for key, kind in kinds.items() if not isinstance(content.get(key, kind()), kind)]
+    axes, trials = content.get("axes"), content.get("trials")
+    if isinstance(axes, dict) and not all(isinstance(values, list) for values in axes.values()):
+        odd.append("axes")
+    if isinstance(trials, list) and not all(
+        isinstance(one, dict) and isinstance(one.get("trial_id"), str) for one in trials
+    ):
+        odd.append("trials")
+    return content, f"{' and '.join(dict.fromkeys(odd))} hold something else" if odd else ""
