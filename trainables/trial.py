@@ -22,17 +22,18 @@ from ray import tune
 from ray.tune.result import SHOULD_CHECKPOINT
 
 from sweep import redact
-from sweep.columns import AGAIN
 from sweep.errors import StoreAway
 from sweep.names import resolver
 from sweep.patience import patiently
 from sweep.provenance import versions
 from sweep.store import Row, Store
 from trainables import leftovers, process
+from trainables.claim import claim
 from trainables.context import Context, Trainable
 from trainables.endings import classify
 from trainables.output import Output
 from trainables.reporting import Reporter
+from trainables.results import seen_by_tune, without_nulls
 from trainables.saves import Saves
 
 INTERVAL = 0.1  # seconds between results that Tune gets; rows in between come with the next
@@ -81,7 +82,7 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
                 self._thread.join()  # it flushes what is left
                 if not self._hand_over_final() and not self._wait_for_checkpoint():
                     self._finish()
-        return {**self._last, **_plain(self._outcome), "done": True}
+        return {**self._last, **without_nulls(self._outcome), "done": True}
 
     def _pace(self) -> None:
         """Waits until a result is due or training has ended: Tune woken at every step would take the interpreter from training as often."""
@@ -132,7 +133,7 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
             self._thread.start()
 
     def _claim(self) -> None:
-        """Everything that the store has to say and be told before an attempt begins, once it is there."""
+        """Has the store note the attempt's begin, once it is there."""
         trial_id = self._trial["trial_id"]
         self._last: Row = {}
         self._outcome: Row = {}
@@ -140,24 +141,15 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
         self._work_dir = Path(tempfile.mkdtemp(prefix="trial-"))
         root = Path(self._options["spool"])
         ended = any((folder / "ending.json").exists() for folder in leftovers.waiting(root, trial_id))
-
-        def claim() -> None:
-            endings = leftovers.write_all(self._store, root, trial_id)
-            if endings and endings[-1].row["status"] not in AGAIN:
-                self._outcome, self._over = endings[-1].row, True  # an earlier attempt's; Tune started another
-                return
-            self._attempt = self._store.attempts(trial_id) + 1
-            self._found = self._store.fetch_checkpoint(trial_id, self._work_dir / "resume")
-            self._earlier = self._store.steps(trial_id).to_pylist() if self._found else []
-            self._log_before = self._store.read_log(trial_id)
-            self._store.remove_trial(trial_id)
-            self._store.write_step_part(trial_id, self._attempt, 0, [])
-
+        patience = 0 if ended else self._options["patience"]  # an attempt before this one has waited
         try:
-            patiently(claim, 0 if ended else self._options["patience"])
+            self._claimed = patiently(lambda: claim(self._store, root, trial_id, self._work_dir), patience)
         except OSError as error:
             shutil.rmtree(self._work_dir, ignore_errors=True)
             raise self._away(error, root / trial_id) from None
+        self._attempt = self._claimed.attempt
+        if self._claimed.ended:
+            self._outcome, self._over = self._claimed.ended, True
 
     def _away(self, error: OSError, folder: Path) -> StoreAway:
         kept = f"What it measured is kept in {folder} on {platform.node()}. " if folder.exists() else ""
@@ -187,7 +179,7 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
         self._saves = Saves(self._work_dir)
         self._peaks: Row = {}
         self._folder = self._attempts_folder()
-        (self._folder / "log").write_text(self._log_before)
+        (self._folder / "log").write_text(self._claimed.log)
         self._started_at = datetime.now(UTC)
         self._reporter = Reporter(
             lambda sequence, rows: self._store.write_step_part(trial_id, attempt, sequence, rows),
@@ -206,7 +198,6 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
         return folder
 
     def _make_context(self) -> Context:
-        found = self._found
         return Context(
             trial_id=self._trial["trial_id"],
             settings=self._trial["settings"],
@@ -220,8 +211,8 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
             folder=self._store.local,
             threads=self._options["threads"],
             verbose=self._options["verbose"],
-            resume_from=found,
-            earlier=[row for row in self._earlier if found and row["step"] <= found.step],
+            resume_from=self._claimed.checkpoint,
+            earlier=self._claimed.earlier,
         )
 
     def _report(self, row: Row) -> None:
@@ -257,16 +248,8 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
     # --- results ---------------------------------------------------------------------------------------------------
 
     def _result(self, rows: list[Row]) -> dict[str, Any]:
-        """What Tune sees: the newest row, and the steps and losses of those since the last result."""
         if rows:
-            plain = {key: value for key, value in rows[-1].items() if value is not None and key != "timestamp"}
-            between = {key: [row.get(key) for row in rows[:-1]] for key in ("step", "loss")} if len(rows) > 1 else None
-            total = {"total_steps": self._context.total_steps} if self._context.total_steps else {}
-            # A scheduler decides by held-out loss, which few rows have: the newest of these counts.
-            evaluated = [{"eval_loss": row["eval_loss"]} for row in rows if row.get("eval_loss") is not None]
-            self._last = (
-                plain | total | (evaluated[-1] if evaluated else {}) | ({"between": between} if between else {})
-            )
+            self._last = seen_by_tune(rows, self._context.total_steps)
         return dict(self._last)
 
     def _hand_over_final(self) -> bool:
@@ -355,7 +338,3 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
 
     def _note(self, text: str) -> None:
         print(f"[{self._trial['trial_id']}] {text}", flush=True)
-
-
-def _plain(outcome: Row) -> Row:
-    return {key: value for key, value in outcome.items() if value is not None}

@@ -1,0 +1,39 @@
+"""All that the store has to say, and be told, before an attempt of a trial begins."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweep.checkpoints import Checkpoint
+from sweep.columns import AGAIN
+from sweep.store import Row, Store
+from trainables import leftovers
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The attempt's number from 1, and what it goes on from. With `ended` there is nothing to do: the row is written."""
+
+    attempt: int
+    checkpoint: Checkpoint | None = None
+    earlier: Sequence[Row] = ()
+    log: str = ""
+    ended: Row | None = None
+
+
+def claim(store: Store, root: Path, trial_id: str, work_dir: Path) -> Claim:
+    """Writes what earlier attempts left on this machine, and marks the begin of another; may be done again.
+
+    Raises:
+        OSError: the store refuses. It knows nothing of another attempt then.
+    """
+    endings = leftovers.write_all(store, root, trial_id)
+    if endings and endings[-1].row["status"] not in AGAIN:
+        return Claim(endings[-1].row["attempts"], ended=endings[-1].row)  # Tune started it again without need
+    attempt = store.attempts(trial_id) + 1
+    found = store.fetch_checkpoint(trial_id, work_dir / "resume")
+    earlier = [row for row in store.steps(trial_id).to_pylist() if row["step"] <= found.step] if found else []
+    log = store.read_log(trial_id)
+    store.remove_trial(trial_id)
+    store.write_step_part(trial_id, attempt, 0, [])
+    return Claim(attempt, found, earlier, log)
