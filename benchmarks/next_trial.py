@@ -35,9 +35,7 @@ def gaps(ranks: Sequence[str], reuse: bool) -> list[float]:
         rows = sorted(store.trials().to_pylist(), key=lambda row: row["started_at"])
         firsts = {row["trial_id"]: row for row in store.steps().to_pylist() if row["step"] == 1}
     assert [row["process_reused"] for row in rows] == [False] + [reuse] * (len(rows) - 1)
-    begins = [
-        firsts[row["trial_id"]]["timestamp"].timestamp() - firsts[row["trial_id"]]["step_time_s"] for row in rows
-    ]
+    begins = [firsts[row["trial_id"]]["timestamp"].timestamp() - firsts[row["trial_id"]]["step_time_s"] for row in rows]
     return [begin - row["ended_at"].timestamp() for begin, row in zip(begins[1:], rows[:-1], strict=True)]
 
 

