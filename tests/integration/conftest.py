@@ -10,6 +10,14 @@ import pytest
 from tests import toys
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tokens and spools go where the tests are; processes that tests start inherit it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="module")
 def ray_here() -> Iterator[Any]:
     """A local Ray of two CPUs and no GPU, quiet as the runner starts it."""
