@@ -74,7 +74,10 @@ FLAGS = [
     flag("--cpus_per_trial inf", "--cpus_per_trial: expected a number, got 'inf'"),
     flag("--max_concurrent_trials 0", "--max_concurrent_trials: must be at least 1, got 0"),
     flag("--max_failures -1", "--max_failures: must be at least 0, got -1"),
-    flag("--preset dem", "--preset: expected one of demo, opt-350m-codealpaca, opt-350m-codealpaca-fast, got 'dem'. Did you mean demo?"),
+    flag(
+        "--preset dem",
+        "--preset: expected one of demo, opt-350m-codealpaca, opt-350m-codealpaca-fast, got 'dem'. Did you mean demo?",
+    ),
     flag("--preset", "--preset: expected one of demo, opt-350m-codealpaca, opt-350m-codealpaca-fast, got no value"),
     flag("--name a/b", "--name 'a/b': use up to 100 letters"),
     flag("--name ..", "--name '..': use up to 100 letters"),
