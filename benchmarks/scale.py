@@ -4,7 +4,7 @@
 
 A trial is ten steps of 20 ms, each reported, and a checkpoint at its end. Bare Tune uses its processes again too, and
 writes its JSON log. Each side is a process of its own. Memory is the driver's resident set; its growth is counted from
-a third of the trials on, when everything was imported. About 8 minutes on two cores.
+a third of the trials on, when everything was imported. About 5 minutes on two cores.
 """
 
 import argparse

@@ -4,7 +4,7 @@
 
 Both sides hold the same rows. Tune's experiment is a real one of a trial, its state and its `result.json` multiplied;
 its `ResultGrid` is asked for the `metrics_dataframe` of each result. Ours is written through the store, a file a trial,
-and read through `sweep.load(...).steps`, a frame as well. About 6 minutes on two cores, 1.5 GB of disk.
+and read through `sweep.load(...).steps`, a frame as well. About 4 minutes on two cores, 1.5 GB of disk.
 """
 
 import argparse

@@ -3,7 +3,7 @@
     python -m benchmarks.sweep_overhead [--lora_r 2 8 32] [--seeds 0 1] [--max_steps 60] [--repetitions 3]
 
 Both have one thread. The machine's speed differs from minute to minute, so the sweep's training seconds are replaced
-by the loop's: what is compared is everything else. The sweep tokenizes with an empty cache. About 9 minutes on two cores.
+by the loop's: what is compared is everything else. The sweep tokenizes with an empty cache. About 10 minutes on two cores.
 """
 
 import argparse

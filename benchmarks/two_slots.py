@@ -3,7 +3,7 @@
     python -m benchmarks.two_slots [--lora_r 2 8 32] [--seeds 0 1] [--max_steps 60] [--repetitions 3]
 
 The for-loop has one thread; beside it, the for-loop with the two threads that it could have as well, measured once.
-About 8 minutes on two cores.
+About 9 minutes on two cores.
 """
 
 from collections.abc import Sequence
