@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(flags.help_text() + _trainer_help())
         return OK
     try:
-        return _sweep(words, command=argv is None)
+        return _sweep(words)
     except StoreAway as error:
         print(redact.urls(str(error)), file=sys.stderr)
         return SOME_FAILED
@@ -48,15 +48,13 @@ def _trainer_help() -> str:
     return "\n".join(lines)
 
 
-def _sweep(words: list[str], command: bool) -> int:
-    from sweep import early, lock, plan
+def _sweep(words: list[str]) -> int:
+    from sweep import lock, plan
     from sweep.aftermath import one_line
     from sweep.store import Store
     from trainables import leftovers
 
     _quieten("--verbose" in words)
-    if command:
-        early.begin(words)
     config, trainable, resolve = _checked(words)
     store = Store(config.location)
     planned = plan.make(config, store)
