@@ -1,13 +1,16 @@
 """A sweep on many nodes as a discrete-event simulation: one driver, N nodes with a GPU each, an object store.
 
 What is simulated is what Ray Tune does: one loop serves starts, reports and ends, one after the other. A trial's
-reports never make it wait, and it has at most one on its way. A checkpoint makes the driver save the experiment's
-state; before it does, it waits until the upload of the last state has ended. An upload takes every trial begun so far.
+reports never make it wait, and it has at most one on its way. Every ten seconds, or less often where that takes long, the
+driver saves the experiment's state, and uploads what it has of every trial begun so far unless an upload is still under
+way. When a trial has made as many checkpoints since the last upload as are kept, it does so at once, and waits.
 """
 
 import heapq
 from collections import deque
 from dataclasses import dataclass
+
+PERIOD_S = 10.0  # at least, between two saves of the experiment's state
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Sweep:
     step_s: float
     start_s: float = 0.06  # a used process takes the next trial
     checkpoints: int = 1  # of each trial, the one at its end included
+    kept: int = 2  # newest checkpoints that a trial keeps; as many since the last upload make the driver upload again
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,9 @@ class _Run:
         self.events: list[tuple[float, int, str, int]] = []
         self.jobs: deque[tuple[str, int]] = deque()  # the driver's queue
         self.order = self.begun = self.ended = self.reports = 0
-        self.now = self.free_at = self.upload_ends = self.worked = self.blocked = self.requests = 0.0
+        self.now = self.upload_ends = self.worked = self.blocked = self.requests = 0.0
+        self.saved_at, self.period = -PERIOD_S, PERIOD_S
+        self.unsynced = [0] * sweep.trials  # checkpoints since the last upload
         self.step = [0] * sweep.trials
         self.reporting = [False] * sweep.trials
         self.last_of = {round(sweep.steps * (n + 1) / sweep.checkpoints) for n in range(sweep.checkpoints)}
@@ -77,19 +83,26 @@ class _Run:
         length = {"start": self.costs.trial_s / 2, "end": self.costs.trial_s / 2}.get(job, self.costs.report_s)
         self.worked += length
         if job in ("checkpoint", "end"):
-            length += self.upload(self.now + length)
+            self.unsynced[trial] += 1
+        forced = self.unsynced[trial] >= self.sweep.kept
+        if forced or self.now + length >= self.saved_at + self.period:
+            length += self.save(self.now + length, forced)
         self.at(self.now + length, "served", trial)
 
-    def upload(self, when: float) -> float:
-        """Waits for the upload before, and starts the next; returns how long the driver was kept."""
-        waited = max(0.0, self.upload_ends - when)
+    def save(self, when: float, wait: bool) -> float:
+        """Saves the experiment's state and uploads it; returns how long the driver was kept."""
         work = self.begun * self.costs.synced_s
-        requests = self.costs.upload_requests + self.begun * self.costs.synced_requests
-        self.requests += requests
-        self.upload_ends = when + waited + work + requests * self.costs.request_s / self.costs.parallel
-        self.blocked += waited
         self.worked += work
-        return waited + work
+        waited = max(0.0, self.upload_ends - when - work) if wait else 0.0
+        self.blocked += waited
+        self.saved_at = when + work + waited
+        self.period = max(PERIOD_S, 19 * (work + waited))
+        if self.saved_at >= self.upload_ends:
+            requests = self.costs.upload_requests + self.begun * self.costs.synced_requests
+            self.requests += requests
+            self.upload_ends = self.saved_at + requests * self.costs.request_s / self.costs.parallel
+            self.unsynced = [0] * self.sweep.trials
+        return work + waited
 
     def served(self) -> None:
         """The driver has done its first job; what follows from it, and the next."""
@@ -135,6 +148,8 @@ class _Run:
                 self.served()
             else:
                 self.stepped(trial)
+        self.now += self.save(self.now, True)
+        self.now = self.upload_ends
         busy = self.sweep.trials * self.sweep.steps * self.sweep.step_s
         return Outcome(
             makespan_s=self.now,

@@ -11,6 +11,7 @@ from typing import Any
 
 from sweep import flags, redact
 from sweep.errors import ConfigError, StoreAway, SweepError
+from sweep.imports import uncollected
 
 OK, SOME_FAILED, BAD_CONFIGURATION, INTERRUPTED = 0, 1, 2, 130
 FINE = {"completed", "pruned"}
@@ -100,8 +101,9 @@ def _checked(words: list[str]) -> tuple[Any, Any, Any]:
     from sweep import checks, config, ranges
     from sweep.names import load_trainable, resolver
 
-    cuda = _cuda_devices()
-    found, complaints = config.resolve(words, bool(cuda))
+    with uncollected():
+        cuda = _cuda_devices()
+        found, complaints = config.resolve(words, bool(cuda))
     if found is None:
         raise ConfigError(complaints)
     trainable = load_trainable(found.trainable)()

@@ -228,6 +228,7 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # ray has no types
         last = self.seen.unfinished.get(_name(trial), {})
         if last.get("done") or not self.stopper.stop_all():
             self.seen.unfinished.pop(_name(trial), None)
+        trial.metric_n_steps.clear()  # Tune's running means: 40 kB a trial, of no use once it has ended
         self._listener.ended(_name(trial), last.get("status", "pruned"))
 
     def on_trial_error(self, iteration: int, trials: Any, trial: TuneTrialState, **info: Any) -> None:

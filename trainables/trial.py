@@ -23,6 +23,7 @@ from ray.tune.result import SHOULD_CHECKPOINT
 
 from sweep import redact
 from sweep.errors import StoreAway
+from sweep.imports import uncollected
 from sweep.names import resolver
 from sweep.patience import patiently
 from sweep.provenance import versions
@@ -121,8 +122,8 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
 
     def _start(self) -> None:
         if self._clean is None:
-            self._warm()
-            process.freeze()
+            with uncollected():
+                self._warm()
             self._clean = process.snapshot()
         elif reasons := process.unclean(self._clean, self._context.leftovers if self._used else []):
             self._leave(reasons)

@@ -111,6 +111,16 @@ def test_tunes_own_analysis_opens_what_was_written(store: str) -> None:
     assert frame is not None and frame.step.max() == 30
 
 
+@pytest.mark.usefixtures("ray_with_two_gpus")
+def test_the_driver_keeps_no_running_means_of_trials_that_have_ended(store: str) -> None:
+    """They are most of what Tune keeps of a trial, in memory and in the state that it uploads."""
+    assert main(synthetic(store, "--lora_r", "8", "64")) == 0
+    state = max(Path(store, "one", "tune").glob("*/experiment_state-*.json"))
+    kept = [json.loads(metadata) for _, metadata in json.loads(state.read_text())["trial_data"]]
+    assert [trial["metric_n_steps"] for trial in kept] == [{}, {}]
+    assert all(trial["metric_analysis"]["loss"]["min"] > 0 for trial in kept)
+
+
 class Started(Probe):
     """Notes every start of a trial, with the process that it was in."""
 
