@@ -44,6 +44,23 @@ TAKEN = {
 }
 
 
+# What other tools call some settings.
+ELSEWHERE = {
+    "rank": "lora_r",
+    "ranks": "lora_r",
+    "lora_rank": "lora_r",
+    "model": "model_name_or_path",
+    "dataset": "dataset_name",
+    "data": "dataset_name",
+    "lr": "learning_rate",
+    "batch_size": "per_device_train_batch_size",
+    "epochs": "num_train_epochs",
+    "steps": "max_steps",
+    "max_seq_length": "max_length",
+    "gpus": "gpus_per_trial",
+}
+
+
 @dataclass(frozen=True)
 class Field:
     """A setting: its type as TRL declares it, its default and its help."""
@@ -71,8 +88,10 @@ def trainer_fields() -> dict[str, Field]:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """' Did you mean X?' for the closest known name, or nothing."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    """' Did you mean X?' for the known name that it has elsewhere or the closest one, or nothing."""
+    known = list(known)
+    elsewhere = [ELSEWHERE[name]] if ELSEWHERE.get(name) in known else []
+    close = elsewhere or difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     return f" Did you mean {close[0]}?" if close else ""
 
 
