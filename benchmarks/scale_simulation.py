@@ -3,7 +3,7 @@
 What is simulated is what Ray Tune does: one loop serves starts, reports and ends, one after the other. A trial's
 reports never make it wait, and it has at most one on its way. Every ten seconds, or less often where that takes long, the
 driver saves the experiment's state, and uploads what it has of every trial begun so far unless an upload is still under
-way. When a trial has made as many checkpoints since the last upload as are kept, it does so at once, and waits.
+way.
 """
 
 import heapq
@@ -36,8 +36,6 @@ class Sweep:
     steps: int
     step_s: float
     start_s: float = 0.06  # a used process takes the next trial
-    checkpoints: int = 1  # of each trial, the one at its end included
-    kept: int = 2  # newest checkpoints that a trial keeps; as many since the last upload make the driver upload again
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,6 @@ class Outcome:
     makespan_s: float
     gpu_share: float  # of the time that there are GPUs, the part in which they train
     driver_share: float  # of the time, the part in which the driver works
-    blocked_share: float  # of the time, the part in which the driver waits for an upload
     reported_share: float  # of all steps, the part that Tune has seen one by one
     requests_per_trial: float
 
@@ -60,12 +57,10 @@ class _Run:
         self.events: list[tuple[float, int, str, int]] = []
         self.jobs: deque[tuple[str, int]] = deque()  # the driver's queue
         self.order = self.begun = self.ended = self.reports = 0
-        self.now = self.upload_ends = self.worked = self.blocked = self.requests = 0.0
+        self.now = self.upload_ends = self.worked = self.requests = 0.0
         self.saved_at, self.period = -PERIOD_S, PERIOD_S
-        self.unsynced = [0] * sweep.trials  # checkpoints since the last upload
         self.step = [0] * sweep.trials
         self.reporting = [False] * sweep.trials
-        self.last_of = {round(sweep.steps * (n + 1) / sweep.checkpoints) for n in range(sweep.checkpoints)}
 
     def at(self, time: float, kind: str, trial: int) -> None:
         self.order += 1
@@ -82,27 +77,21 @@ class _Run:
         job, trial = self.jobs[0]
         length = {"start": self.costs.trial_s / 2, "end": self.costs.trial_s / 2}.get(job, self.costs.report_s)
         self.worked += length
-        if job in ("checkpoint", "end"):
-            self.unsynced[trial] += 1
-        forced = self.unsynced[trial] >= self.sweep.kept
-        if forced or self.now + length >= self.saved_at + self.period:
-            length += self.save(self.now + length, forced)
+        if self.now + length >= self.saved_at + self.period:
+            length += self.save(self.now + length)
         self.at(self.now + length, "served", trial)
 
-    def save(self, when: float, wait: bool) -> float:
-        """Saves the experiment's state and uploads it; returns how long the driver was kept."""
+    def save(self, when: float) -> float:
+        """Saves the experiment's state, and uploads it unless an upload is under way; returns how long that kept the driver."""
         work = self.begun * self.costs.synced_s
         self.worked += work
-        waited = max(0.0, self.upload_ends - when - work) if wait else 0.0
-        self.blocked += waited
-        self.saved_at = when + work + waited
-        self.period = max(PERIOD_S, 19 * (work + waited))
+        self.saved_at = when + work
+        self.period = max(PERIOD_S, 19 * work)
         if self.saved_at >= self.upload_ends:
             requests = self.costs.upload_requests + self.begun * self.costs.synced_requests
             self.requests += requests
             self.upload_ends = self.saved_at + requests * self.costs.request_s / self.costs.parallel
-            self.unsynced = [0] * self.sweep.trials
-        return work + waited
+        return work
 
     def served(self) -> None:
         """The driver has done its first job; what follows from it, and the next."""
@@ -132,9 +121,7 @@ class _Run:
         if step == self.sweep.steps:
             self.ask("end", trial)
             return
-        if step in self.last_of:
-            self.ask("checkpoint", trial)
-        elif not self.reporting[trial]:
+        if not self.reporting[trial]:
             self.reporting[trial] = True
             self.ask("report", trial)
         self.at(self.now + self.sweep.step_s, "step", trial)
@@ -148,14 +135,14 @@ class _Run:
                 self.served()
             else:
                 self.stepped(trial)
-        self.now += self.save(self.now, True)
+        self.now = max(self.now, self.upload_ends)  # the last state is uploaded whatever is under way
+        self.now += self.save(self.now)
         self.now = self.upload_ends
         busy = self.sweep.trials * self.sweep.steps * self.sweep.step_s
         return Outcome(
             makespan_s=self.now,
             gpu_share=busy / (self.now * min(self.sweep.nodes, self.sweep.trials)),
             driver_share=self.worked / self.now,
-            blocked_share=self.blocked / self.now,
             reported_share=self.reports / (self.sweep.trials * self.sweep.steps),
             requests_per_trial=self.requests / self.sweep.trials,
         )

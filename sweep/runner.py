@@ -163,9 +163,7 @@ def _tuner(
             callbacks=[JsonLoggerCallback(), watch],
             # One more than was asked: a process that is not clean ends itself, which Tune counts. The trial counts its own.
             failure_config=tune.FailureConfig(max_failures=config.max_failures + 1),
-            # Tune saves the whole experiment's state whenever a trial has saved so many checkpoints: with 1, at the end
-            # of each trial, which for a thousand trials takes longer than they do.
-            checkpoint_config=tune.CheckpointConfig(num_to_keep=2, checkpoint_at_end=False),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # how many are kept: see _Watch
         ),
     )
 
@@ -217,6 +215,9 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # ray has no types
         return {key: value for key, value in vars(self).items() if key != "_listener"}
 
     def on_trial_start(self, iteration: int, trials: Any, trial: TuneTrialState, **info: Any) -> None:
+        # Told to all trials by `num_to_keep`, Tune would save the whole experiment's state at each checkpoint, which for a
+        # thousand trials takes longer than they do, and on an object store is most requests (docs/scale.md).
+        trial.run_metadata.checkpoint_manager.checkpoint_config.num_to_keep = 1
         self.seen.unfinished.setdefault(_name(trial), {})
         self._listener.started(_name(trial))
 

@@ -72,6 +72,16 @@ def test_ranks_and_full_fine_tuning_on_other_models(
     assert {row["trial_id"]: row["ended_at"] for row in place.trials().to_pylist()} == again
 
 
+@pytest.mark.usefixtures("ray_here")
+def test_a_trial_keeps_its_final_checkpoint_alone(llama: str, rows_file: str, store: str) -> None:
+    command = words(llama, rows_file, store, "--lora_r", "4", "--max_steps", "6")
+    assert main([*command, "--save_strategy", "steps", "--save_steps", "1"]) == 0
+    (row,) = Store(f"{store}/one").trials().to_pylist()
+    kept = [folder for folder in Path(store, "one", "tune").glob("*/*/checkpoint_*") if folder.is_dir()]
+    assert kept == [Path(store, "one", row["checkpoint"])]
+    assert not list(kept[0].glob("optimizer*"))
+
+
 @pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*:FutureWarning")  # peft asks under the old name
 @pytest.mark.filterwarnings("ignore:'pin_memory' argument:UserWarning")
 @pytest.mark.usefixtures("ray_here")
