@@ -196,12 +196,34 @@ def check_machine(config: "SweepConfig", devices: int) -> list[str]:
         found.append(
             f"--gpus_per_trial {gpus:g}: this machine has {devices} GPUs. Give 0 to train on the CPU, or --address of a cluster."
         )
+    if here and not devices and not config.dry_run:  # which may be made for another machine
+        found += _needs_cuda(config)
     cores = os.cpu_count() or 1
     if here and config.cpus_per_trial > cores:
         found.append(f"--cpus_per_trial {config.cpus_per_trial:g}: this machine has {cores} cores. Give at most that.")
     found += check_address(config.address or os.environ.get("RAY_ADDRESS") or "local")
     found += check_writable(config.location)
     return found
+
+
+def _needs_cuda(config: "SweepConfig") -> list[str]:
+    """Precisions that SFTConfig refuses where there is no CUDA device; bfloat16 is its default."""
+    if not config.trainable.startswith("trainables.sft:"):
+        return []
+    found = {}
+    for trial in config.trials():
+        given = trial.settings
+        bf16 = given.get("bf16")
+        if given.get("use_cpu"):
+            continue
+        if bf16 or given.get("bf16_full_eval") or (bf16 is None and not given.get("fp16")):
+            key = "bf16_full_eval" if given.get("bf16_full_eval") else "bf16"
+            how = "on by default, and " if bf16 is None and key == "bf16" else ""
+            found[key] = f"{how}this machine has no CUDA device. Add --no_{key} to train in float32"
+            found[key] += ", or --use_cpu to train in bfloat16 on the CPU."
+        if given.get("tf32"):
+            found["tf32"] = "this machine has no CUDA device. Leave it out."
+    return [f"{config.where.get(key, f'--{key}')}: {text}" for key, text in found.items()]
 
 
 def check_address(address: str) -> list[str]:

@@ -34,6 +34,8 @@ class Place:
 
     def good(self, words: Sequence[str]) -> list[str]:
         """The words, with what they lack of a good command."""
+        if not any("bf16" in word or word == "--trainable" for word in words):
+            words = [*words, "--no_bf16"]
         usual = {"--model_name_or_path": str(self.model), "--dataset_name": str(self.rows), "--storage_path": "store"}
         return [*words, *(word for key, value in usual.items() if key not in words for word in (key, value))]
 
