@@ -36,6 +36,7 @@ Row = dict[str, Any]
 log = logging.getLogger(__name__)
 _OBJECT_STORES = {"s3", "gcs", "abfs"}
 _MERGED = "steps.parquet"
+_CHECKPOINT = re.compile(r"/checkpoint_(\d+)$")
 _PART = re.compile(r"part-(\d+)-(\d+)\.parquet$")
 
 
@@ -292,6 +293,11 @@ class Store:
                 if content is not None and is_whole(content, inside):
                     found.append(((content["step"], folder), folder))
         return found
+
+    def last_checkpoint_number(self, trial_id: str) -> int:
+        """The highest number that Ray Tune has given a checkpoint of the trial, whole or not; -1 if none."""
+        folders = [name for run in self._folders("tune") for name in self._folders(f"{run}/{trial_id}")]
+        return max((int(match.group(1)) for name in folders if (match := _CHECKPOINT.search(name))), default=-1)
 
     def _seal(self, name: str) -> dict[str, Any] | None:
         try:

@@ -146,6 +146,14 @@ def test_the_newest_whole_checkpoint_is_found_whichever_run_made_it(store: Store
     assert (found.folder / "weights").read_text() == "x" * 20
 
 
+def test_the_highest_number_of_a_checkpoint_counts_also_those_that_are_not_whole(store: Store) -> None:
+    assert store.last_checkpoint_number("a") == -1
+    checkpoint(store, "run-1", 7)
+    (checkpoint(store, "run-2", 12) / "sweep-checkpoint.json").unlink()
+    assert store.last_checkpoint_number("a") == 12
+    assert store.last_checkpoint_number("b") == -1
+
+
 def test_a_copy_that_was_killed_at_whatever_byte_is_never_taken(store: Store, tmp_path: Path) -> None:
     """Whatever the order in which the files were copied, the seal's included."""
     whole = checkpoint(store, "run-1", 20)

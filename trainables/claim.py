@@ -12,13 +12,17 @@ from trainables import leftovers
 
 @dataclass(frozen=True)
 class Claim:
-    """The attempt's number from 1, and what it goes on from. With `ended` there is nothing to do: the row is written."""
+    """The attempt's number from 1, and what it goes on from. With `ended` there is nothing to do: the row is written.
+
+    `last_checkpoint_number` is the highest that Ray Tune has given one of the trial's so far; -1 if none.
+    """
 
     attempt: int
     checkpoint: Checkpoint | None = None
     earlier: Sequence[Row] = ()
     log: str = ""
     ended: Row | None = None
+    last_checkpoint_number: int = -1
 
 
 def claim(store: Store, root: Path, trial_id: str, work_dir: Path) -> Claim:
@@ -34,6 +38,7 @@ def claim(store: Store, root: Path, trial_id: str, work_dir: Path) -> Claim:
     found = store.fetch_checkpoint(trial_id, work_dir / "resume")
     earlier = [row for row in store.steps(trial_id).to_pylist() if row["step"] <= found.step] if found else []
     log = store.read_log(trial_id)
+    number = store.last_checkpoint_number(trial_id) if attempt > 1 else -1
     store.remove_trial(trial_id)
     store.write_step_part(trial_id, attempt, 0, [])
-    return Claim(attempt, found, earlier, log)
+    return Claim(attempt, found, earlier, log, last_checkpoint_number=number)

@@ -22,12 +22,13 @@ class Saved:
 
 
 class Saves:
-    """Holds one folder: a newer one takes the place of one that was not copied yet."""
+    """Holds one folder: a newer one takes the place of one that was not copied yet, unless that one is about to be."""
 
     def __init__(self, work_dir: Path) -> None:
         self._work_dir = work_dir
         self._lock = threading.Lock()
         self._newest: Saved | None = None
+        self._pinned: Saved | None = None
         self._copied: Saved | None = None
         self._in_store: Saved | None = None
         self._not_before = 0.0
@@ -38,8 +39,18 @@ class Saves:
         folder.rename(kept)
         with self._lock:
             old, self._newest = self._newest, Saved(kept, step, outcome)
-        if old is not None:
-            shutil.rmtree(old.folder, ignore_errors=True)
+            unwanted = old if old is not self._pinned else None
+        if unwanted is not None:
+            shutil.rmtree(unwanted.folder, ignore_errors=True)
+
+    def pin(self) -> Saved | None:
+        """The newest, which is what `copy` will copy, whatever comes meanwhile."""
+        with self._lock:
+            old, self._pinned = self._pinned, self._newest
+            unwanted = old if old is not self._newest else None
+        if unwanted is not None:
+            shutil.rmtree(unwanted.folder, ignore_errors=True)
+        return self._pinned
 
     @property
     def waiting(self) -> Saved | None:
@@ -51,12 +62,11 @@ class Saves:
         return self.waiting is not None and time.monotonic() >= self._not_before
 
     def copy(self, into: Path) -> None:
-        """Copies the newest, sealed."""
-        with self._lock:
-            self._copied = saved = self._newest
-            if saved is not None:
-                shutil.copytree(saved.folder, into, dirs_exist_ok=True)
-                seal(into, saved.step, saved.outcome)
+        """Copies the pinned one, sealed."""
+        self._copied = saved = self._pinned
+        if saved is not None:
+            shutil.copytree(saved.folder, into, dirs_exist_ok=True)
+            seal(into, saved.step, saved.outcome)
 
     def accepted(self) -> None:
         """The store has what was copied last."""

@@ -75,7 +75,7 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
         while not self._over:
             self._pace()
             rows = self._reporter.take(HEARTBEAT)
-            if self._saves.due and self._reporter.flush(HEARTBEAT) == 0:
+            if self._saves.due and self._rows_are_in_the_store():
                 return self._result(rows) | {SHOULD_CHECKPOINT: True}
             if rows:
                 return self._result(rows)
@@ -84,6 +84,13 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
                 if not self._hand_over_final() and not self._wait_for_checkpoint():
                     self._finish()
         return {**self._last, **without_nulls(self._outcome), "done": True}
+
+    def _rows_are_in_the_store(self) -> bool:
+        """Those up to the checkpoint that will be kept: an attempt that goes on from it does not make them again."""
+        saved = self._saves.pin()
+        # A row that waits for its evaluation comes after its step's checkpoint.
+        there = saved is not None and (self._reported_step is None or self._reported_step >= saved.step)
+        return there and self._reporter.flush(HEARTBEAT) == 0
 
     def _pace(self) -> None:
         """Waits until a result is due or training has ended: Tune woken at every step would take the interpreter from training as often."""
@@ -109,7 +116,7 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
         return _TrainingResult(checkpoint=None, metrics=metrics)
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Copies the newest saved folder. Rows up to it are in the store already: `step` flushed them."""
+        """Copies the saved folder that `step` has pinned once the rows up to it were in the store."""
         self._saves.copy(Path(checkpoint_dir))
 
     def load_checkpoint(self, checkpoint: Any) -> None:
@@ -179,6 +186,11 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
         self._stop, self._trained = threading.Event(), threading.Event()
         self._saves = Saves(self._work_dir)
         self._peaks: Row = {}
+        self._reported_step: int | None = None
+        # Tune may not know the last checkpoint of an attempt before, and would write the next one over it, file by file.
+        self._storage.current_checkpoint_index = max(
+            self._storage.current_checkpoint_index, self._claimed.last_checkpoint_number
+        )
         self._folder = self._attempts_folder()
         (self._folder / "log").write_text(self._claimed.log)
         self._started_at = datetime.now(UTC)
@@ -221,6 +233,7 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
             if row.get(name) is not None:
                 self._peaks[name] = max(row[name], self._peaks.get(name, 0))
         self._reporter.put({"trial_id": self._trial["trial_id"], "attempt": self._attempt, **row})
+        self._reported_step = row.get("step", self._reported_step)
 
     def _train(self) -> None:
         """The training thread: runs the trainable, turns whatever comes out of it into an outcome, and flushes."""
