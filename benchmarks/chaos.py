@@ -2,7 +2,7 @@
 
     python -m benchmarks.chaos [--worker_kills 20] [--driver_kills 10] [--seed 0]
 
-Prints one JSON object. About 25 minutes on two cores.
+Prints one JSON object. About 10 minutes on two cores.
 """
 
 import argparse
