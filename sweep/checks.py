@@ -213,14 +213,13 @@ def _needs_cuda(config: "SweepConfig") -> list[str]:
     found = {}
     for trial in config.trials():
         given = trial.settings
-        bf16 = given.get("bf16")
-        if given.get("use_cpu"):
-            continue
-        if bf16 or given.get("bf16_full_eval") or (bf16 is None and not given.get("fp16")):
-            key = "bf16_full_eval" if given.get("bf16_full_eval") else "bf16"
-            how = "on by default, and " if bf16 is None and key == "bf16" else ""
-            found[key] = f"{how}this machine has no CUDA device. Add --no_{key} to train in float32"
-            found[key] += ", or --use_cpu to train in bfloat16 on the CPU."
+        by_default = given.get("bf16") is None and not given.get("fp16")
+        for key in ("bf16", "bf16_full_eval") if not given.get("use_cpu") else ():
+            if given.get(key) or (key == "bf16" and by_default):
+                found[key] = (
+                    f"{'on by default, and ' if not given.get(key) else ''}this machine has no CUDA device. "
+                    f"Add --no_{key} to train in float32, or --use_cpu to train in bfloat16 on the CPU."
+                )
         if given.get("tf32"):
             found["tf32"] = "this machine has no CUDA device. Leave it out."
     return [f"{config.where.get(key, f'--{key}')}: {text}" for key, text in found.items()]

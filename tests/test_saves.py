@@ -1,6 +1,7 @@
 """What a trial hands over to be kept."""
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +74,11 @@ class TrainsOn:
         return 0
 
 
-def trial_with(saves: Saves, reporter: Any, reported_step: int | None) -> TuneTrial:
+def trial_with(saves: Saves, reporter: Any, reported_step: int | None, trained: bool = False) -> TuneTrial:
     trial = object.__new__(TuneTrial)  # without Ray
+    trial._trained = threading.Event()
+    if trained:
+        trial._trained.set()
     trial._saves, trial._reporter, trial._reported_step = saves, reporter, reported_step
     return trial
 
@@ -87,10 +91,13 @@ def test_a_checkpoint_is_kept_only_with_its_rows(saves: Saves, tmp_path: Path) -
     assert json.loads((tmp_path / "kept" / SEAL).read_text())["step"] == 5
 
 
-@pytest.mark.parametrize(("reported_step", "kept"), [(4, False), (5, True), (None, True)])
+@pytest.mark.parametrize(
+    ("reported_step", "trained", "kept"),
+    [(4, False, False), (4, True, True), (5, False, True), (None, False, True)],
+)
 def test_a_row_that_waits_for_its_evaluation_holds_its_checkpoint_back(
-    saves: Saves, tmp_path: Path, reported_step: int | None, kept: bool
+    saves: Saves, tmp_path: Path, reported_step: int | None, trained: bool, kept: bool
 ) -> None:
-    """A trainable that reports no steps has nothing to wait for."""
+    """A trainable that reports no steps, or has come to its end, has nothing to wait for."""
     saves.offer(made(tmp_path, 5), 5)
-    assert trial_with(saves, TrainsOn(saves, tmp_path), reported_step)._rows_are_in_the_store() == kept
+    assert trial_with(saves, TrainsOn(saves, tmp_path), reported_step, trained)._rows_are_in_the_store() == kept

@@ -88,9 +88,10 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
     def _rows_are_in_the_store(self) -> bool:
         """Those up to the checkpoint that will be kept: an attempt that goes on from it does not make them again."""
         saved = self._saves.pin()
-        # A row that waits for its evaluation comes after its step's checkpoint.
-        there = saved is not None and (self._reported_step is None or self._reported_step >= saved.step)
-        return there and self._reporter.flush(HEARTBEAT) == 0
+        # A row that waits for its evaluation comes after its step's checkpoint, while there is training.
+        if saved is None or (not self._trained.is_set() and saved.step > (self._reported_step or saved.step)):
+            return False
+        return self._reporter.flush(HEARTBEAT) == 0
 
     def _pace(self) -> None:
         """Waits until a result is due or training has ended: Tune woken at every step would take the interpreter from training as often."""

@@ -170,6 +170,7 @@ ENVIRONMENT = [
         "--bf16: on by default, and this machine has no CUDA device. Add --no_bf16 to train in float32, or --use_cpu",
     ),
     flag("--no_bf16 --bf16_full_eval", "--bf16_full_eval: this machine has no CUDA device. Add --no_bf16_full_eval"),
+    flag("--bf16 --bf16_full_eval", "2 problems"),
     flag("--no_bf16 --tf32", "--tf32: this machine has no CUDA device. Leave it out."),
     flag("--address nope", "--address: expected HOST:PORT of a Ray cluster, or auto, got 'nope'"),
     flag("--address 127.0.0.1:1", "no Ray cluster answers at '127.0.0.1:1': Connection refused"),
