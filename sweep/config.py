@@ -166,9 +166,9 @@ class _Reader:
                 f"{_where(source, key)}: there is no such setting.{fields.nearest(key, [*known, *_OWN])}"
             )
         else:
+            self.sources[key] = source  # also where the value is wrong: it is this one that the complaint is about
             try:
                 self.settings[key] = fields.coerce(value, known[key].hint)
-                self.sources[key] = source
             except ValueError as error:
                 self._wrong(source, key, value, str(error))
 

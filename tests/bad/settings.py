@@ -6,6 +6,7 @@ FLAGS = [
     flag("--learnin_rate 1e-4", "--learnin_rate: there is no such setting. Did you mean learning_rate?"),
     flag("--lora_rank 8", "--lora_rank: there is no such setting. Did you mean lora_r?"),
     flag("--epochs 1", "--epochs: there is no such setting. Did you mean num_train_epochs?"),
+    flag("--preset demo --learning_rate 1e-4x", "  - --learning_rate: expected a number, got '1e-4x'"),
     flag("--max_steps many", "--max_steps: expected a whole number, got 'many'"),
     flag("--max_steps 1.5", "--max_steps: expected a whole number, got '1.5'"),
     flag("--max_steps 0x10", "--max_steps: expected a whole number, got '0x10'"),
