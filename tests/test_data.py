@@ -147,13 +147,41 @@ def test_a_hub_name_is_loaded_with_its_configuration(monkeypatch: pytest.MonkeyP
     assert (len(rows.train), len(rows.held_out)) == (40, 3)
 
 
-def test_blank_rows_of_a_published_set_are_left_out_with_their_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    blank = [{"instruction": "a", "input": "", "output": text} for text in ("", None, " ")]
-    monkeypatch.setattr("datasets.load_dataset", lambda *_: DatasetDict(train=Dataset.from_list([*ROWS, *blank])))
-    rows = load("owner/name")
-    assert len(rows.train) + len(rows.held_out) == 40
-    assert "3 of 43 rows" in rows.warnings[0]
-    assert "row 40, row 41, row 42" in rows.warnings[0]
+BLANK = [{"instruction": "a", "input": "", "output": text} for text in ("", None, " ")]
+
+
+@pytest.mark.parametrize("published", [False, True], ids=["a file", "the Hub's"])
+def test_few_blank_rows_are_left_out_counted_and_named_and_change_nothing_else(
+    published: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reference: Any
+) -> None:
+    given = [*ROWS[:7], *BLANK, *ROWS[7:]]
+    write_json(tmp_path / "rows.json", given)
+    monkeypatch.setattr("datasets.load_dataset", lambda *_: DatasetDict(train=Dataset.from_list(given)))
+    rows = load("owner/name" if published else tmp_path / "rows.json")
+    assert rows.held_out.to_list() == reference.held_out.to_list(), "an example_id means the same row"
+    assert rows.fingerprint == reference.fingerprint
+    (said,) = rows.warnings
+    assert "3 of 43 rows have an empty or missing 'instruction' or 'output': row 7, row 8, row 9. They are" in said
+
+
+@pytest.mark.parametrize("published", [False, True], ids=["a file", "the Hub's"])
+def test_where_more_than_a_tenth_is_blank_that_is_a_complaint(
+    published: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = [*ROWS[:26], *BLANK]
+    write_json(tmp_path / "rows.json", given)
+    monkeypatch.setattr("datasets.load_dataset", lambda *_: DatasetDict(train=Dataset.from_list(given)))
+    said = complaint("owner/name" if published else tmp_path / "rows.json")
+    assert "3 of 29 rows" in said and "row 26, row 27, row 28. That is more than a tenth" in said
+    write_json(tmp_path / "rows.json", [*ROWS[:27], *BLANK])
+    assert not complaint(tmp_path / "rows.json"), "a tenth is not more than a tenth"
+
+
+def test_the_tenth_is_of_the_split_and_not_of_one_of_its_files(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", [*ROWS[:2], *BLANK[:1]])
+    write_json(tmp_path / "b.json", ROWS[2:])
+    (said,) = load(tmp_path).warnings
+    assert "a.json: 1 of 3 rows" in said
 
 
 def test_without_the_hub_the_offline_ways_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,9 @@ from trainables.sources import Resolve, Settings, Source, read_source
 
 DEFAULT_SHARE, DEFAULT_MOST = 0.1, 1_000  # held-out rows if nothing is said: a tenth of the rows, at most a thousand
 _SPLIT_SEED = 20_240_229
+_MOST_BLANK = (
+    0.1  # of a split's rows: where more are blank, it is the wrong column or a broken export rather than a slip
+)
 
 
 @dataclass(frozen=True)
@@ -162,14 +165,12 @@ def _usable(source: Source, split: str, settings: Settings, notes: Notes) -> tup
     notes.complaints += complaints
     if complaints:
         return none
-    kept = [_without_blanks(part, form, source, settings, notes) for part in parts]
+    kept = _without_blanks(parts, form, source, settings, notes)
     try:
         table = pa.concat_tables(kept, promote_options="permissive")
     except pa.ArrowException as error:
         notes.complaints.append(f"{source.name}: its files hold different kinds of values: {error}.")
         return none
-    if not table.num_rows and not notes.complaints:
-        notes.complaints.append(f"{source.name}: every row of split {split!r} is blank. Give it some with text.")
     return table, form
 
 
@@ -192,19 +193,29 @@ def _part_complaints(part: Part, form: str, settings: Settings) -> list[str]:
     return formats.type_complaints(part, form, settings)
 
 
-def _without_blanks(part: Part, form: str, source: Source, settings: Settings, notes: Notes) -> pa.Table:
-    """The part's rows but the blank ones: the user mends their own file; nobody can mend a published set's."""
-    blank = formats.blank_rows(part.table, form, settings)
-    if not blank:
-        return part.table
+def _without_blanks(
+    parts: Sequence[Part], form: str, source: Source, settings: Settings, notes: Notes
+) -> list[pa.Table]:
+    """A split's rows but the blank ones, which are counted and named; many of them are a complaint."""
+    blank = [formats.blank_rows(part.table, form, settings) for part in parts]
+    count, total = sum(map(len, blank)), sum(part.table.num_rows for part in parts)
     what = " or ".join(repr(column) for column in formats.forms(settings)[form].columns)
-    found = f"{part.name}: {len(blank)} of {part.table.num_rows} rows have an empty or missing {what}: "
-    found += listed([part.where(row) for row in blank])
-    if source.editable:
-        notes.complaints.append(f"{found}. Fill or remove them (rows are counted from 0).")
-    else:
-        notes.warnings.append(f"{found}. They are left out.")
-    return part.table.take(sorted(set(range(part.table.num_rows)) - set(blank)))
+    for part, rows in zip(parts, blank, strict=True):
+        if not rows:
+            continue
+        found = f"{part.name}: {len(rows)} of {part.table.num_rows} rows have an empty or missing {what}: "
+        found += listed([part.where(row) for row in rows])
+        if count > _MOST_BLANK * total:
+            mend = "Fill or remove them" if source.editable else "Give a copy without them"
+            notes.complaints.append(
+                f"{found}. That is more than a tenth, too many to leave out. {mend} (rows are counted from 0)."
+            )
+        else:
+            notes.warnings.append(f"{found}. They are left out (rows are counted from 0).")
+    return [
+        part.table.take(sorted(set(range(part.table.num_rows)) - set(rows))) if rows else part.table
+        for part, rows in zip(parts, blank, strict=True)
+    ]
 
 
 # --- result ------------------------------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ DATA = [
     rows("other columns", [{"question": "a", "answer": "b"}] * 3, "no columns to train on among 'question', 'answer'"),
     rows("numbers", [{"prompt": 1, "completion": 2}], "column 'prompt' holds int64. It must be text"),
     rows("mixed", [{"text": "a"}, {"text": 3}], "row 1 is a number, where the first is a text"),
-    rows("an empty output", [*ROWS[:4], {**ROWS[4], "output": " "}], "'output': row 4. Fill or remove them"),
+    rows("an empty output", [*ROWS[:4], {**ROWS[4], "output": " "}], "'output': row 4. That is more than a tenth"),
     rows("one row", ROWS[:1], "--test_split_size is left out, which asks for 1 held-out row and the data has 1"),
     folder("without files", {}, "there holds no .json, .jsonl, .csv or .parquet file"),
     folder(
