@@ -31,6 +31,14 @@ _GUARDED = {
     "use_safetensors": "a trial reads safetensors only",
     "weights_only": "a trial reads safetensors only",
     "token": "set HF_TOKEN in the environment instead",
+    "device_map": "a trial has one device, and the whole model is loaded there",
+}
+# Settings that a sweep refuses where they are on.
+_REFUSED = {
+    "auto_find_batch_size": "each trial would settle on a batch size of its own, and their losses would not compare. "
+    "--on_oom shrink trains one that ran out of memory again, with half the micro-batch accumulated twice",
+    "push_to_hub": "every trial would push to the same repository. Afterwards push the one that you choose: "
+    "`hf upload USER/NAME FOLDER`, FOLDER being the `checkpoint` of its trial row, below the sweep's folder",
 }
 
 
@@ -43,6 +51,7 @@ def complaints(trials: Sequence[Trial], where: Mapping[str, str]) -> list[str]:
             *_steps(trial.settings, where),
             *_targets(trial.settings, where),
             *_guarded(trial.settings, where),
+            *_refused(trial.settings, where),
             *_trackers(trial.settings, where),
         ):
             found[text] = None
@@ -88,6 +97,10 @@ def _guarded(settings: Mapping[str, Any], where: Mapping[str, str]) -> list[str]
     if not isinstance(given, Mapping):
         return [f"{name}: expected a mapping such as {{attn_implementation: sdpa}}, got {shown(given)}."]
     return [f"{name}: {key} is not to be set here: {why}." for key, why in _GUARDED.items() if key in given]
+
+
+def _refused(settings: Mapping[str, Any], where: Mapping[str, str]) -> list[str]:
+    return [f"{_named(key, where)}: not in a sweep: {why}." for key, why in _REFUSED.items() if settings.get(key)]
 
 
 def _trackers(settings: Mapping[str, Any], where: Mapping[str, str]) -> list[str]:

@@ -102,6 +102,21 @@ FLAGS = [
         "use_safetensors is not to be set here: a trial reads safetensors only",
     ),
     flag(
+        "--model_init_kwargs '{device_map: auto}'",
+        "--model_init_kwargs: device_map is not to be set here: a trial has one device, and the whole model is loaded there",
+    ),
+    flag(
+        "--auto_find_batch_size",
+        "--auto_find_batch_size: not in a sweep: each trial would settle on a batch size of its own, and their losses would not "
+        "compare. --on_oom shrink trains one that ran out of memory again",
+    ),
+    flag("--grid auto_find_batch_size=true,false", "--grid auto_find_batch_size: not in a sweep"),
+    flag(
+        "--push_to_hub",
+        "--push_to_hub: not in a sweep: every trial would push to the same repository. Afterwards push the one that you "
+        "choose: `hf upload USER/NAME FOLDER`",
+    ),
+    flag(
         "--model_init_kwargs x", "--model_init_kwargs: expected a mapping such as {attn_implementation: sdpa}, got 'x'"
     ),
     flag("stray", "'stray' belongs to no flag. Flags begin with --"),
