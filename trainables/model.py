@@ -141,8 +141,12 @@ def model_config(settings: Mapping[str, Any]) -> Any:
     return ModelConfig(**chosen, use_peft="lora_r" in settings)
 
 
-def init_kwargs(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What the model is loaded with, as TRL's own SFT script does it; safetensors only."""
+def init_kwargs(settings: Mapping[str, Any], device: Any) -> dict[str, Any]:
+    """What the model is loaded with, as TRL's own SFT script does it; safetensors only.
+
+    `device` is the trial's `torch.device`. An accelerator is named: TRL's default there, "auto", goes by the free memory, so that
+    on a shared card a neighbour's could push layers to the host.
+    """
     chosen = model_config(settings)
     given = settings.get("model_init_kwargs") or {}
     return {
@@ -150,5 +154,6 @@ def init_kwargs(settings: Mapping[str, Any]) -> dict[str, Any]:
         "attn_implementation": chosen.attn_implementation,
         "dtype": chosen.dtype,
         "use_safetensors": True,
+        "device_map": None if device.type in ("cpu", "mps") else {"": str(device)},  # where TRL has "auto"
         **given,
     }

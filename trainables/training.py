@@ -59,6 +59,7 @@ def train(context: Context) -> Row:
     trackers.set_up(context, settings.get("report_to", "none"))
     mine = context.shared[tokens.data_key(settings)]
     args = SFTConfig(**arguments(context))
+    args.model_init_kwargs = model.init_kwargs(settings, args.device)
     memory, rows = Memory.of(args.device.type), list(context.earlier)
     steps = StepRows(_both(rows.append, context.report), memory=memory, should_stop=context.should_stop)
     trainer = _trainer(context, args, mine, [steps, Watch(context)])
@@ -140,8 +141,7 @@ def arguments(context: Context) -> dict[str, Any]:
         "run_name": context.trial_id,
         "disable_tqdm": not context.verbose,
     }
-    mine = {"output_dir": str(context.work_dir / "out"), "model_init_kwargs": model.init_kwargs(context.settings)}
-    return {**defaults, **chosen, **FIXED, **mine}
+    return {**defaults, **chosen, **FIXED, "output_dir": str(context.work_dir / "out")}
 
 
 def _numbers(trainer: Any, rows: Sequence[Row], metrics: dict[str, float]) -> Row:
