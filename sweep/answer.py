@@ -92,13 +92,17 @@ class Recommendation:
     text: str
 
 
+# Varied on purpose; may change the loss; may change time and memory only; measured to change nothing.
+DifferenceKind = Literal["axis", "confound", "cost", "neutral"]
+
+
 @dataclass(frozen=True)
 class DifferenceInSettings:
     """Something besides the rank and the seed that is not the same in all compared trials."""
 
     name: str
     values: Mapping[str, tuple[str, ...]]  # value as text → labels of the configurations that have it
-    kind: Literal["axis", "confound", "cost"]  # varied on purpose; may change the loss; changes time and memory only
+    kind: DifferenceKind
     text: str
 
 

@@ -76,6 +76,11 @@ TRIALS = (
     Column("predicted_peak_memory_bytes", _int, "predicted peak_memory_allocated_bytes; null where none was made"),
     Column("device", _text, "cpu, cuda, …"),
     Column("device_name", _text, "model of the device"),
+    Column(
+        "gpus_per_trial",
+        _float,
+        "GPUs that the trial was given; below 1, it shared one, and times are those of a shared one",
+    ),
     Column("hostname", _text, "machine that ran it last"),
     Column("process_reused", pa.bool_(), "ran in a process that had run another trial before"),
     Column("dropped_rows", _int, "step rows given up because the store stayed away"),

@@ -3,14 +3,13 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from sweep.answer import DifferenceInSettings
+from sweep.answer import DifferenceInSettings, DifferenceKind
 from sweep.groups import Group, method_of, parsed, text_of
 from sweep.space import WATCHING, is_lora_setting
 from sweep.store import Row
 
-Kind = Literal["confound", "cost"]
 _BATCH = (("per_device_train_batch_size", 8), ("gradient_accumulation_steps", 1))  # with the trainer's defaults
 _LENGTH = ("max_steps", "num_train_epochs", *(key for key, _ in _BATCH))
 _OWN_GUARD = {"seed", "lora_r", "lora_alpha"}  # what is varied, and the scale that follows from it
@@ -28,7 +27,7 @@ class Guard:
 
     name: str
     value: Callable[[Row], Any]
-    kind: Kind = "confound"
+    kind: DifferenceKind = "confound"
     sources: tuple[str, ...] = ()
     by_seed: bool = False
     remark: str = ""
@@ -40,7 +39,7 @@ def differences(groups: Sequence[Group], axes: Sequence[str]) -> tuple[Differenc
     found = [
         _difference(guard, trials, set(axes)) for guard in [*_setting_guards(trials), *_GUARDS, *_versions(trials)]
     ]
-    rank = {"confound": 0, "cost": 1, "axis": 2}
+    rank = {"confound": 0, "cost": 1, "axis": 2, "neutral": 3}
     return tuple(sorted((one for one in found if one), key=lambda one: rank[one.kind]))
 
 
@@ -59,7 +58,7 @@ def _difference(guard: Guard, trials: Sequence[tuple[str, Row]], axes: set[str])
     if not values:
         return None
     kept = {text: tuple(dict.fromkeys(labels)) for text, labels in values.items()}
-    kind: Literal["axis", "confound", "cost"] = "axis" if axes & {guard.name, *guard.sources} else guard.kind
+    kind: DifferenceKind = "axis" if axes & {guard.name, *guard.sources} else guard.kind
     return DifferenceInSettings(guard.name, kept, kind, _text(guard, kept, kind))
 
 
@@ -70,6 +69,7 @@ def _text(guard: Guard, values: dict[str, tuple[str, ...]], kind: str) -> str:
         "axis": "varied on purpose",
         "confound": guard.remark or "the comparison is of this as well as of the rank",
         "cost": "it may change time and memory",
+        "neutral": "it was measured to change nothing",
     }[kind]
     return f"{guard.name} differs: {'; '.join(shown)}{more}. {why[0].upper()}{why[1:]}."
 
@@ -154,5 +154,8 @@ _GUARDS = (
     Guard("git_dirty", _provenance("git_dirty")),
     Guard("attempts", _column("attempts"), kind="cost"),
     Guard("micro_batch", lambda row: row.get("micro_batch") or "as set", kind="cost"),  # after --on_oom shrink
-    Guard("process_reused", _column("process_reused"), kind="cost"),
+    Guard("gpus_per_trial", _column("gpus_per_trial"), kind="cost"),
+    Guard(
+        "process_reused", _column("process_reused"), kind="neutral"
+    ),  # a test holds losses against each other bit for bit
 )

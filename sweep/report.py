@@ -52,6 +52,7 @@ def html(sweep: "Sweep", answer: "Answer") -> str:
         warnings=warnings(answer),
         lost=lost(answer),
         deliberate=[one.text for one in answer.differences if one.kind == "axis"],
+        neutral=[one.text for one in answer.differences if one.kind == "neutral"],
         provenance=_flat(answer.provenance),
         commands=commands(sweep, answer),
     )

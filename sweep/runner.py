@@ -134,6 +134,7 @@ def _tuner(
         "base": str(Path.cwd()),
         "sweep_name": config.name,
         "threads": 0 if resources.gpus else max(1, int(resources.cpus)),
+        "gpus": resources.gpus,
         "verbose": config.verbose,
         "patience": config.storage_patience_s,
         "spool": str(root),

@@ -171,7 +171,18 @@ def _warnings(statuses: Mapping[str, int], shown: Sequence[Configuration], group
         warnings.append(f"{statuses.get('completed', 0)} of {sum(statuses.values())} trials completed; {counted}.")
     if shown and all(one.peak_memory_allocated_bytes is None for one in shown):
         warnings.append("GPU memory was not measured, so it plays no part in what is cheap.")
-    return warnings
+    return warnings + _shared(groups)
+
+
+def _shared(groups: Sequence[Group]) -> list[str]:
+    shares = {share for one in groups for share in one.values("gpus_per_trial") if 0 < share < 1}
+    if not shares:
+        return []
+    given = " and ".join(f"{share:g}" for share in sorted(shares))
+    return [
+        f"Times were taken on shared GPUs (--gpus_per_trial {given}): they depend on what ran beside a trial, and are longer than "
+        "on a GPU of its own."
+    ]
 
 
 def _provenance(sweep: Sweep, groups: Sequence[Group]) -> dict[str, Any]:

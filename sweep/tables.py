@@ -107,7 +107,7 @@ def said(answer: Answer) -> str:
 
 def warnings(answer: Answer) -> list[str]:
     """Everything that a reader should know before believing the table."""
-    return [*answer.warnings, *(one.text for one in answer.differences if one.kind != "axis")]
+    return [*answer.warnings, *(one.text for one in answer.differences if one.kind in ("confound", "cost"))]
 
 
 def lost(answer: Answer) -> list[str]:

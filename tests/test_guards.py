@@ -1,10 +1,11 @@
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import sweep
-from sweep import analysis
+from sweep import analysis, report
 from sweep.store import Store
 from tests.answers import of_rows, row
 
@@ -29,7 +30,8 @@ BASE = {"learning_rate": 1e-4, "per_device_train_batch_size": 8}
             "confound",
         ),
         ({"attempts": 2}, "attempts", ("1", "2"), "cost"),
-        ({"process_reused": True}, "process_reused", ("false", "true"), "cost"),
+        ({"process_reused": True}, "process_reused", ("false", "true"), "neutral"),
+        ({"gpus_per_trial": 0.5}, "gpus_per_trial", ("1", "0.5"), "cost"),
     ],
 )
 def test_whatever_differs_is_a_warning_by_name_and_value(
@@ -42,13 +44,40 @@ def test_whatever_differs_is_a_warning_by_name_and_value(
         "device_name": "A",
         "attempts": 1,
         "process_reused": False,
+        "gpus_per_trial": 1.0,
         "provenance": {"versions": {"torch": "2"}, "data_fingerprint": "x"},
     }
     rows = [row("a", 8, **{"lora_alpha": 16.0, **same}), row("b", 16, **{"lora_alpha": 32.0, **same, **changed})]
     found = next(one for one in of_rows(tmp_path, rows).differences if one.name == name)
     assert dict(found.values) == {values[0]: ("r=8",), values[1]: ("r=16",)}
     assert found.kind == kind
-    assert name in analysis.render(of_rows(tmp_path, rows), "table")
+    printed = analysis.render(of_rows(tmp_path, rows), "table")
+    assert (name in printed) == (kind != "neutral")
+
+
+def test_a_used_process_is_no_warning_but_stands_under_what_differed(tmp_path: Path) -> None:
+    """A fresh process and a used one compute the same bits: tests/integration/test_reuse.py."""
+    rows = [row("a", 8, process_reused=False), row("b", 16, process_reused=True)]
+    found = of_rows(tmp_path, rows)
+    for form in ("table", "markdown"):
+        assert "process_reused" not in analysis.render(found, form)
+    said = json.loads(analysis.render(found, "json"))["differences"]
+    assert [(one["name"], one["kind"]) for one in said] == [("process_reused", "neutral")]
+    page = report.html(analysis.load(str(tmp_path / "toy")), found)
+    section = page[page.index('id="differences"') : page.index('id="provenance"')]
+    assert "process_reused differs: false (r=8); true (r=16). It was measured to change nothing." in section
+    assert "Nothing but rank and seed differed" not in section
+    assert section.index("<h3>Warnings") < section.index("<h3>Without effect") < section.index("process_reused")
+
+
+@pytest.mark.parametrize(("shares", "said"), [((0.5, 0.5), "0.5"), ((0.25, 0.5), "0.25 and 0.5"), ((1.0, 1.0), None)])
+def test_times_of_shared_gpus_are_said_to_be_such(
+    tmp_path: Path, shares: tuple[float, float], said: str | None
+) -> None:
+    rows = [row(name, rank, gpus_per_trial=share) for name, rank, share in zip("ab", (8, 16), shares, strict=True)]
+    warned = [text for text in of_rows(tmp_path, rows).warnings if "shared GPUs" in text]
+    assert len(warned) == (said is not None)
+    assert all(f"(--gpus_per_trial {said})" in text for text in warned)
 
 
 def test_nothing_differs_where_only_rank_and_seed_do(tmp_path: Path) -> None:

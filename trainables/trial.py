@@ -327,6 +327,7 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
             **self._trial["columns"],
             **self._outcome,
             "attempts": self._attempt,
+            "gpus_per_trial": self._options["gpus"],
             "hostname": platform.node(),
             "provenance": json.dumps({**self._options["provenance"], "versions": versions()}),
             "dropped_rows": self._reporter.missing - self._reporter.kept,
