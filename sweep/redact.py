@@ -15,6 +15,7 @@ HIDDEN = "***"
 _SHORTEST = 8  # characters of a secret; a shorter value is a word that texts have anyway
 _ENVIRONMENT = re.compile(r"(^|_)(KEY|KEY_ID|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
 _SETTING = re.compile(r"(^|_)(token|key|secret|password)$")
+NAME_PATHS = ("README.md", "adapter_config.json", "config.json", "trainer_state.json")  # of a checkpoint's files
 _NO_SECRETS = frozenset({"eos_token", "bos_token", "pad_token", "unk_token"})
 _LEARNED: set[str] = set()
 _CREDENTIALS = re.compile(r"(?<=://)(?:[^\s/@:'\"]*:[^\s/@'\"]*|(?<=https://)[^\s/@'\"]+|(?<=http://)[^\s/@'\"]+)(?=@)")
@@ -87,18 +88,20 @@ def _in_place(data: bytes, secrets: list[bytes]) -> bytes:
 
 
 def folder(place: Path, names: Mapping[str, str]) -> None:
-    """Does it to a checkpoint's JSON and Markdown files; `names` are paths that get another name. Other files are let be."""
-    for path in place.rglob("*"):
-        if path.suffix in (".json", ".md") and path.is_file():
-            before = path.read_text(encoding="utf-8", errors="surrogateescape")
-            after = before
-            for found, name in names.items():
-                after = after.replace(found, name)
-            after = text(after)
-            if after != before:
-                aside = path.with_name(path.name + ".tmp")  # the file may be a link to the trainer's own
-                aside.write_text(after, encoding="utf-8", errors="surrogateescape")
-                aside.replace(path)
+    """Does it to the files of a checkpoint that name paths; `names` are paths that get another name.
+
+    No other file is touched: a tokenizer's vocabulary may well have an entry that reads as the home directory.
+    """
+    for path in [path for path in place.rglob("*") if path.name in NAME_PATHS and path.is_file()]:
+        before = path.read_text(encoding="utf-8", errors="surrogateescape")
+        after = before
+        for found, name in names.items():
+            after = after.replace(found, name)
+        after = text(after)
+        if after != before:
+            aside = path.with_name(path.name + ".tmp")  # the file may be a link to the trainer's own
+            aside.write_text(after, encoding="utf-8", errors="surrogateescape")
+            aside.replace(path)
 
 
 def _mapped(value: Any, change: Any) -> Any:
