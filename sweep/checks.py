@@ -196,8 +196,10 @@ def check_machine(config: "SweepConfig", devices: int) -> list[str]:
         found.append(
             f"--gpus_per_trial {gpus:g}: this machine has {devices} GPUs. Give 0 to train on the CPU, or --address of a cluster."
         )
-    if here and not devices and not config.dry_run:  # which may be made for another machine
-        found += _needs_cuda(config)
+    if config.gpus_per_trial == 0:
+        found += _needs_cuda(config, "--gpus_per_trial 0 trains on the CPU")
+    elif here and not devices and not config.dry_run:  # which may be made for another machine
+        found += _needs_cuda(config, "this machine has no CUDA device")
     cores = os.cpu_count() or 1
     if here and config.cpus_per_trial > cores:
         found.append(f"--cpus_per_trial {config.cpus_per_trial:g}: this machine has {cores} cores. Give at most that.")
@@ -206,8 +208,8 @@ def check_machine(config: "SweepConfig", devices: int) -> list[str]:
     return found
 
 
-def _needs_cuda(config: "SweepConfig") -> list[str]:
-    """Precisions that SFTConfig refuses where there is no CUDA device; bfloat16 is its default."""
+def _needs_cuda(config: "SweepConfig", why: str) -> list[str]:
+    """Precisions that SFTConfig refuses where a trial has no CUDA device; bfloat16 is its default."""
     if not config.trainable.startswith("trainables.sft:"):
         return []
     found = {}
@@ -217,11 +219,11 @@ def _needs_cuda(config: "SweepConfig") -> list[str]:
         for key in ("bf16", "bf16_full_eval") if not given.get("use_cpu") else ():
             if given.get(key) or (key == "bf16" and by_default):
                 found[key] = (
-                    f"{'on by default, and ' if not given.get(key) else ''}this machine has no CUDA device. "
+                    f"{'on by default, and ' if not given.get(key) else ''}{why}. "
                     f"Add --no_{key} to train in float32, or --use_cpu to train in bfloat16 on the CPU."
                 )
         if given.get("tf32"):
-            found["tf32"] = "this machine has no CUDA device. Leave it out."
+            found["tf32"] = f"{why}. Leave it out."
     return [f"{config.where.get(key, f'--{key}')}: {text}" for key, text in found.items()]
 
 

@@ -32,7 +32,7 @@ FLAGS = (
         "gpus_per_trial",
         float | None,
         None,
-        "GPUs of a trial, fractions allowed; default 1, or 0 where there is none",
+        "GPUs of a trial, fractions allowed; 0 trains on the CPU; default 1, or 0 on a machine without one",
         "N",
     ),
     Flag("cpus_per_trial", float, 1.0, "CPU cores of a trial, and its threads where it has no GPU", "N"),

@@ -33,7 +33,7 @@ ENVIRONMENT = {
     "TUNE_MAX_PENDING_TRIALS_PG": "16",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # a trial without a GPU hides them itself, whoever started the node
 }
 
 
@@ -58,18 +58,31 @@ def connect(config: SweepConfig) -> Resources:
     """Joins or starts Ray, quietly, and says what trials can have.
 
     Raises:
-        ConfigError: no cluster answers at the address.
+        ConfigError: no cluster answers at the address, or what trials have is for the user to say.
     """
     if not ray.is_initialized():
-        address = config.address or os.environ.get("RAY_ADDRESS")
+        address = named_address(config)
         try:
             start(address, config.verbose)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise ConfigError([f"no Ray cluster answers at {address!r}: {str(error).splitlines()[0]}"]) from error
     nodes = [node for node in ray.nodes() if node["Alive"]]
     most = max((node["Resources"].get("GPU", 0) for node in nodes), default=0)
-    gpus = config.gpus_per_trial if config.gpus_per_trial is not None else (1 if most else 0)
-    return Resources(gpus, config.cpus_per_trial, len(nodes))
+    gpus = config.gpus_per_trial
+    if gpus is None and not most and (cluster := named_address(config)):
+        raise ConfigError(
+            [
+                f"--gpus_per_trial is missing: no node of the cluster at {cluster} has a GPU now. Add --gpus_per_trial 1 to wait for "
+                "nodes that have one, or --gpus_per_trial 0 to train on the CPU."
+            ]
+        )
+    return Resources((1 if most else 0) if gpus is None else gpus, config.cpus_per_trial, len(nodes))
+
+
+def named_address(config: SweepConfig) -> str | None:
+    """The cluster that the user names, if any; else a Ray is started on this machine."""
+    address = config.address or os.environ.get("RAY_ADDRESS")
+    return None if address == "local" else address
 
 
 def start(address: str | None, verbose: bool) -> None:

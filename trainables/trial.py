@@ -46,6 +46,8 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
     """One process of a sweep. `config["trial"]` is what differs between trials; the rest is the same for all."""
 
     def setup(self, config: dict[str, Any], kind: type[Trainable], shared: Any, options: dict[str, Any]) -> None:
+        if not options["gpus"]:
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Ray lets a process that asked for no GPU see them all
         self._trainable, self._shared, self._options = kind(), shared, options
         self._store = Store(options["location"])
         self._clean: process.Clean | None = None

@@ -73,6 +73,16 @@ def test_four_one_gpu_trials_run_two_at_a_time_and_each_sees_one_device(store: s
 def test_half_a_gpu_lets_two_trials_share_it(store: str, tmp_path: Path) -> None:
     notes = probed(store, tmp_path, 4, "--gpus_per_trial", "0.5", "--address", "auto")
     assert {note["most"] for note in notes} == {4}
+    assert {row["gpus_per_trial"] for row in Store(f"{store}/one").trials().to_pylist()} == {0.5}
+
+
+@pytest.mark.usefixtures("ray_with_two_gpus")
+def test_trials_without_a_gpu_see_none(store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ray would let each of them see both. What they see is the environment's word: no GPU is there."""
+    notes = probed(store, tmp_path, 4, "--gpus_per_trial", "0")
+    assert {note["devices"] for note in notes} == {""}
+    assert {row["gpus_per_trial"] for row in Store(f"{store}/one").trials().to_pylist()} == {0.0}
+    assert "shared GPUs" not in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("ray_with_two_gpus")

@@ -1,0 +1,72 @@
+"""What a trial gets, by the nodes that Ray has: a stand-in says which those are."""
+
+from typing import Any
+
+import pytest
+import ray
+
+from sweep import checks, config, runner
+from sweep.errors import ConfigError
+
+CPU_NODE = {"Alive": True, "Resources": {"CPU": 4.0}}
+GPU_NODE = {"Alive": True, "Resources": {"CPU": 4.0, "GPU": 2.0}}
+GONE = {**GPU_NODE, "Alive": False}
+
+
+@pytest.fixture(autouse=True)
+def connected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+
+def settings(*words: str) -> config.SweepConfig:
+    found, complaints = config.resolve(["--preset", "demo", *words], False)
+    assert found is not None and not complaints
+    return found
+
+
+@pytest.mark.parametrize(
+    ("nodes", "words", "gpus"),
+    [
+        ([CPU_NODE], [], 0),
+        ([CPU_NODE, GPU_NODE], [], 1),
+        ([CPU_NODE, GPU_NODE], ["--gpus_per_trial", "0"], 0),
+        ([CPU_NODE, GPU_NODE], ["--gpus_per_trial", "0.5"], 0.5),
+        ([CPU_NODE, GPU_NODE], ["--address", "auto"], 1),
+        ([CPU_NODE], ["--address", "auto", "--gpus_per_trial", "1"], 1),
+        ([CPU_NODE], ["--address", "auto", "--gpus_per_trial", "0"], 0),
+        ([CPU_NODE], ["--address", "local"], 0),
+    ],
+)
+def test_a_trials_gpus(nodes: list[Any], words: list[str], gpus: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "nodes", lambda: nodes)
+    assert runner.connect(settings(*words)).gpus == gpus
+
+
+@pytest.mark.parametrize("how", ["flag", "environment"])
+def test_on_a_cluster_without_a_gpu_node_yet_the_gpus_have_to_be_said(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else trials would run on the CPUs of the first GPU machines to come."""
+    monkeypatch.setattr(ray, "nodes", lambda: [CPU_NODE, GONE])
+    if how == "environment":
+        monkeypatch.setenv("RAY_ADDRESS", "auto")
+    with pytest.raises(ConfigError) as error:
+        runner.connect(settings(*(["--address", "auto"] if how == "flag" else [])))
+    (said,) = error.value.complaints
+    for part in (
+        "--gpus_per_trial is missing",
+        "at auto",
+        "--gpus_per_trial 1 to wait",
+        "--gpus_per_trial 0 to train on the CPU",
+    ):
+        assert part in said
+
+
+@pytest.mark.parametrize("where", [[], ["--address", "auto"]])
+def test_without_a_gpu_a_trial_cannot_have_a_precision_that_needs_one(where: list[str]) -> None:
+    """Whatever GPUs the machine has."""
+    words = ["--gpus_per_trial", "0", "--bf16", *where]
+    (said,) = checks.check_machine(settings(*words), devices=8)
+    assert said.startswith("--bf16: --gpus_per_trial 0 trains on the CPU. Add --no_bf16")
+    assert checks.check_machine(settings(*words, "--use_cpu"), devices=8) == []
