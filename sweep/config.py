@@ -88,6 +88,17 @@ def resolve(argv: Sequence[str], cuda: bool) -> tuple[SweepConfig | None, list[s
     return read.config(), complaints
 
 
+def verbose(argv: Sequence[str]) -> bool:
+    """Whether output is to be verbose: known before any library is imported that reads at its import how much to print."""
+    try:
+        given = flags.parse(argv)
+        path = given.get("config")
+        from_file, _ = reading.settings(path) if path is not None else ({}, [])
+        return bool(fields.coerce(given.get("verbose", from_file.get("verbose", False)), bool))
+    except (ConfigError, ValueError):
+        return False  # said with all that is wrong
+
+
 def _layers(given: dict[str, Any], cuda: bool, complaints: list[str]) -> list[Layer]:
     path = given.pop("config", None)
     from_file, wrong = reading.settings(path) if path is not None else ({}, [])
@@ -97,7 +108,9 @@ def _layers(given: dict[str, Any], cuda: bool, complaints: list[str]) -> list[La
     own = "model_name_or_path" in named or "dataset_name" in named or "trainable" in named
     preset = explicit or (None if own else REPORT if cuda else DEMO)
     layers: list[Layer] = []
-    if preset is not None and preset not in preset_names():
+    if fields.unset(preset):
+        pass
+    elif preset is not None and preset not in preset_names():
         where = _where("flag" if "preset" in given else str(path), "preset")
         got = "no value" if preset is True else fields.shown(preset)
         complaints.append(
@@ -168,7 +181,7 @@ class _Reader:
         else:
             self.sources[key] = source  # also where the value is wrong: it is this one that the complaint is about
             try:
-                self.settings[key] = fields.coerce(value, known[key].hint)
+                self.settings[key] = known[key].read(value)
             except ValueError as error:
                 self._wrong(source, key, value, str(error))
 
@@ -199,12 +212,12 @@ class _Reader:
         elif not values:
             self.complaints.append(f"{where}: the axis is empty. Give at least one value, as in --grid {key}=V1,V2.")
         else:
-            return self._axis_values(where, values, known[key].hint)
+            return self._axis_values(where, values, known[key])
         return None
 
-    def _axis_values(self, where: str, values: list[Any], hint: Any) -> tuple[Any, ...] | None:
+    def _axis_values(self, where: str, values: list[Any], field: fields.Field) -> tuple[Any, ...] | None:
         try:
-            coerced = [fields.coerce(value, hint) for value in values]
+            coerced = [field.read(value) for value in values]
         except ValueError as error:
             self.complaints.append(
                 f"{where}: expected {error} for each value, got {', '.join(map(fields.shown, values))}."

@@ -70,6 +70,10 @@ class Field:
     default: Any
     help: str
 
+    def read(self, value: Any) -> Any:
+        """The value in the setting's type, as `coerce` reads it; a text that is the default is no other word for null."""
+        return value if isinstance(value, str) and value == self.default else coerce(value, self.hint)
+
 
 @functools.cache
 def trainer_fields() -> dict[str, Field]:
@@ -98,15 +102,17 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def coerce(value: Any, hint: Any) -> Any:
     """The value in the type that the hint asks for. Texts (from flags, or YAML's 1e-4) are read as numbers and so on.
 
+    `none` and `null` unset whatever may be unset, so that a flag can take back what a YAML file or a preset says.
+
     Raises:
         ValueError: it cannot be; the message says what was expected.
     """
     kinds = _kinds(hint)
     if not _can_be_kept(value):
         raise ValueError(f"{describe(hint)} that JSON can hold")
-    if value is None or (isinstance(value, str) and value.lower() in {"none", "null"} and str not in kinds):
-        if type(None) in kinds:
-            return None
+    if (value is None or unset(value)) and type(None) in kinds:
+        return None
+    if value is None or (unset(value) and str not in kinds):
         raise ValueError(describe(hint))
     if isinstance(value, str) and str in kinds:
         return _text_or(value, kinds)
@@ -115,6 +121,11 @@ def coerce(value: Any, hint: Any) -> Any:
         if converted is not _NOT_SO:
             return converted
     raise ValueError(describe(hint))
+
+
+def unset(value: Any) -> bool:
+    """Whether a text says that a setting is to have no value."""
+    return isinstance(value, str) and value.lower() in {"none", "null"}
 
 
 def describe(hint: Any) -> str:

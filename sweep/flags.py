@@ -24,9 +24,15 @@ FLAGS = (
     Flag("seeds", list[str], (0,), "seeds of each configuration; three or more tell noise from effect", "SEED"),
     Flag("grid", dict[str, Any], {}, "a further axis: any trainer setting; may be repeated", "KEY=V1,V2"),
     Flag("lora_alpha_rule", str, "fixed", "fixed | proportional (lora_alpha/16 per rank) | rslora", "RULE"),
-    Flag("preset", str, None, "settings to start from: demo | opt-350m-codealpaca | opt-350m-codealpaca-fast", "NAME"),
+    Flag(
+        "preset",
+        str | None,
+        None,
+        "settings to start from: demo | opt-350m-codealpaca | opt-350m-codealpaca-fast",
+        "NAME",
+    ),
     Flag("config", str, None, "YAML file of the same keys as the flags", "FILE"),
-    Flag("name", str, None, "name of the sweep; the same name again resumes it", "NAME"),
+    Flag("name", str | None, None, "name of the sweep; the same name again resumes it", "NAME"),
     Flag("storage_path", str, "results", "folder or URI (s3://…) that holds sweeps", "PATH"),
     Flag(
         "gpus_per_trial",

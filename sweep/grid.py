@@ -52,10 +52,11 @@ def _trainer_help() -> str:
 def _sweep(words: list[str]) -> int:
     from sweep import lock, plan
     from sweep.aftermath import one_line
+    from sweep.config import verbose
     from sweep.store import Store
     from trainables import leftovers
 
-    _quieten("--verbose" in words)
+    _quieten(verbose(words))
     config, trainable, resolve = _checked(words)
     store = Store(config.location)
     planned = plan.make(config, store)
@@ -106,13 +107,17 @@ def _checked(words: list[str]) -> tuple[Any, Any, Any]:
         found, complaints = config.resolve(words, bool(cuda))
     if found is None:
         raise ConfigError(complaints)
-    trainable = load_trainable(found.trainable)()
+    trainable = None
+    try:
+        trainable = load_trainable(found.trainable)()
+    except ConfigError as error:
+        complaints += error.complaints
     redact.learn(found.settings)
     trials, resolve = found.trials(), resolver(str(Path.cwd()))
     complaints += checks.check_machine(found, cuda)
     complaints += ranges.complaints(trials, found.where)
     complaints += checks.check_trainer(trials, found.where)
-    complaints += trainable.check(trials, resolve)
+    complaints += trainable.check(trials, resolve) if trainable else []
     if complaints:
         raise ConfigError([found.as_written(text) for text in dict.fromkeys(complaints)])
     if not cuda and found.sources.get("preset") == "preset demo":

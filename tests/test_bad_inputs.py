@@ -108,6 +108,25 @@ def test_everything_is_said_at_once(place: Place, capsys: pytest.CaptureFixture[
         assert part in said, part
 
 
+def test_a_trainable_that_cannot_be_imported_hides_nothing(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--trainable", "nope:X", "--max_steps", "x", "--lora_dropout", "1", "--address", "nope"]
+    assert grid.main(place.good(words)) == 2
+    said = capsys.readouterr().err
+    for part in ("4 problems", "--trainable 'nope:X'", "--max_steps", "--lora_dropout", "--address"):
+        assert part in said, part
+
+
+def test_without_a_model_that_alone_is_said(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("transformers.AutoTokenizer.from_pretrained", lambda name, **_: asked.append(name))
+    assert grid.main(["--dataset_name", str(place.rows), "--no_bf16", "--storage_path", "store"]) == 2
+    said = capsys.readouterr().err
+    assert "1 problem" in said and "--model_name_or_path is missing" in said
+    assert not asked
+
+
 @pytest.mark.parametrize("flag", ["--help", "-h"])
 def test_help_needs_no_heavy_import(flag: str) -> None:
     import subprocess

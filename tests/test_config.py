@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from sweep.config import SweepConfig, preset_names, resolve
+from sweep.config import SweepConfig, preset_names, resolve, verbose
 from sweep.fields import coerce, trainer_fields
 
 OWN = ["--model_name_or_path", "M", "--dataset_name", "D.json"]
@@ -77,7 +77,7 @@ def test_a_sweep_without_a_preset_is_named_after_model_and_data() -> None:
 def test_every_default_of_the_trainer_is_of_the_type_it_declares(key: str) -> None:
     field = trainer_fields()[key]
     if isinstance(field.default, str | int | float | bool):
-        assert coerce(field.default, field.hint) == field.default
+        assert field.read(field.default) == field.default
 
 
 @pytest.mark.parametrize(
@@ -102,6 +102,37 @@ def test_texts_become_what_the_setting_is(text: str, hint: object, value: object
 def test_what_cannot_be_converted_is_refused(value: object, hint: object) -> None:
     with pytest.raises(ValueError, match=r"a |true"):
         coerce(value, hint)
+
+
+def test_a_flag_takes_back_what_a_file_or_a_preset_says(tmp_path: Path) -> None:
+    file = tmp_path / "my.yaml"
+    file.write_text(
+        "preset: demo\nname: mine\naddress: 'host:1'\nprompt_template: '{instruction}'\nmax_length: 64\n"
+        "model_init_kwargs: {a: 1}\nlora_target_modules: [q_proj]\npad_to_multiple_of: 8\n"
+    )
+    words = ["--config", str(file), *OWN]
+    unset = ["prompt_template", "max_length", "model_init_kwargs", "lora_target_modules", "pad_to_multiple_of"]
+    config = good(*words, *(word for key in unset for word in (f"--{key}", "none")), "--address=none", "--name", "NULL")
+    assert [config.settings[key] for key in unset] == [None] * len(unset)
+    assert (config.address, config.name) == (None, "demo")
+    without = good(*words, "--preset", "none")
+    assert without.preset is None and "learning_rate" not in without.settings
+    assert good(*OWN, "--grid", "prompt_template=none,{instruction}").grid["prompt_template"] == (None, "{instruction}")
+
+
+def test_none_stays_a_word_where_it_is_the_settings_own() -> None:
+    """TRL's default of report_to is the text `none`: the same trial whether it is said or not."""
+    assert good(*OWN, "--report_to", "none").settings["report_to"] == "none"
+
+
+@pytest.mark.parametrize("said", ["--verbose", "--verbose=true", "--verbose true", "yaml"])
+def test_verbose_is_seen_before_any_library_is_imported(said: str, tmp_path: Path) -> None:
+    file = tmp_path / "my.yaml"
+    file.write_text("verbose: true\n")
+    from_file = ["--config", str(file)]
+    assert verbose(from_file if said == "yaml" else said.split())
+    assert not verbose([]) and not verbose([*from_file, "--verbose=false"])
+    assert not verbose(["stray"]) and not verbose(["--verbose", "perhaps"]) and not verbose(["--config", "none.yaml"])
 
 
 def test_all_complaints_come_at_once() -> None:
