@@ -1,6 +1,7 @@
 """Tokens: they are TRL's own, made once, found again, and trained on as if the trainer had made them."""
 
 import dataclasses
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from trl import SFTConfig, SFTTrainer
 from sweep.errors import ConfigError
 from tests import toys
 from trainables import preparation, tokens
-from trainables.data import Rows
+from trainables.data import Rows, load_rows
 from trainables.quiet import quiet
 from trainables.token_cache import TokenCache, default_folder
 from trainables.tokens import READY, Tokens, data_key, dataset_of, prepare
@@ -370,6 +371,22 @@ def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/somebody")
     assert str(default_folder()) == "/home/somebody/.cache/lora-rank-sweep/tokens"
+
+
+def test_a_user_without_a_home_has_no_cache_and_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(_: int) -> None:
+        raise KeyError("no such user")
+
+    model = toys.tokenizer(tmp_path / "tokenizer")
+    (tmp_path / "rows.json").write_text(json.dumps([{"text": f"number {n}"} for n in range(9)]))
+    settings = {"model_name_or_path": str(model), "dataset_name": str(tmp_path / "rows.json")}
+    for name in ("XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    assert default_folder() is None
+    made = prepare(load_rows(settings, str), settings, str)
+    assert made.train.num_rows == 8 and not made.cached
+    assert "tokens are not kept for the next sweep: this user has no home directory" in made.warnings[-1]
 
 
 # --- which trials share them -------------------------------------------------------------------------------------------

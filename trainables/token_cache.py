@@ -19,10 +19,13 @@ import pyarrow as pa
 _NAMES = ("train", "held_out")
 
 
-def default_folder() -> Path:
-    """`$XDG_CACHE_HOME/lora-rank-sweep/tokens`, below `~/.cache` where that is not set."""
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "lora-rank-sweep" / "tokens"
+def default_folder() -> Path | None:
+    """`$XDG_CACHE_HOME/lora-rank-sweep/tokens`, below `~/.cache` where that is not set; None for a user without a home."""
+    cache = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return (Path(cache) if cache else Path.home() / ".cache") / "lora-rank-sweep" / "tokens"
+    except RuntimeError:
+        return None
 
 
 @dataclass(frozen=True)

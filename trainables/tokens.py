@@ -7,7 +7,7 @@ itself.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -121,18 +121,26 @@ def prepare(rows: Rows, settings: Settings, resolve: Resolve, cache_dir: Path | 
         printed = tokenizer_fingerprint(tokenizer)
         shaping = {**token_settings(settings), "chat_template_path": _template_print(settings)}
         key = _hash([rows.fingerprint, printed, shaping, _versions()])
-        cache = TokenCache(Path(cache_dir) if cache_dir else default_folder())
-        found = cache.load(key)
-        made = found or _make(rows, settings, tokenizer, key)
-    tables, warnings = made
+        folder = Path(cache_dir) if cache_dir else default_folder()
+        found = TokenCache(folder).load(key) if folder else None
+        tables, warnings = found or _make(rows, settings, tokenizer, key)
     if found is None:
-        try:
-            cache.save(key, tables, warnings)
-        except OSError as error:
-            warnings = [*warnings, f"tokens are not kept for the next sweep: {cache.folder} cannot be written: {error}"]
+        warnings = [*warnings, *_kept(folder, key, tables, warnings)]
     return Tokens(
         tables["train"], tables["held_out"], rows.fingerprint, printed, key, tuple(warnings), found is not None
     )
+
+
+def _kept(folder: Path | None, key: str, tables: Mapping[str, pa.Table], warnings: Sequence[str]) -> list[str]:
+    """Keeps tokens in the cache; returns why that cannot be."""
+    head = "tokens are not kept for the next sweep: "
+    if folder is None:
+        return [f"{head}this user has no home directory. Set XDG_CACHE_HOME to a folder for them."]
+    try:
+        TokenCache(folder).save(key, tables, warnings)
+    except OSError as error:
+        return [f"{head}{folder} cannot be written: {error}"]
+    return []
 
 
 def dataset_of(table: pa.Table) -> Any:
