@@ -90,7 +90,10 @@ def reason(error: BaseException) -> str:
 
 def told(text: str) -> str:
     """An error's text on one line, without numbers of errors and full stop."""
-    return re.sub(r"(Detail: )?\[[Ee]rrno \d+\] ", "", " ".join(text.split())).rstrip(".")
+    text = re.sub(r"^google::cloud::Status\(\w+: (?:Retry policy exhausted, with a last message of )?", "", text)
+    text = re.sub(r" error_info=\{reason=.*", "", text, flags=re.DOTALL)  # Google's client: pages of retry metadata
+    text = re.sub(r".*PerformWork\(\) - CURL error \[\d+\]=", "", text, flags=re.DOTALL)
+    return re.sub(r"(Detail: )?\[[Ee]rrno -?\d+\] ", "", " ".join(text.split())).rstrip(".")
 
 
 def sentence(text: str, longest: int = 400) -> str:

@@ -35,6 +35,7 @@ from sweep.sweep_json import sweep_content
 Row = dict[str, Any]
 log = logging.getLogger(__name__)
 _OBJECT_STORES = {"s3", "gcs", "abfs"}
+_RETRY_LIMIT_S = 10  # a request that failed for so long is an error; the spool and the next start try it again
 _MERGED = "steps.parquet"
 _CHECKPOINT = re.compile(r"/checkpoint_(\d+)$")
 _PART = re.compile(r"part-(\d+)-(\d+)\.parquet$")
@@ -49,12 +50,19 @@ def filesystem(location: str) -> tuple[pafs.FileSystem, str]:
     if "://" not in location:
         return pafs.LocalFileSystem(), _local_path(location)
     try:
-        fs, path = pafs.FileSystem.from_uri(location)
+        fs, path = pafs.FileSystem.from_uri(_limited(location))
         if not path.strip("/"):
             raise ValueError("it names no bucket and no folder")
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _no_place(location, error) from error
     return fs, path
+
+
+def _limited(location: str) -> str:
+    """The URI with a limit on how long a request is tried again: Google's client would try for a quarter of an hour."""
+    if not location.startswith(("gs://", "gcs://")):
+        return location
+    return f"{location}{'&' if '?' in location else '?'}retry_limit_seconds={_RETRY_LIMIT_S}"
 
 
 def _local_path(location: str) -> str:

@@ -193,6 +193,31 @@ def test_without_the_hub_the_offline_ways_are_named(monkeypatch: pytest.MonkeyPa
     assert all(way in said for way in ("local file or folder", "HF_HUB_CACHE", "HF_ENDPOINT", "owner/name"))
 
 
+def test_a_folder_that_cannot_be_looked_through_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").mkdir()
+    write_json(tmp_path / "a" / "rows.json")
+    monkeypatch.setattr("trainables.sources._MOST_ENTRIES", 1)
+    assert "holds more than 1 files and folders. Name the folder with the rows" in complaint(tmp_path)
+    monkeypatch.undo()
+    scandir = os.scandir
+
+    def gone(path: str) -> Any:
+        if str(path).endswith("a"):
+            raise FileNotFoundError(2, "No such file or directory", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr("os.scandir", gone)  # as a process's folder below /proc
+    assert f"{tmp_path / 'a'} cannot be read: No such file or directory" in complaint(tmp_path)
+
+
+def test_hidden_files_and_folders_are_not_read(tmp_path: Path, reference: Any) -> None:
+    write_json(tmp_path / "rows.json")
+    (tmp_path / ".git").mkdir()
+    write_json(tmp_path / ".git" / "other.json")
+    write_json(tmp_path / ".hidden.json")
+    assert load(tmp_path).fingerprint == reference.fingerprint
+
+
 # --- forms -------------------------------------------------------------------------------------------------------------
 
 

@@ -6,13 +6,13 @@ from typing import Any
 
 from sweep.disk import Footprint
 from sweep.errors import ConfigError
-from sweep.names import Resolve
+from sweep.names import Resolve, is_there
 from sweep.space import Trial
 from sweep.store import Row
-from trainables import model
+from trainables import hub, model, sources
 from trainables.context import Context
 from trainables.data import Rows, load_rows
-from trainables.tokens import Tokens, data_key, prepare, tokenizer_complaints
+from trainables.tokens import Tokens, data_key, looks_like_a_template, prepare, tokenizer_complaints
 
 
 class SFT:
@@ -23,10 +23,12 @@ class SFT:
 
     def check(self, trials: Sequence[Trial], resolve: Resolve) -> list[str]:
         """All that is wrong with models and data; each is looked at once."""
+        hub.cache_only_if_away(_hub_names(trials, resolve))
         found = model.complaints(trials, resolve)
         if not found:
             for settings in _by_data(trials).values():
-                found += tokenizer_complaints(settings, resolve)
+                if settings.get("model_name_or_path"):  # that it is missing has been said
+                    found += tokenizer_complaints(settings, resolve)
         for settings in _by_data(trials).values():
             if not settings.get("dataset_name"):
                 continue
@@ -76,6 +78,17 @@ class SFT:
 def _by_data(trials: Sequence[Trial]) -> dict[str, Mapping[str, Any]]:
     """One trial's settings for each set of tokens that the trials need."""
     return {data_key(trial.settings): trial.settings for trial in reversed(trials)}
+
+
+def _hub_names(trials: Sequence[Trial], resolve: Resolve) -> list[str]:
+    """What the Hub will be asked for: models, data sets and chat templates that are none of a file here, nor meant as one."""
+    path_like = {
+        "model_name_or_path": model.looks_like_a_path,
+        "dataset_name": sources.looks_like_a_path,
+        "chat_template_path": looks_like_a_template,
+    }
+    named = {(str(trial.settings[key]), key) for trial in trials for key in path_like if trial.settings.get(key)}
+    return [name for name, key in sorted(named) if not path_like[key](name) and not is_there(resolve(name))]
 
 
 def _one_or_all(values: Sequence[str]) -> str:

@@ -3,6 +3,7 @@
 Whatever it is, its rows end up in memory: nothing is written beside the user's files.
 """
 
+import os
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import pyarrow as pa
 
 from sweep.errors import ConfigError
 from sweep.names import is_there
+from sweep.reading import reason
 from trainables.files import SUFFIXES, Part, brief, one_of, plain, read_file
 from trainables.quiet import quiet
 
@@ -23,6 +25,7 @@ OFFLINE_WAYS = (
     "give --dataset_name a local file or folder, fill the cache beforehand on a machine with access "
     "(HF_HUB_CACHE and HF_DATASETS_CACHE name the folders), or set HF_ENDPOINT to a mirror that this machine reaches"
 )
+_MOST_ENTRIES = 100_000  # of a folder that is looked through, a second's work; the root of a disk has millions
 _OTHER_SPLITS = {"validation", "valid", "val", "dev", "eval", "test"}
 
 
@@ -55,23 +58,20 @@ def read_source(settings: Settings, resolve: Resolve, wanted: Collection[str]) -
         saved = (path / "dataset_dict.json").exists() or (path / "state.json").exists()
         splits = _read_saved(path, train, wanted) if saved else _read_folder(path, train, test, wanted)
         return Source(name, splits, True)
-    if _looks_like_a_path(name):
+    if looks_like_a_path(name):
         raise ConfigError([f"--dataset_name: there is no file or folder {name!r}. Correct the path."])
     return Source(name, _read_hub(name, settings.get("dataset_config"), wanted), False)
 
 
-def _looks_like_a_path(name: str) -> bool:
+def looks_like_a_path(name: str) -> bool:
+    """Whether a name that is not there can only have been meant as a file or folder."""
     path_like = name.startswith((".", "/", "~")) or name.count("/") > 1 or len(name) > 200
     return path_like or Path(name).suffix.lower() in SUFFIXES
 
 
 def _read_folder(folder: Path, train: str, test: str, wanted: Collection[str]) -> dict[str, list[Part]]:
     """Files below a folder, each in the split that its path names as a word (`test-00000.parquet`), else in `train`."""
-    files = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
+    files = _files_below(folder)
     if not files:
         raise ConfigError(
             [f"--dataset_name: {folder} holds no {one_of(SUFFIXES)} file. Put the rows there as one of these."]
@@ -88,6 +88,25 @@ def _read_folder(folder: Path, train: str, test: str, wanted: Collection[str]) -
     if complaints:
         raise ConfigError(complaints)
     return splits
+
+
+def _files_below(folder: Path) -> list[Path]:
+    """Files of rows below a folder, none that is hidden. One that cannot be looked through is refused, not read in part."""
+    mend = "Name the folder with the rows."
+
+    def refuse(error: OSError) -> None:
+        where = f"{error.filename} cannot be read: {reason(error)}"
+        raise ConfigError([f"--dataset_name: {folder} cannot be looked through: {where}. {mend}"]) from error
+
+    found: list[Path] = []
+    entries = 0
+    for place, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        entries += len(folders) + len(names)
+        if entries > _MOST_ENTRIES:
+            raise ConfigError([f"--dataset_name: {folder} holds more than {_MOST_ENTRIES:,} files and folders. {mend}"])
+        found += [Path(place, name) for name in names if Path(name).suffix.lower() in SUFFIXES and name[0] != "."]
+    return sorted(found)
 
 
 def _read_saved(folder: Path, train: str, wanted: Collection[str]) -> dict[str, list[Part]]:
