@@ -7,23 +7,23 @@ from typing import Any
 from sweep.fields import nearest, shown
 from sweep.space import Trial
 
-# least, most, and whether these themselves are left out
-_RANGES: dict[str, tuple[float, float, bool]] = {
-    "per_device_train_batch_size": (1, math.inf, False),
-    "per_device_eval_batch_size": (1, math.inf, False),
-    "gradient_accumulation_steps": (1, math.inf, False),
-    "max_length": (2, math.inf, False),
-    "num_train_epochs": (0, math.inf, True),
-    "learning_rate": (0, math.inf, False),
-    "weight_decay": (0, math.inf, False),
-    "max_grad_norm": (0, math.inf, False),
-    "warmup_steps": (0, math.inf, False),
-    "save_steps": (0, math.inf, True),
-    "eval_steps": (0, math.inf, True),
-    "lora_alpha": (0, math.inf, True),
-    "lora_dropout": (0, 1, False),
-    "dataset_num_proc": (1, math.inf, False),
-    "dataloader_num_workers": (0, math.inf, False),
+# least, most, and those of the two that are themselves left out
+_RANGES: dict[str, tuple[float, float, tuple[float, ...]]] = {
+    "per_device_train_batch_size": (1, math.inf, ()),
+    "per_device_eval_batch_size": (1, math.inf, ()),
+    "gradient_accumulation_steps": (1, math.inf, ()),
+    "max_length": (2, math.inf, ()),
+    "num_train_epochs": (0, math.inf, (0,)),
+    "learning_rate": (0, math.inf, ()),
+    "weight_decay": (0, math.inf, ()),
+    "max_grad_norm": (0, math.inf, ()),
+    "warmup_steps": (0, math.inf, ()),
+    "save_steps": (0, math.inf, (0,)),
+    "eval_steps": (0, math.inf, (0,)),
+    "lora_alpha": (0, math.inf, (0,)),
+    "lora_dropout": (0, 1, (1,)),
+    "dataset_num_proc": (1, math.inf, ()),
+    "dataloader_num_workers": (0, math.inf, ()),
 }
 # Keys of model_init_kwargs that would undo what keeps a model from running or unpickling anything.
 _GUARDED = {
@@ -64,12 +64,12 @@ def _named(key: str, where: Mapping[str, str]) -> str:
 
 def _out_of_range(settings: Mapping[str, Any], where: Mapping[str, str]) -> list[str]:
     found = []
-    for key, (least, most, exclusive) in _RANGES.items():
+    for key, (least, most, left_out) in _RANGES.items():
         value = settings.get(key)
-        if not isinstance(value, int | float) or (least < value < most) or (not exclusive and least <= value <= most):
+        if not isinstance(value, int | float) or (least <= value <= most and value not in left_out):
             continue
-        bounds = f"{'above' if exclusive else 'at least'} {least:g}"
-        upper = "" if most == math.inf else f" and at most {most:g}"
+        bounds = f"{'above' if least in left_out else 'at least'} {least:g}"
+        upper = "" if most == math.inf else f" and {'below' if most in left_out else 'at most'} {most:g}"
         found.append(f"{_named(key, where)}: must be {bounds}{upper}, got {value:g}.")
     return found
 

@@ -1,6 +1,5 @@
 """How large a trial's checkpoints will be: counted on the model without its weights, adapter included."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,15 +42,10 @@ def _footprint(settings: Mapping[str, Any], resolve: Resolve) -> Footprint | Non
     if isinstance(network, str):
         return None
     if "lora_r" in settings:
-        from peft import get_peft_model
-        from trl import get_peft_config
-
-        with warnings.catch_warnings():  # of names that peft uses and transformers gives up
-            warnings.simplefilter("ignore")
-            try:
-                network = get_peft_model(network, get_peft_config(model.model_config(settings)))
-            except ValueError:  # the trial will say why
-                return None
+        try:
+            network = model.with_adapter(network, settings)
+        except ValueError:  # the trial will say why
+            return None
     weights = sum(one.numel() * _width(one, settings) for one in network.parameters() if one.requires_grad)
     text = _tokenizer_bytes(Path(resolve(name)))
     return Footprint(newest=round(weights + _optimizer_bytes(settings, weights) + text), final=weights + text)

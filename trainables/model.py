@@ -1,5 +1,7 @@
 """The base model of a trial: what can be known of it before it is loaded, and what adapter it gets."""
 
+import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -54,12 +56,17 @@ def skeleton(name: str, settings: Mapping[str, Any], resolve: Resolve) -> Any:
         with torch.device("meta"):
             return AutoModelForCausalLM.from_config(config, trust_remote_code=remote)
     except Exception as error:  # the loaders have no common base
-        return head + (_unusable(error) if there else _unreachable(name, error))
+        return head + _why(name, there, error)
 
 
 def looks_like_a_path(name: str) -> bool:
     """Whether a name that is not there can only have been meant as a path."""
     return name.startswith((".", "/", "~")) or name.count("/") > 1
+
+
+def _why(name: str, there: bool, error: Exception) -> str:
+    """What is wrong with a model that has been found, or why none has been: the loaders raise OSError for the latter."""
+    return _unreachable(name, error) if isinstance(error, OSError) and not there else _unusable(error)
 
 
 def _unusable(error: Exception) -> str:
@@ -89,11 +96,12 @@ def _target_complaints(model: Any, name: str, settings: Mapping[str, Any]) -> li
     wanted = targets if isinstance(targets, list) else [targets]
     if "all-linear" in wanted:
         return []
+    alone = len(wanted) == 1 and not is_name(wanted[0])
+    if alone and (wrong := _pattern_complaint(wanted[0])):
+        return [wrong]
     modules = [module for module, _ in model.named_modules() if module]
     missing = [
-        one
-        for one in wanted
-        if not any(check_target_module_exists(_Targets(one, len(wanted) == 1), module) for module in modules)
+        one for one in wanted if not any(check_target_module_exists(_Targets(one, alone), module) for module in modules)
     ]
     if not missing:
         return []
@@ -111,8 +119,24 @@ def _target_complaints(model: Any, name: str, settings: Mapping[str, Any]) -> li
     ]
 
 
+def is_name(target: str) -> bool:
+    """Whether a lone target module is a module's name, whole or its end, and not a pattern for whole names."""
+    return re.fullmatch(r"[\w.]+", target) is not None
+
+
+def _pattern_complaint(pattern: str) -> str | None:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        return (
+            f"--lora_target_modules {pattern!r} is neither a module's name nor a regular expression: {error.msg}. "
+            "Name modules, as in q_proj v_proj, or give all-linear."
+        )
+    return None
+
+
 class _Targets:
-    """The part of a LoraConfig that peft's module matching reads: one text is a pattern, one of several a name."""
+    """The part of a LoraConfig that peft's module matching reads: a text is a pattern, one in a set a name."""
 
     def __init__(self, target: str, alone: bool) -> None:
         self.target_modules: Any = target if alone else {target}
@@ -138,7 +162,20 @@ def model_config(settings: Mapping[str, Any]) -> Any:
 
     known = {field.name for field in fields(ModelConfig) if field.init}
     chosen = {key: value for key, value in settings.items() if key in known}
-    return ModelConfig(**chosen, use_peft="lora_r" in settings)
+    made = ModelConfig(**chosen, use_peft="lora_r" in settings)
+    if isinstance(made.lora_target_modules, str) and is_name(made.lora_target_modules):
+        made.lora_target_modules = [made.lora_target_modules]  # TRL makes a lone one a pattern, which no module matches
+    return made
+
+
+def with_adapter(network: Any, settings: Mapping[str, Any]) -> Any:
+    """The network with the adapter that a trial of these settings trains."""
+    from peft import get_peft_model
+    from trl import get_peft_config
+
+    with warnings.catch_warnings():  # of names that peft uses and transformers gives up
+        warnings.simplefilter("ignore")
+        return get_peft_model(network, get_peft_config(model_config(settings)))
 
 
 def init_kwargs(settings: Mapping[str, Any], device: Any) -> dict[str, Any]:

@@ -26,7 +26,8 @@ FLAGS = [
     flag("--gradient_accumulation_steps 0", "--gradient_accumulation_steps: must be at least 1, got 0"),
     flag("--max_length 0", "--max_length: must be at least 2, got 0"),
     flag("--num_train_epochs -1", "--num_train_epochs: must be above 0, got -1"),
-    flag("--lora_dropout 2", "--lora_dropout: must be at least 0 and at most 1, got 2"),
+    flag("--lora_dropout 2", "--lora_dropout: must be at least 0 and below 1, got 2"),
+    flag("--lora_dropout 1", "--lora_dropout: must be at least 0 and below 1, got 1"),
     flag("--lora_alpha 0", "--lora_alpha: must be above 0, got 0"),
     flag("--lora_r 8 8", "--lora_r: 8 is there twice. Name each once"),
     flag("--lora_r 0", "--lora_r: 0 cannot be used: give whole numbers from 1 to 65536, or `full`"),
@@ -58,13 +59,14 @@ FLAGS = [
     flag(
         "--grid max_stpes=1,2", "--grid max_stpes: cannot be an axis: there is no such setting. Did you mean max_steps?"
     ),
-    flag("--grid lora_dropout=0.1,7", "--grid lora_dropout: must be at least 0 and at most 1, got 7"),
+    flag("--grid lora_dropout=0.1,7", "--grid lora_dropout: must be at least 0 and below 1, got 7"),
     flag("--grid eval_strategy=no,sometimes", "--grid eval_strategy 'sometimes': refused by the trainer: sometimes is"),
     flag("--eval_strategy sometimes", "--eval_strategy 'sometimes': refused by the trainer: sometimes is not a valid"),
     flag("--lr_scheduler_type nope", "--lr_scheduler_type 'nope': refused by the trainer: nope is not a valid"),
     flag("--lora_r full --lora_alpha 16", "--lora_alpha: means nothing, since every trial is full fine-tuning"),
     flag("--lora_r full --use_dora", "--use_dora: means nothing, since every trial is full fine-tuning"),
     flag("--lora_target_modules nope", "has no such module. It has: down_proj"),
+    flag("--lora_target_modules '('", "--lora_target_modules '(' is neither a module's name nor a regular expression"),
     flag(
         "--lora_target_modules all-linear lm_head",
         "--lora_target_modules: all-linear stands alone, got it with lm_head",
@@ -130,6 +132,7 @@ FLAGS = [
     flag("--dataset_train_split test", "--dataset_train_split and --dataset_test_split are both 'test'"),
     flag("--assistant_only_loss", "--assistant_only_loss true needs lists of {role, content}"),
     flag("--dataset_name ''", "--dataset_name is missing: name one"),
+    flag("--dataset_name none", "--dataset_name is missing: name one"),
     flag("--dataset_name none.json", "--dataset_name: there is no file or folder 'none.json'"),
     flag(
         "--dataset_name https://me:canary-password@host/x.json",
