@@ -13,7 +13,9 @@ from typing import Any
 
 HIDDEN = "***"
 _SHORTEST = 8  # characters of a secret; a shorter value is a word that texts have anyway
-_ENVIRONMENT = re.compile(r"(^|_)(KEY|KEY_ID|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
+_ENVIRONMENT = re.compile(
+    r"(^|_)(KEY|KEY_ID|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?|CONNECTION_STRING|WEBHOOK_URL)$", re.IGNORECASE
+)
 _SETTING = re.compile(r"(^|_)(token|key|secret|password)$")
 NAME_PATHS = ("README.md", "adapter_config.json", "config.json", "trainer_state.json")  # of a checkpoint's files
 _NO_SECRETS = frozenset({"eos_token", "bos_token", "pad_token", "unk_token"})

@@ -22,6 +22,8 @@ SECRETS = {
     "AWS_SECRET_ACCESS_KEY": "canary/aws+0123456789",
     "OPENAI_API_KEY": "canary-openai-0123456789",
     "DATABASE_PASSWORD": "canary-database-0123456789",
+    "AZURE_STORAGE_CONNECTION_STRING": "AccountName=canary;AccountKey=canary-azure-0123456789",
+    "SLACK_WEBHOOK_URL": "https://hooks.example/services/canary-webhook-0123456789",
 }
 HUB_TOKEN, URL_PASSWORD, HOME = "hf_canaryhubflag0123456789", "canary-url-0123456789", "canary-home"
 CANARIES = (*SECRETS.values(), HUB_TOKEN, URL_PASSWORD, HOME)
