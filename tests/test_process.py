@@ -109,6 +109,36 @@ def test_device_memory_that_is_still_allocated_is_noticed(
     assert process.unclean(before, []) == []
 
 
+class DeadCuda:
+    """A stand-in for torch in a process in which a kernel has failed: any call to the device raises that error again."""
+
+    MESSAGE = "CUDA error: device-side assert triggered\nCUDA kernel errors might be asynchronously reported at some other API call"
+    _C = None
+    allocated = 0
+
+    @property
+    def cuda(self) -> "DeadCuda":
+        return self
+
+    def memory_allocated(self) -> int:
+        return self.allocated  # kept on the host
+
+    def synchronize(self) -> None:
+        raise torch.AcceleratorError(self.MESSAGE)
+
+    empty_cache = synchronize
+
+
+def test_a_process_whose_device_has_failed_is_not_used_again(
+    before: process.Clean, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(process, "_torch_with_cuda", DeadCuda)
+        process.restore(before)
+        assert process.unclean(before, []) == ["CUDA is of no more use in it: CUDA error: device-side assert triggered"]
+    assert process.unclean(before, []) == []
+
+
 def test_a_process_without_torch_stays_without_it() -> None:
     code = (
         "import sys; from trainables import process; clean = process.snapshot(); process.restore(clean);"

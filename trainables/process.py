@@ -4,6 +4,7 @@ import gc
 import logging
 import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -47,14 +48,15 @@ def restore(before: Clean) -> None:
     gc.collect()
     torch = _torch_with_cuda()
     if torch is not None:
-        # cuBLAS keeps its workspace allocated, 32 MiB on a recent GPU: the next trial's memory would begin with it.
-        getattr(torch._C, "_cuda_clearCublasWorkspaces", lambda: None)()
-        torch.cuda.empty_cache()
+        with suppress(RuntimeError):  # of a device that answers no more: `unclean` says so
+            # cuBLAS keeps its workspace allocated, 32 MiB on a recent GPU: the next trial's memory would begin with it.
+            getattr(torch._C, "_cuda_clearCublasWorkspaces", lambda: None)()
+            torch.cuda.empty_cache()
 
 
 def unclean(before: Clean, leftovers: list[Any]) -> list[str]:
     """Why the process must not be used again; empty if it may. `leftovers` are weak references that should be dead."""
-    reasons = []
+    reasons = [f"CUDA is of no more use in it: {error}"] if (error := _cuda_error()) else []
     grown = _cuda_bytes() - before.cuda_bytes
     if grown > MEBIBYTE:
         reasons.append(f"{grown / MEBIBYTE:.1f} MiB of CUDA memory are still allocated")
@@ -72,7 +74,18 @@ def unclean(before: Clean, leftovers: list[Any]) -> list[str]:
 def _torch_with_cuda() -> Any:
     """torch, if this process has used CUDA through it."""
     torch = sys.modules.get("torch")
-    return torch if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized() else None
+    return torch if torch is not None and torch.cuda.is_initialized() else None
+
+
+def _cuda_error() -> str | None:
+    """What every call of CUDA's raises once a kernel has failed, a device-side assert for one: until the process ends."""
+    torch = _torch_with_cuda()
+    try:
+        if torch is not None:
+            torch.cuda.synchronize()
+    except RuntimeError as error:
+        return str(error).partition("\n")[0]
+    return None
 
 
 def _cuda_bytes() -> int:
