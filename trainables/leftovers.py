@@ -9,31 +9,74 @@
 An attempt has the folder from its begin, so that what a killed process had there is found too. It goes when all is written.
 """
 
+import errno
 import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sweep.errors import ConfigError
+from sweep.reading import reason
 from sweep.store import Row, Store
 from trainables.spool import decode, encode, recover
 
 
 def place(store: Store) -> Path:
-    """Folder on this machine for a sweep's leftovers: in the user's cache, where that can be written."""
+    """Folder on this machine for a sweep's leftovers: in the user's cache, else among temporary files.
+
+    Raises:
+        ConfigError: another user has the folder there.
+    """
     name = hashlib.sha256(store.absolute.rstrip("/").encode()).hexdigest()[:16]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))  # noqa: PTH111  # raises nothing
-    base = cache if _writable(cache) else Path(tempfile.gettempdir())
-    return base / "lora-rank-sweep" / "spool" / name
+    if _writable(cache):
+        return cache / "lora-rank-sweep" / "spool" / name
+    try:
+        protect(_temporary() / name)
+    except OSError as error:
+        mend = "Set XDG_CACHE_HOME to a folder that you may write."
+        raise ConfigError(
+            [f"no place for what waits for the store: {reason(error)}: {_temporary()}. {mend}"]
+        ) from error
+    return _temporary() / name
+
+
+def protect(root: Path) -> None:
+    """Where leftovers are among temporary files, where anyone may take a name first: makes sure that nobody else has them.
+
+    Raises:
+        OSError: the folder above them is another user's, or a link.
+    """
+    folder = _temporary()
+    if root.parent != folder:
+        return
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    if not _is_ours(folder):
+        raise PermissionError(errno.EPERM, "it is another user's, or no folder", str(folder))
+    folder.chmod(0o700)
+
+
+def _temporary() -> Path:
+    return Path(tempfile.gettempdir(), f"lora-rank-sweep-{os.getuid()}")
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether it is a folder, not a link to one, and this user's."""
+    found = folder.lstat()
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
 
 
 def _writable(folder: Path) -> bool:
+    """Whether it can be made and written. One below an unknown home, `~/.cache`, would be made where the user stands."""
     there = next((one for one in (folder, *folder.parents) if one.exists()), folder)
-    return os.access(there, os.W_OK | os.X_OK)
+    return folder.is_absolute() and os.access(there, os.W_OK | os.X_OK)
 
 
 @dataclass
@@ -93,6 +136,9 @@ def land(store: Store, folder: Path, trial_id: str, attempt: int, ending: Ending
 
 def waiting(root: Path, trial_id: str = "*") -> list[Path]:
     """The folders of attempts that left something, by trial, older attempts first."""
+    folder = _temporary()
+    if root.parent == folder and os.path.lexists(folder) and not _is_ours(folder):
+        return []  # whatever another user put there
     return sorted(root.glob(f"{trial_id}/[0-9]*"), key=lambda folder: (folder.parent.name, int(folder.name)))
 
 

@@ -208,6 +208,7 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
         """Where this attempt keeps what the store has not got: found again by a later command, if the disk has room for it."""
         folder = Path(self._options["spool"], self._trial["trial_id"], str(self._attempt))
         try:
+            leftovers.protect(Path(self._options["spool"]))
             folder.mkdir(parents=True, exist_ok=True)
         except OSError:
             folder = Path(tempfile.mkdtemp(prefix="sweep-spool-"))
