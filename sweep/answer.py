@@ -69,11 +69,12 @@ class Saving:
 
 @dataclass(frozen=True)
 class Suggestion:
-    """What more would settle something open. `seeds` None: no number of seeds within reason would."""
+    """What more would settle something open: either of the two, or both where the text says so."""
 
     configurations: tuple[str, ...]
-    seeds: int | None
+    seeds: int | None  # about so many more of each; None: no number within reason would do
     text: str
+    examples: int | None = None  # about so many held-out examples in all; None: they are not what is missing
 
 
 @dataclass(frozen=True)

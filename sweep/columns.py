@@ -119,6 +119,8 @@ EVALS = (
     Column("loss_sum", _float, "summed loss over the example's tokens, nats"),
     Column("tokens", _int, "tokens that have a loss"),
     Column("bytes", _int, "UTF-8 bytes of the text of those tokens"),
+    Column("group", _text, "the cluster it belongs to, from the column that --dataset_group names; null without one"),
+    Column("content_hash", _text, "hash of its tokens and of which of them have a loss: duplicates have the same"),
 )
 
 TABLES = {"trials": TRIALS, "steps": STEPS, "evals": EVALS}

@@ -6,12 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sweep import stats
+from sweep import noise, stats
 from sweep.answer import Basis, Comparison, Verdict
 from sweep.groups import Group
-from sweep.measured import Examples, Measured
+from sweep.measured import Measured
 from sweep.stats import AboveBest, Difference, Floats
 
+UNEVEN = 5.0  # times the others' spread over seeds, beyond which pooled bounds do not hold their level
+# A configuration with fewer seeds than three is not waited for where it is worse by this many margins, and 2 % at least:
+# training noise that could make up for that would leave no other rank shown to be within the margin either.
+FAR, FAR_LEAST = 4.0, 0.02
+_SAME = 1e-12  # log losses closer than this are equal
 _STRENGTH: dict[Basis, int] = {"none": 0, "examples": 1, "seeds": 2}
 
 
@@ -24,6 +29,8 @@ class Compared:
         differences: above the lowest measured one, as a fraction, over the seeds that all share if there are any.
         pairs: what is known of each pair (k, j), k < j; pairs without an interval are missing.
         bases: what each pair's interval is over.
+        uneven: configurations whose spread over seeds is more than UNEVEN times that of the others, and how many times.
+        without_spread: configurations whose seeds gave exactly the same losses, or the same difference from another.
     """
 
     groups: tuple[Group, ...]
@@ -33,6 +40,8 @@ class Compared:
     above: AboveBest
     measured: Measured
     margin: float
+    uneven: Mapping[int, float]
+    without_spread: frozenset[int]
 
     @property
     def best(self) -> int:
@@ -44,9 +53,21 @@ class Compared:
         return min(self.bases.values(), key=_STRENGTH.__getitem__, default="none")
 
     def basis_of(self, index: int) -> Basis:
-        """The weakest of the pairs that a configuration is in."""
-        own = [basis for pair, basis in self.bases.items() if index in pair]
-        return min(own, key=_STRENGTH.__getitem__, default="none")
+        """The weakest of the pairs that a configuration is in, but for those with one that is out of the running."""
+        own = {pair: basis for pair, basis in self.bases.items() if index in pair}
+        needed = [
+            basis for (k, j), basis in own.items() if basis == "seeds" or not self.far(j if k == index else k, index)
+        ]
+        if "seeds" not in needed:
+            needed = list(own.values())
+        return min(needed, key=_STRENGTH.__getitem__, default="none")
+
+    def far(self, index: int, other: int) -> bool:
+        """Whether a configuration is so much worse than another that no seed would make up for it."""
+        limit = max(FAR * self.margin, FAR_LEAST)
+        if self.bases[min(index, other), max(index, other)] == "none":
+            return bool((1 + self.differences[index]) / (1 + self.differences[other]) - 1 > limit)
+        return bool(self.above.pair_lower[index, other] > limit)
 
     def verdict(self, index: int) -> Verdict:
         """Within the margin of the best or not: as shown, or where no interval exists, as measured."""
@@ -55,6 +76,25 @@ class Compared:
         if self.above.upper[index] <= self.margin:
             return "within"
         return "worse" if self.above.lower[index] > self.margin else "undecided"
+
+    def mean(self, index: int) -> float:
+        """A configuration's mean loss over the seeds that all have, or else over its own: what `differences` compares."""
+        by_seed = [self.measured.by_seed(one) for one in self.groups]
+        shared = set.intersection(*(set(one) for one in by_seed)) or set(by_seed[index])
+        return float(np.mean([self.measured.losses[by_seed[index][seed]] for seed in shared]))
+
+    def diverged(self, index: int) -> int:
+        """How many of a configuration's runs ended without a finite loss."""
+        return sum(row["status"] == "diverged" for row in self.groups[index].rows)
+
+    def far_off(self, index: int) -> int:
+        """How many ended with one far off that of their siblings."""
+        return sum(row["trial_id"] in self.measured.bad for row in self.groups[index].completed)
+
+    def decided(self, index: int) -> bool:
+        """Whether it is shown to be within the margin of the best, for the configuration and not only its models."""
+        sound = not (self.uneven or self.diverged(index) or self.far_off(index))
+        return sound and self.basis_of(index) == "seeds" and self.verdict(index) == "within"
 
     def comparison(self, index: int) -> Comparison:
         basis = self.basis_of(index)
@@ -68,7 +108,7 @@ class Compared:
             seeds=len(self.measured.by_seed(self.groups[index])),
             examples=examples.count if examples else 0,
             verdict=self.verdict(index),
-            different=differs and basis == "seeds",
+            different=differs and basis == "seeds" and not self.uneven,
             models_different=differs and basis == "examples",
         )
 
@@ -82,49 +122,81 @@ def compare(groups: Sequence[Group], measured: Measured, margin: float, confiden
     kept = tuple(one for one in groups if measured.by_seed(one))
     if not kept:
         return None
-    pairs: dict[tuple[int, int], Difference] = {}
-    bases: dict[tuple[int, int], Basis] = {}
-    for k in range(len(kept)):
-        for j in range(k + 1, len(kept)):
-            found, bases[k, j] = _pair(measured, kept[k], kept[j])
-            if found:
-                pairs[k, j] = found
+    grid = _Grid.of(kept, measured)
+    pairs, bases, without_spread = _pairs(grid, measured)
     above = stats.above_best(pairs, len(kept), confidence)
-    return Compared(kept, _points(kept, measured), pairs, bases, above, measured, margin)
-
-
-def _points(groups: Sequence[Group], measured: Measured) -> Floats:
-    """Each configuration above the lowest, by geometric mean over the seeds that all have, or else over its own."""
-    by_seed = [measured.by_seed(one) for one in groups]
-    shared = set.intersection(*(set(trials) for trials in by_seed))
-    logs = np.array(
-        [
-            np.mean([math.log(measured.losses[name]) for seed, name in trials.items() if not shared or seed in shared])
-            for trials in by_seed
-        ]
+    return Compared(
+        kept, _points(grid), pairs, bases, above, measured, margin, _uneven(grid), frozenset(without_spread)
     )
-    points: Floats = np.expm1(logs - logs.min())
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """The trials as configurations × seeds: names, log losses, and where there is one."""
+
+    trials: tuple[tuple[str | None, ...], ...]
+    logs: Floats
+    present: noise.Mask
+
+    @classmethod
+    def of(cls, groups: Sequence[Group], measured: Measured) -> "_Grid":
+        by_seed = [measured.by_seed(one) for one in groups]
+        seeds = list(dict.fromkeys(seed for trials in by_seed for seed in trials))
+        trials = tuple(tuple(one.get(seed) for seed in seeds) for one in by_seed)
+        logs = np.array([[math.log(measured.losses[name]) if name else 0.0 for name in row] for row in trials])
+        return cls(trials, logs, np.array([[name is not None for name in row] for row in trials]))
+
+    def examples(self, measured: Measured) -> noise.Examples:
+        assert measured.examples
+        nothing = np.ones(measured.examples.count)
+        sums, weights = (
+            np.array([[nothing if name is None else values[name] for name in row] for row in self.trials])
+            for values in (measured.examples.sums, measured.examples.weights)
+        )
+        return noise.Examples(sums, weights)
+
+
+def _pairs(
+    grid: _Grid, measured: Measured
+) -> tuple[dict[tuple[int, int], Difference], dict[tuple[int, int], Basis], set[int]]:
+    """What is known of each pair, over what, and the configurations whose seeds say nothing of training noise."""
+    places = zip(*np.triu_indices(len(grid.trials), 1), strict=True)
+    bases: dict[tuple[int, int], Basis] = {(int(k), int(j)): "none" for k, j in places}
+    pairs: dict[tuple[int, int], Difference] = {}
+    still: set[int] = set()
+    if measured.examples is None or measured.examples.count < stats.MIN_EXAMPLES:
+        return pairs, bases, still
+    examples = grid.examples(measured)
+    for k, j, found in noise.differences(grid.logs, grid.present, examples, stats.MIN_SEEDS):
+        of_seeds = len(found.terms) > 1
+        if of_seeds and (stuck := _without_spread(grid, k, j)):
+            still |= stuck
+            of_seeds = False
+        bases[k, j] = "seeds" if of_seeds else "examples"
+        pairs[k, j] = found if of_seeds else Difference(found.log_ratio, found.terms[-1:])
+    return pairs, bases, still
+
+
+def _without_spread(grid: _Grid, k: int, j: int) -> set[int]:
+    """Those of a pair whose seeds repeat one loss, or both where all seeds repeat one difference that is not 0."""
+    seeds = grid.present[k] & grid.present[j]
+    one, other = grid.logs[k, seeds], grid.logs[j, seeds]
+    if np.ptp(one - other) <= _SAME < np.abs(one - other).max():
+        return {k, j}
+    return {index for index, logs in ((k, one), (j, other)) if np.ptp(logs) <= _SAME}
+
+
+def _uneven(grid: _Grid) -> dict[int, float]:
+    enough = grid.present & (grid.present.sum(axis=1) >= stats.MIN_SEEDS)[:, None]
+    found, times = noise.uneven(grid.logs, enough, UNEVEN)
+    return {index: float(times[index]) for index in range(len(found)) if found[index]}
+
+
+def _points(grid: _Grid) -> Floats:
+    """Each configuration above the lowest, by geometric mean over the seeds that all have, or else over its own."""
+    shared = grid.present.all(axis=0)
+    means = np.array(
+        [logs[shared if shared.any() else seen].mean() for logs, seen in zip(grid.logs, grid.present, strict=True)]
+    )
+    points: Floats = np.expm1(means - means.min())
     return points
-
-
-def _pair(measured: Measured, one: Group, other: Group) -> tuple[Difference | None, Basis]:
-    first, second = measured.by_seed(one), measured.by_seed(other)
-    seeds = [seed for seed in first if seed in second]
-    if not seeds:
-        return None, "none"
-    left, right = ([trials[seed] for seed in seeds] for trials in (first, second))
-    losses = [np.array([measured.losses[name] for name in names]) for names in (left, right)]
-    mean, spread = stats.over_seeds(losses[0], losses[1])
-    noise = _example_noise(measured.examples, left, right)
-    if len(seeds) >= stats.MIN_SEEDS:
-        return Difference(mean, (spread, noise) if noise else (spread,)), "seeds"
-    if noise and measured.examples and measured.examples.count >= stats.MIN_EXAMPLES:
-        return Difference(mean, (noise,)), "examples"
-    return None, "none"
-
-
-def _example_noise(examples: Examples | None, left: Sequence[str], right: Sequence[str]) -> stats.Term | None:
-    if examples is None or examples.count < 2:
-        return None
-    (sums_a, weights_a), (sums_b, weights_b) = examples.of(left), examples.of(right)
-    return stats.over_examples(sums_a, sums_b, weights_a, weights_b)

@@ -1,13 +1,8 @@
-"""Pure statistics of a comparison: paired differences, bounds above the best, Pareto fronts. Arrays in, arrays out.
+"""Pure statistics of a comparison: bounds above the best, Pareto fronts. Arrays in, arrays out.
 
 Losses are compared as log ratios, so that a margin is relative and a bound and its claim can never disagree. Every
-function takes leading batch dimensions, written `...`: the calibration tests pass a thousand sweeps at once.
-
-Two noises, both over what a user will meet again: training noise (another seed) and evaluation noise (other held-out
-examples). The seed is the unit where there are three or more. The spread over seeds knows nothing of the examples,
-though, because every seed is judged on the same ones: where two ranks differ example by example in a way that training
-repeats, a t interval over seeds alone claimed a difference between equal ranks in 26 % of simulated sweeps. So the
-variance over examples is added to the variance over seeds.
+function takes leading batch dimensions, written `...`: the calibration tests pass a thousand sweeps at once. What makes
+a difference vary is in noise.py.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,10 +35,17 @@ class Term:
 
 @dataclass(frozen=True)
 class Difference:
-    """How much higher one configuration's loss is than another's: a log ratio of shape (...), and what makes it vary."""
+    """How much higher one configuration's loss is than another's, and what makes it vary.
+
+    Attributes:
+        log_ratio: shape (...).
+        terms: over seeds and over examples, or over examples alone.
+        repeated: the part of the variance over examples that more seeds take away.
+    """
 
     log_ratio: Floats
     terms: tuple[Term, ...]
+    repeated: Floats | float = 0.0
 
     def half_width(self, tail: float) -> Floats:
         """Distance from the log ratio to a bound that fails with probability `tail` at most.
@@ -55,45 +57,6 @@ class Difference:
         squares = [quantile(tail, term.degrees) ** 2 * term.variance for term in self.terms]
         width: Floats = np.sqrt(np.sum(np.stack(np.broadcast_arrays(*squares)), axis=0))
         return width
-
-
-def over_seeds(losses_a: Floats, losses_b: Floats) -> tuple[Floats, Term]:
-    """Mean log ratio and its variance, from losses of shape (..., seeds), paired by seed: the paired t's."""
-    ratios = np.log(losses_a) - np.log(losses_b)
-    seeds = ratios.shape[-1]
-    mean = ratios.mean(axis=-1)
-    if seeds < 2:
-        return mean, Term(np.full_like(mean, np.inf), np.ones_like(mean))
-    return mean, Term(ratios.var(axis=-1, ddof=1) / seeds, np.full_like(mean, seeds - 1))
-
-
-def influences(sums: Floats, weights: Floats) -> Floats:
-    """Each example's pull on log(Σsums / Σweights): shape (..., examples) in and out; they add up to 0.
-
-    A held-out loss is a ratio of totals, loss over tokens, so long examples weigh more than short ones.
-    """
-    shares: Floats = sums / sums.sum(axis=-1, keepdims=True) - weights / weights.sum(axis=-1, keepdims=True)
-    return shares
-
-
-def over_examples(sums_a: Floats, sums_b: Floats, weights_a: Floats, weights_b: Floats) -> Term:
-    """Variance of the log ratio over the draw of held-out examples, the trained models kept as they are.
-
-    All of shape (..., seeds, examples): summed losses, and the tokens or bytes they are divided by. Influences are
-    averaged over the seeds first: an example is one draw, however many models it judges.
-
-    The linearised variance (W. G. Cochran, Sampling Techniques, 3rd ed., §6.3) is corrected as HC2 for each example's
-    leverage, here its share of the loss, and takes the degrees of freedom that noise in proportion to an example's
-    loss leaves (R. M. Bell and D. F. McCaffrey, Survey Methodology 28 (2002) 169–181). Under heavy tails a handful of
-    examples carries the loss; with N−1 degrees, 10 to 20 % of equal pairs were called different at 20 examples.
-    """
-    pull = (influences(sums_a, weights_a) - influences(sums_b, weights_b)).mean(axis=-2)
-    shares = [sums / sums.sum(axis=-1, keepdims=True) for sums in (sums_a, sums_b)]
-    leverage = np.minimum(((shares[0] + shares[1]) / 2).mean(axis=-2), 1 - 1e-9)
-    variance = (pull**2 / (1 - leverage)).sum(axis=-1)
-    squares = leverage**2
-    degrees = squares.sum(axis=-1) ** 2 / (squares**2).sum(axis=-1) - 1
-    return Term(variance, np.clip(degrees, 1, max(1, pull.shape[-1] - 1)))
 
 
 @dataclass(frozen=True)
@@ -115,6 +78,11 @@ class AboveBest:
         claimed = self.pair_lower > 0
         either: npt.NDArray[np.bool_] = claimed | np.swapaxes(claimed, -1, -2)
         return either
+
+    def within(self, margin: float) -> npt.NDArray[np.bool_]:
+        """Configurations (..., K) shown to be at most the margin above the best."""
+        shown: npt.NDArray[np.bool_] = self.upper <= margin
+        return shown
 
     def tied(self, margin: float) -> npt.NDArray[np.bool_]:
         """Pairs (..., K, K) shown to be within the margin of each other, either way."""
@@ -146,20 +114,6 @@ def above_best(pairs: Mapping[tuple[int, int], Difference], count: int, confiden
     return AboveBest(np.expm1(np.maximum(low, 0)), np.expm1(high), np.expm1(lower))
 
 
-def seeds_needed(pair: Difference, seeds: int, margin: float, tail: float, most: int = 30) -> int | None:
-    """How many seeds would place the difference on one side of the margin, if it and its spread stay as measured.
-
-    None where `most` would not do, be it that the difference is at the margin or that too few examples are held out.
-    """
-    gap = abs(float(pair.log_ratio) - float(np.log1p(margin)))
-    spread = float(pair.terms[0].variance) * seeds
-    examples = Difference(pair.log_ratio, pair.terms[1:]).half_width(tail) if pair.terms[1:] else 0.0
-    for count in range(max(seeds + 1, MIN_SEEDS), most + 1):
-        if float(quantile(tail, count - 1)) ** 2 * spread / count + float(examples) ** 2 <= gap**2:
-            return count
-    return None
-
-
 def pareto_front(values: Floats, directions: Sequence[str]) -> npt.NDArray[np.bool_]:
     """Which rows of (n, metrics) no other row beats: better somewhere, worse nowhere. Rows with a NaN are in no front.
 
@@ -174,16 +128,3 @@ def pareto_front(values: Floats, directions: Sequence[str]) -> npt.NDArray[np.bo
     beaten = (no_worse & better & known[:, None]).any(axis=0)
     front: npt.NDArray[np.bool_] = known & ~beaten
     return front
-
-
-def cheapest(costs: Sequence[Mapping[str, float | None]], order: Sequence[str], tolerance: float = 0.01) -> int:
-    """Index of the cheapest: the first cost decides, the next among those within `tolerance` of its least, and so on.
-
-    A cost that is null for any of those left decides nothing.
-    """
-    left = list(range(len(costs)))
-    for name in order:
-        values = [cost for index in left if (cost := costs[index].get(name)) is not None]
-        if len(values) == len(left):
-            left = [index for index, value in zip(left, values, strict=True) if value <= min(values) * (1 + tolerance)]
-    return left[0]

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from sweep import stats
-from sweep.answer import Answer, Comparison, Configuration, Front, Outcome
+from sweep.answer import Answer, Comparison, Configuration, Front, Outcome, Recommendation
 from sweep.compare import Compared, compare
+from sweep.costs import costs_of, side_by_side
 from sweep.errors import SweepError
 from sweep.groups import Group, group, parsed, spread
 from sweep.guards import differences
@@ -58,7 +59,7 @@ def answer(sweep: Sweep, *, margin: float, prefer: Sequence[str]) -> Answer:
         basis_text=_basis_text(compared),
         statuses=dict(statuses),
         configurations=configurations,
-        recommendation=recommend(compared, shown, order, stats.CONFIDENCE) if compared else None,
+        recommendation=_recommendation(sweep, compared, shown, order) if compared else None,
         fronts=_fronts(shown),
         differences=differences(groups, sweep.varied),
         outcomes=_outcomes(groups),
@@ -76,12 +77,18 @@ def _order(margin: float, prefer: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*prefer, *COSTS]))
 
 
+def _recommendation(
+    sweep: Sweep, compared: Compared, shown: Sequence[Configuration], order: Sequence[str]
+) -> Recommendation:
+    shared = side_by_side(row for one in compared.groups for row in one.rows)
+    costs = [costs_of(one, COSTS, sweep, shared) for one in compared.groups]
+    return recommend(compared, shown, costs, order, stats.CONFIDENCE)
+
+
 def _basis_text(compared: Compared | None) -> str:
     if compared is None or len(compared.groups) < 2:
         return "Nothing to compare: fewer than two configurations have a result."
-    seeds = min(len(compared.measured.by_seed(one)) for one in compared.groups)
-    examples = compared.measured.examples.count if compared.measured.examples else 0
-    return basis_text(compared.basis, seeds, examples, stats.CONFIDENCE)
+    return basis_text(compared, stats.CONFIDENCE)
 
 
 def _configurations(

@@ -11,17 +11,28 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from sweep.compare import Compared, compare
+from sweep import noise, stats
+from sweep.badruns import far_off
+from sweep.compare import UNEVEN, Compared, compare
+from sweep.examples import Examples
 from sweep.groups import Group
-from sweep.measured import Examples, Measured
-from sweep.stats import CONFIDENCE, Floats
+from sweep.measured import Measured
+from sweep.stats import CONFIDENCE, MIN_SEEDS, AboveBest, Floats
 from sweep.store import Store
 
 
 @dataclass(frozen=True)
 class Design:
-    """Effects are log ratios to the best; noises are standard deviations of log losses."""
+    """Effects are log ratios to the best; noises are standard deviations of log losses.
+
+    Attributes:
+        spreads: factors to the training noise, one for each configuration.
+        heavy: training noise is Student's t with 3 degrees of freedom, of the same standard deviation.
+        cluster: how many examples share one draw of hardness and of the configuration's noise on it.
+        giant: one example has half of the loss.
+    """
 
     effects: tuple[float, ...]
     seeds: int
@@ -30,22 +41,68 @@ class Design:
     training_noise: float = 0.003
     interaction: float = 0.05
     rest: float = 0.05
+    spreads: tuple[float, ...] = ()
+    heavy: bool = False
+    cluster: int = 1
+    giant: bool = False
 
 
 def losses(design: Design, sweeps: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """Summed losses of shape (sweeps, configurations, seeds, examples) and tokens of shape (sweeps, examples)."""
     shape = (sweeps, len(design.effects), design.seeds, design.examples)
     each, _, seeds, examples = shape
+    drawn = -(-examples // design.cluster)
     tokens = rng.integers(5, 300, (each, examples)).astype(float)
-    hardness = np.exp(rng.normal(0, 1, (each, examples))) + 0.2
-    logs = (
-        np.asarray(design.effects)[None, :, None, None]
-        + design.seed_noise * rng.normal(size=(each, 1, seeds, 1))
-        + design.training_noise * rng.normal(size=(*shape[:3], 1))
-        + design.interaction * np.clip(rng.standard_t(3, (*shape[:2], 1, examples)), -6, 6)
-        + design.rest * rng.normal(size=shape)
-    )
-    return (tokens * hardness)[:, None, None, :] * np.exp(logs), tokens
+    hardness = _repeated(np.exp(rng.normal(0, 1, (each, drawn))) + 0.2, design)
+    if design.giant:
+        hardness[:, 0] = (tokens * hardness)[:, 1:].sum(axis=-1) / tokens[:, 0]
+    trained = rng.standard_t(3, (*shape[:3], 1)) / np.sqrt(3) if design.heavy else rng.normal(size=(*shape[:3], 1))
+    logs = design.rest * rng.standard_normal(shape)
+    logs += design.interaction * _repeated(np.clip(rng.standard_t(3, (*shape[:2], 1, drawn)), -6, 6), design)
+    logs += design.seed_noise * rng.normal(size=(each, 1, seeds, 1))
+    logs += design.training_noise * np.array(design.spreads or (1.0,) * shape[1])[:, None, None] * trained
+    logs += np.asarray(design.effects)[:, None, None]
+    return (tokens * hardness)[:, None, None, :] * np.exp(logs, out=logs), tokens
+
+
+def _repeated(drawn: Floats, design: Design) -> Floats:
+    return drawn if design.cluster == 1 else np.repeat(drawn, design.cluster, axis=-1)[..., : design.examples]
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What many sweeps claim, at once; `compared` gives the same for one (a test holds them against each other)."""
+
+    above: AboveBest
+    uneven: npt.NDArray[np.bool_]
+
+    def different(self) -> npt.NDArray[np.bool_]:
+        """Pairs (sweeps, K, K) of which one is claimed to be worse."""
+        found: npt.NDArray[np.bool_] = self.above.different() & ~self.uneven[:, None, None]
+        return found
+
+    def decided(self, margin: float) -> npt.NDArray[np.bool_]:
+        """Configurations (sweeps, K) shown to be within the margin."""
+        found: npt.NDArray[np.bool_] = self.above.within(margin) & ~self.uneven[:, None]
+        return found
+
+
+def bounds(sums: Floats, tokens: Floats) -> Bounds:
+    """The bounds of many sweeps, from sums of shape (sweeps, configurations, seeds, units)."""
+    logs = np.log(sums.sum(axis=-1) / tokens.sum(axis=-1)[:, None, None])
+    present = np.ones(logs.shape[1:], dtype=bool)
+    examples = noise.Examples(sums, tokens[:, None, None, :])
+    pairs = {(k, j): found for k, j, found in noise.differences(logs, present, examples, MIN_SEEDS)}
+    above = stats.above_best(pairs, logs.shape[1], CONFIDENCE)
+    return Bounds(above, noise.uneven(logs, present, UNEVEN)[0].any(axis=-1) & (logs.shape[2] >= MIN_SEEDS))
+
+
+def simulated(design: Design, sweeps: int, rng: np.random.Generator, cells: float = 3e6) -> Bounds:
+    """Bounds of so many sweeps, simulated in pieces of at most `cells` losses, which fit the processor's cache better."""
+    most = max(1, int(cells / (len(design.effects) * design.seeds * design.examples)))
+    pieces = [bounds(*losses(design, min(most, sweeps - start), rng)) for start in range(0, sweeps, most)]
+    parts = [np.concatenate([getattr(one.above, name) for one in pieces]) for name in ("lower", "upper", "pair_lower")]
+    return Bounds(AboveBest(*parts), np.concatenate([one.uneven for one in pieces]))
 
 
 def trial_id(configuration: int, seed: int) -> str:
@@ -56,22 +113,27 @@ def rank(configuration: int) -> int:
     return int(4 * 2**configuration)
 
 
-def compared(sums: Floats, tokens: Floats, margin: float = 0.005) -> Compared:
-    """The comparison that an answer is made of, for one sweep's sums (configurations, seeds, examples)."""
+def compared(
+    sums: Floats, tokens: Floats, margin: float = 0.005, diverged: npt.NDArray[np.bool_] | None = None
+) -> Compared:
+    """The comparison that an answer is made of, for one sweep's sums (configurations, seeds, examples).
+
+    Args:
+        diverged: which runs (configurations, seeds) ended without a finite loss.
+    """
     count, seeds, examples = sums.shape
-    names = [[trial_id(k, seed) for seed in range(seeds)] for k in range(count)]
     rows = [[_row(k, seed, sums[k, seed], tokens) for seed in range(seeds)] for k in range(count)]
+    for k, seed in np.argwhere(diverged) if diverged is not None else ():
+        rows[k][seed]["status"] = "diverged"
     groups = [Group(f"r={rank(k)}", tuple(rows[k]), {}) for k in range(count)]
-    per_trial = {names[k][seed]: sums[k, seed] for k in range(count) for seed in range(seeds)}
-    measured = Measured(
-        "eval_loss",
-        {name: float(total.sum() / tokens.sum()) for name, total in per_trial.items()},
-        Examples(per_trial, dict.fromkeys(per_trial, tokens), examples),
-        (),
-    )
-    found = compare(groups, measured, margin, CONFIDENCE)
-    assert found
-    return found
+    found = {row["trial_id"]: row["eval_loss"] for one in groups for row in one.completed}
+    bad = far_off(groups, found)
+    kept = {name: loss for name, loss in found.items() if name not in bad}
+    per_trial = {trial_id(k, seed): sums[k, seed] for k in range(count) for seed in range(seeds)}
+    held_out = Examples(per_trial, dict.fromkeys(per_trial, tokens), examples)
+    result = compare(groups, Measured("eval_loss", kept, held_out, (), bad), margin, CONFIDENCE)
+    assert result
+    return result
 
 
 def _row(configuration: int, seed: int, sums: Floats, tokens: Floats) -> dict[str, Any]:
