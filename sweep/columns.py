@@ -49,7 +49,12 @@ TRIALS = (
     Column(
         "eval_loss", _float, "held-out loss after training: all examples' loss over all their tokens, nats per token"
     ),
-    Column("train_runtime", _float, "the trainer's: seconds of training, evaluation and saving in between included"),
+    Column(
+        "train_runtime",
+        _float,
+        "the trainer's: seconds of training, evaluation and saving in between included; of a resumed trial all attempts', "
+        "steps made twice counted once, and null, like all rates, where that is not known",
+    ),
     Column("train_samples_per_second", _float, "the trainer's: samples over train_runtime"),
     Column("train_steps_per_second", _float, "the trainer's: optimizer steps over train_runtime"),
     Column("train_tokens_per_second", _float, "non-padding tokens over train_runtime"),
@@ -59,7 +64,7 @@ TRIALS = (
     Column("steps_per_second", _float, "optimizer steps per second of training alone"),
     Column("tokens_per_second", _float, "non-padding tokens per second of training alone"),
     Column("padding_share", _float, "share of the trained positions that were padding, 0 to 1"),
-    Column("steps", _int, "optimizer steps done"),
+    Column("steps", _int, "optimizer steps done: those that train_loss covers"),
     Column(
         "micro_batch",
         _int,
@@ -72,7 +77,9 @@ TRIALS = (
     ),
     Column("peak_memory_reserved_bytes", _int, "peak of torch.cuda.max_memory_reserved while training; null off CUDA"),
     Column("eval_peak_memory_allocated_bytes", _int, "peak of max_memory_allocated while evaluating; null off CUDA"),
-    Column("peak_rss_bytes", _int, "peak resident memory of the trial's process since the trial began"),
+    Column(
+        "peak_rss_bytes", _int, "peak resident memory of the trial's process since the trial began, of all attempts"
+    ),
     Column("predicted_peak_memory_bytes", _int, "predicted peak_memory_allocated_bytes; null where none was made"),
     Column("device", _text, "cpu, cuda, …"),
     Column("device_name", _text, "model of the device"),

@@ -153,6 +153,17 @@ def test_training_and_evaluation_are_measured_apart(llama: Path, tmp_path: Path,
     assert callback.throughput._sum(callback.throughput._first).samples == 2 * len(TEXTS)
 
 
+def test_an_evaluation_at_the_start_is_none_of_trainings_peak(llama: Path, tmp_path: Path) -> None:
+    cuda, rows = FakeCuda(), list[Row]()
+    callback = StepRows(rows.append, memory=Memory(cuda))
+    made = trainer(llama, tmp_path, callback, eval_on_start=True, max_steps=2)
+    before(made, "training_step", lambda: cuda.use(100))
+    before(made, "evaluation_loop", lambda: cuda.use(900))
+    made.train()
+    assert {row["peak_memory_allocated_bytes"] for row in rows} == {100}
+    assert callback.memory.evaluation_peak_bytes == 900
+
+
 def test_tokens_after_a_resume_are_the_steps_own(llama: Path, tmp_path: Path) -> None:
     whole, _, _ = train(llama, tmp_path / "a", save_strategy="steps", save_steps=3)
     rest, _, _ = train(llama, tmp_path / "b", resume=str(tmp_path / "a" / "checkpoint-3"))

@@ -18,6 +18,7 @@ class StepRows(TrainerCallback):  # type: ignore[misc]  # transformers has no ty
     The trainer has to log every step (`logging_steps=1`) and every loss as it is (`logging_nan_inf_filter=False`). A
     step ends when its loss has been read: only then has the device done what `on_step_end` merely saw enqueued. A row
     is emitted there; where an evaluation may follow, after that. After training, `close` is called whatever happened.
+    It comes last of the callbacks, so that the time that others take to save is none of a step's.
 
     Args:
         emit: takes a finished row.
@@ -43,7 +44,12 @@ class StepRows(TrainerCallback):  # type: ignore[misc]  # transformers has no ty
         self._row: Row | None = None  # waits for its evaluation
         self._hook: Any = None
         self._positions = self._samples = self._tokens_seen = 0
-        self._began = self._resumed = time.perf_counter()
+        self._began = self._resumed = self._started = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Since training began in this process."""
+        return time.perf_counter() - self._started
 
     # --- the trainer's events ----------------------------------------------------------------------------------------
 
@@ -51,7 +57,9 @@ class StepRows(TrainerCallback):  # type: ignore[misc]  # transformers has no ty
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         self._hook = kwargs["model"].register_forward_pre_hook(self._count, with_kwargs=True)
-        self._resumed = time.perf_counter()
+        if args.eval_on_start:
+            self.memory.begin_evaluation()
+        self._started = self._resumed = time.perf_counter()
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

@@ -6,7 +6,7 @@ Reading waits for nothing on the device: the allocator's counters are kept on th
 import re
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -147,14 +147,30 @@ class Work:
 
 
 @dataclass
+class Counted:
+    """What was trained: the part that counts for the rates, its optimizer steps, and all of it."""
+
+    timed: Work = field(default_factory=Work)
+    timed_steps: int = 0
+    everything: Work = field(default_factory=Work)
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> "Counted":
+        """What `dataclasses.asdict` made a mapping of."""
+        return cls(Work(**content["timed"]), content["timed_steps"], Work(**content["everything"]))
+
+
+@dataclass
 class Throughput:
     """Training per second of training alone: whoever calls `step` leaves evaluation and saving out of the seconds.
 
     The first `warmup_steps` (a tenth of the steps where there are fewer than ten times as many) count for the padding
-    but not for the rates: in them kernels are compiled, memory is first allocated and data workers start.
+    but not for the rates: in them kernels are compiled, memory is first allocated and data workers start. A resumed
+    training warms up again: `before` is what attempts before this one counted, up to the checkpoint.
     """
 
     warmup_steps: int = 5
+    before: Counted = field(default_factory=Counted)
     _first: list[Work] = field(default_factory=list)
     _rest: Work = field(default_factory=Work)
     _rest_steps: int = 0
@@ -168,25 +184,37 @@ class Throughput:
             self._rest_steps += 1
 
     def result(self) -> dict[str, float | None]:
-        """Columns of the trial's row; None where nothing was counted.
+        """The rates of all that was counted."""
+        return rates(self.counted())
 
-        Rates are per second; padding_share is the share of the positions that held no token, 0 to 1.
-        """
+    def counted(self) -> Counted:
+        """This attempt's steps so far, on top of those before."""
         steps = len(self._first) + self._rest_steps
         skipped = min(len(self._first), steps // 10)
         timed, everything = self._sum(self._first[skipped:]), self._sum(self._first)
-        return {
-            "samples_per_second": _ratio(timed.samples, timed.seconds),
-            "steps_per_second": _ratio(steps - skipped, timed.seconds),
-            "tokens_per_second": _ratio(timed.tokens, timed.seconds),
-            "padding_share": 1 - everything.tokens / everything.positions if everything.positions else None,
-        }
+        timed.add(self.before.timed)
+        everything.add(self.before.everything)
+        return Counted(timed, self.before.timed_steps + steps - skipped, everything)
 
     def _sum(self, works: list[Work]) -> Work:
         total = Work()
         for work in [*works, self._rest]:
             total.add(work)
         return total
+
+
+def rates(counted: Counted) -> dict[str, float | None]:
+    """Columns of the trial's row; None where nothing was counted.
+
+    Rates are per second; padding_share is the share of the positions that held no token, 0 to 1.
+    """
+    timed, everything = counted.timed, counted.everything
+    return {
+        "samples_per_second": _ratio(timed.samples, timed.seconds),
+        "steps_per_second": _ratio(counted.timed_steps, timed.seconds),
+        "tokens_per_second": _ratio(timed.tokens, timed.seconds),
+        "padding_share": 1 - everything.tokens / everything.positions if everything.positions else None,
+    }
 
 
 def _ratio(count: int, seconds: float) -> float | None:

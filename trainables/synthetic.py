@@ -39,7 +39,8 @@ class Synthetic:
         settings = context.settings
         steps = int(settings.get("max_steps", 50))
         context.total_steps = steps
-        began, first = time.monotonic(), context.resume_from.step + 1 if context.resume_from else 1
+        began = time.monotonic() - _seconds_before(context)
+        first = context.resume_from.step + 1 if context.resume_from else 1
         losses = [row["loss"] for row in context.earlier]
         for step in range(first, steps + 1):
             time.sleep(settings.get("step_time_s", 0.0))
@@ -48,17 +49,17 @@ class Synthetic:
             if step == settings.get("fail_at"):
                 raise RuntimeError(f"asked to fail at step {step}")
             if settings.get("save_every") and step % settings["save_every"] == 0:
-                context.save(_folder(context.work_dir / f"checkpoint-{step}", step), step)
+                context.save(_folder(context.work_dir / f"checkpoint-{step}", step, time.monotonic() - began), step)
             if context.should_stop():
                 return {"train_loss": sum(losses) / len(losses), "tokens": len(losses) * TOKENS}
         context.evals = evals(settings, losses[-1])
-        context.final = _folder(context.work_dir / "final", steps)
         seconds = time.monotonic() - began
+        context.final = _folder(context.work_dir / "final", steps, seconds)
         return {
             "train_loss": sum(losses) / len(losses),
             "eval_loss": sum(row["loss_sum"] for row in context.evals) / (EXAMPLES * TOKENS),
             "train_runtime": seconds,
-            "train_steps_per_second": (steps - first + 1) / seconds if seconds else None,
+            "train_steps_per_second": steps / seconds if seconds else None,
             "tokens": steps * TOKENS,
             "trainable_parameters": 1000 * int(settings.get("lora_r", 1000)),
             "total_parameters": 1_000_000,
@@ -96,7 +97,13 @@ def _row(step: int, loss: float, settings: Any, epoch: float) -> Row:
     }
 
 
-def _folder(folder: Path, step: int) -> Path:
+def _folder(folder: Path, step: int, seconds: float) -> Path:
     folder.mkdir()
-    (folder / "state.json").write_text(json.dumps({"step": step}))
+    (folder / "state.json").write_text(json.dumps({"step": step, "seconds": seconds}))
     return folder
+
+
+def _seconds_before(context: Context) -> float:
+    """What attempts before this one took up to the checkpoint."""
+    found = context.resume_from
+    return float(json.loads((found.folder / "state.json").read_text())["seconds"]) if found else 0.0

@@ -1,8 +1,5 @@
 """One attempt of a trial: SFTTrainer built as TRL's own script builds it, watched, evaluated and saved."""
 
-import math
-import os
-import shutil
 import weakref
 from collections.abc import Sequence
 from dataclasses import fields
@@ -14,10 +11,12 @@ from trl import SFTConfig, SFTTrainer, get_peft_config, get_quantization_config
 
 from sweep import redact
 from sweep.store import Row
-from trainables import evaluate, model, tokens, trackers
+from trainables import evaluate, figures, model, resume, tokens, trackers
 from trainables.callback import StepRows
 from trainables.context import Context
-from trainables.meters import Memory, peak_rss_bytes, reset_peak_rss
+from trainables.endings import is_out_of_memory
+from trainables.meters import Counted, Memory, Throughput, reset_peak_rss
+from trainables.resume import NOT_KEPT, NothingLeft, Start
 
 # What a trial's trainer always has: every step is logged, and a loss that is not finite is seen.
 FIXED = {
@@ -28,26 +27,29 @@ FIXED = {
     "dataset_kwargs": {"skip_prepare_dataset": True},
     "do_eval": False,
 }
-NOT_KEPT = ("training_args.bin",)  # a pickle, with the machine's paths in it
 
 
 class Watch(TrainerCallback):  # type: ignore[misc]  # transformers has no types here
     """Tells how many steps there will be, and hands the trainer's checkpoints over."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
+    def __init__(self, context: Context, begin: Start, steps: StepRows) -> None:
+        self._context, self._begin, self._steps = context, begin, steps
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         self._context.total_steps = state.max_steps
+        if self._begin.nothing_left:
+            raise NothingLeft
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         made = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         kept = self._context.work_dir / f"checkpoint-{state.global_step}"
-        # Hard links: the trainer removes its own names when it likes.
-        shutil.copytree(made, kept, copy_function=os.link, ignore=shutil.ignore_patterns(*NOT_KEPT))
+        best = state.best_model_checkpoint if args.load_best_model_at_end else None
+        resume.copy(made, kept, Path(best) if best else None)
         _redact(kept, self._context)
+        if (took := figures.took(self._begin, self._steps, self._steps.seconds)) is not None:
+            resume.note(kept, took)
         self._context.save(kept, state.global_step)
 
 
@@ -60,44 +62,67 @@ def train(context: Context) -> Row:
     mine = context.shared[tokens.data_key(settings)]
     args = SFTConfig(**arguments(context))
     args.model_init_kwargs = model.init_kwargs(settings, args.device)
+    begin = resume.start(context.resume_from, args.load_best_model_at_end)
     memory, rows = Memory.of(args.device.type), list(context.earlier)
-    steps = StepRows(_both(rows.append, context.report), memory=memory, should_stop=context.should_stop)
-    trainer = _trainer(context, args, mine, [steps, Watch(context)])
+    steps = StepRows(
+        _both(rows.append, context.report),
+        memory=memory,
+        throughput=Throughput(before=begin.took.counted if begin.took else Counted()),
+        should_stop=context.should_stop,
+    )
+    trainer = _trainer(context, args, mine, [Watch(context, begin, steps), steps])
     context.leftovers.append(weakref.ref(trainer.model))
     memory.reset()
     try:
-        outcome = _train(context, trainer, mine, rows, steps)
+        outcome = _train(context, trainer, mine, rows, steps, begin)
     except BaseException:
-        context.so_far = {**_peaks([*rows, memory.read()]), **_device(trainer), **_process(memory)}
+        measured = {**figures.peaks([*rows, memory.read()]), **figures.device(trainer)}
+        context.so_far = {**measured, **context.so_far, **figures.process(memory, rows, begin)}
         raise
     trainer.end()
-    return {**outcome, **_process(memory)}
+    return {**outcome, **figures.process(memory, rows, begin)}
 
 
-def _train(context: Context, trainer: Any, mine: tokens.Tokens, rows: list[Row], steps: StepRows) -> Row:
-    resume = context.resume_from
+def _train(context: Context, trainer: Any, mine: tokens.Tokens, rows: list[Row], steps: StepRows, begin: Start) -> Row:
     try:
-        result = trainer.train(resume_from_checkpoint=str(resume.folder) if resume else None)
+        metrics = _fit(trainer, begin)
     finally:
         steps.close()
     outcome = {
-        **_numbers(trainer, rows, result.metrics),
-        **steps.throughput.result(),
-        **_peaks(rows),
-        **_device(trainer),
+        **figures.numbers(trainer, rows),
+        **figures.times(trainer, rows, figures.took(begin, steps, metrics["train_runtime"])),
+        **(metrics if begin.state is None else {}),  # as the trainer says it
+        **figures.peaks(rows),
+        **figures.device(trainer),
     }
+    context.so_far = outcome  # it stays, whatever becomes of the evaluation
     if steps.diverged:
-        outcome["status"] = "diverged"
-    elif not context.should_stop():
-        with steps.memory.apart():
+        return {**outcome, "status": "diverged"}
+    if context.should_stop():
+        return outcome
+    return {**outcome, "eval_loss": _evaluate(context, trainer, mine, steps.memory)}
+
+
+def _fit(trainer: Any, begin: Start) -> dict[str, float]:
+    """Trains what is left; the trainer's own figures of that."""
+    try:
+        metrics = trainer.train(resume_from_checkpoint=begin.weights and str(begin.weights)).metrics
+    except NothingLeft:
+        trainer.state = begin.state  # where the best one's weights were loaded, it is theirs
+        return {"train_runtime": 0.0}
+    return {key: metrics[key] for key in figures.TIMES if key in metrics}
+
+
+def _evaluate(context: Context, trainer: Any, mine: tokens.Tokens, memory: Memory) -> float | None:
+    try:
+        with memory.apart():
             context.evals = evaluate.held_out(trainer, mine.held_out, trainer.args.per_device_eval_batch_size)
-        outcome["eval_loss"] = evaluate.mean_loss(context.evals)
-        context.final = _final(trainer, context)
-    return outcome
-
-
-def _process(memory: Memory) -> Row:
-    return {"eval_peak_memory_allocated_bytes": memory.evaluation_peak_bytes, "peak_rss_bytes": peak_rss_bytes()}
+    except Exception as error:
+        if is_out_of_memory(error):  # as it would be another time: what was trained is all that there will be
+            context.final = _final(trainer, context)
+        raise
+    context.final = _final(trainer, context)
+    return evaluate.mean_loss(context.evals)
 
 
 def _both(*functions: Any) -> Any:
@@ -121,7 +146,7 @@ def _trainer(context: Context, args: Any, mine: tokens.Tokens, callbacks: Sequen
         model=context.resolve(str(context.settings["model_name_or_path"])),
         args=args,
         train_dataset=tokens.dataset_of(mine.train),
-        eval_dataset=tokens.dataset_of(mine.held_out) if args.eval_strategy != "no" else None,
+        eval_dataset=tokens.dataset_of(mine.held_out) if args.eval_strategy != "no" or args.eval_on_start else None,
         quantization_config=get_quantization_config(chosen),
         peft_config=get_peft_config(chosen),
         callbacks=list(callbacks),
@@ -141,42 +166,8 @@ def arguments(context: Context) -> dict[str, Any]:
         "run_name": context.trial_id,
         "disable_tqdm": not context.verbose,
     }
-    return {**defaults, **chosen, **FIXED, "output_dir": str(context.work_dir / "out")}
-
-
-def _numbers(trainer: Any, rows: Sequence[Row], metrics: dict[str, float]) -> Row:
-    """What training took and gave. Loss and tokens are those of all attempts, the trainer's own figures the last one's."""
-    losses = [row["loss"] for row in rows]
-    total = sum(row["tokens"] or 0 for row in rows)
-    runtime = metrics["train_runtime"]
-    parameters = list(trainer.model.parameters())
-    return {
-        # Summed as the trainer sums it, so that a resumed trial has the loss of an undisturbed one, to the last bit.
-        "train_loss": sum(losses) / len(losses) if losses and all(map(math.isfinite, losses)) else None,
-        **{key: metrics[key] for key in ("train_runtime", "train_samples_per_second", "train_steps_per_second")},
-        "train_tokens_per_second": total / runtime if runtime else None,
-        "epochs": trainer.state.epoch,
-        "tokens": total,
-        "trainable_parameters": sum(one.numel() for one in parameters if one.requires_grad),
-        "total_parameters": sum(one.numel() for one in parameters),
-    }
-
-
-def _peaks(rows: Sequence[Row]) -> Row:
-    """The highest memory of any step, of any attempt."""
-    names = ("peak_memory_allocated_bytes", "peak_memory_reserved_bytes")
-    found = {name: [row[name] for row in rows if row.get(name) is not None] for name in names}
-    return {name: max(values, default=None) for name, values in found.items()}
-
-
-def _device(trainer: Any) -> Row:
-    import platform
-
-    import torch
-
-    kind = trainer.args.device.type
-    name = torch.cuda.get_device_name() if kind == "cuda" else platform.processor() or platform.machine()
-    return {"device": kind, "device_name": name}
+    begun = {"eval_on_start": False} if context.resume_from else {}
+    return {**defaults, **chosen, **FIXED, **begun, "output_dir": str(context.work_dir / "out")}
 
 
 def _final(trainer: Any, context: Context) -> Path:

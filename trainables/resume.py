@@ -1,0 +1,90 @@
+"""What a checkpoint carries beside the trainer's own files, and what an attempt goes on from.
+
+sweep-training.json     what training took up to it, all attempts together
+best/                   with load_best_model_at_end: the best one so far, where that is another
+"""
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from transformers import TrainerState
+
+from sweep.checkpoints import SEAL, Checkpoint
+from trainables.meters import Counted
+
+TOOK, BEST, STATE = "sweep-training.json", "best", "trainer_state.json"
+NOT_KEPT = ("training_args.bin",)  # a pickle, with the machine's paths in it
+NOT_OF_THE_BEST = ("optimizer*", "scheduler*", "scaler*", "rng_state*", SEAL, TOOK, BEST)  # training goes on elsewhere
+
+
+class NothingLeft(Exception):
+    """Leaves the trainer before its first step: it looks whether it has come to its end after a step, never before."""
+
+
+@dataclass(frozen=True)
+class Took:
+    """What training took up to a checkpoint, all attempts together, no step counted twice."""
+
+    seconds: float = 0.0
+    counted: Counted = field(default_factory=Counted)
+    evaluation_peak_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where an attempt begins.
+
+    Attributes:
+        weights: the folder that the trainer loads; None for an attempt that begins at the first step.
+        state: the trainer's, of the newest checkpoint.
+        took: up to there; None where that is not known.
+    """
+
+    weights: Path | None = None
+    state: TrainerState | None = None
+    took: Took | None = field(default_factory=Took)
+
+    @property
+    def nothing_left(self) -> bool:
+        return self.state is not None and self.state.global_step >= self.state.max_steps
+
+
+def start(found: Checkpoint | None, load_best: bool) -> Start:
+    """What to go on from. Where nothing is left to train and the best model is wanted, that is the best one's weights."""
+    if found is None:
+        return Start()
+    state = TrainerState.load_from_json(str(found.folder / STATE))
+    best = _best(found.folder, state)
+    state.best_model_checkpoint = str(best) if best else None  # where it lay belongs to the attempt that made it
+    state.save_to_json(str(found.folder / STATE))
+    begin = Start(found.folder, state, _took(found.folder))
+    return Start(best, state, begin.took) if begin.nothing_left and load_best and best else begin
+
+
+def _best(folder: Path, state: TrainerState) -> Path | None:
+    if (folder / BEST).is_dir():
+        return folder / BEST
+    return folder if state.best_model_checkpoint and state.best_global_step == state.global_step else None
+
+
+def _took(folder: Path) -> Took | None:
+    if not (folder / TOOK).is_file():  # written by an earlier version
+        return None
+    content = json.loads((folder / TOOK).read_text())
+    return Took(**{**content, "counted": Counted.of(content["counted"])})
+
+
+def copy(made: Path, into: Path, best: Path | None) -> None:
+    """The trainer's folder and the best one as hard links: the trainer removes its own names when it likes."""
+    shutil.copytree(made, into, copy_function=os.link, ignore=shutil.ignore_patterns(*NOT_KEPT))
+    if best is not None and not best.samefile(made):
+        ignored = shutil.ignore_patterns(*NOT_KEPT, *NOT_OF_THE_BEST)
+        shutil.copytree(best, into / BEST, copy_function=os.link, ignore=ignored)
+
+
+def note(folder: Path, took: Took) -> None:
+    """Puts what training took up to a checkpoint into it."""
+    (folder / TOOK).write_text(json.dumps(asdict(took)))
