@@ -18,11 +18,13 @@ class Checkpoint:
     outcome: dict[str, Any] | None
 
 
-def seal(folder: Path, step: int, outcome: Mapping[str, Any] | None) -> None:
-    """Writes the seal of a complete folder."""
+def seal(folder: Path, step: int, outcome: Mapping[str, Any] | None, micro_batch: int | None = None) -> None:
+    """Writes the seal of a complete folder; `micro_batch` as in the trial's row."""
     sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
     sizes.pop(SEAL, None)
-    (folder / SEAL).write_text(json.dumps({"step": step, "outcome": outcome, "files": sizes}))
+    (folder / SEAL).write_text(
+        json.dumps({"step": step, "outcome": outcome, "micro_batch": micro_batch, "files": sizes})
+    )
 
 
 def is_whole(content: Mapping[str, Any], sizes: Mapping[str, int]) -> bool:

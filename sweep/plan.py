@@ -48,7 +48,7 @@ def make(config: SweepConfig, store: Store) -> Plan:
         return Plan(config, trials, {})
     refuse_other(before, content(config, trials, {}), config.location)
     try:
-        table = store.trials().select(["trial_id", "status", "micro_batch"]).to_pylist()
+        table = store.trials().select(["trial_id", "status", "micro_batch", "train_loss"]).to_pylist()
     except (OSError, pa.ArrowException) as error:
         raise unreadable(config.location, error) from error
     rows = {row["trial_id"]: row for row in table}

@@ -7,7 +7,8 @@ from sweep.space import Trial
 from sweep.store import Row, Store
 
 MICRO, ACCUMULATION = "per_device_train_batch_size", "gradient_accumulation_steps"
-DEFAULTS = {MICRO: 8, ACCUMULATION: 1}  # the trainer's
+EVALUATION = "per_device_eval_batch_size"
+DEFAULTS = {MICRO: 8, ACCUMULATION: 1, EVALUATION: 8}  # the trainer's
 
 
 @dataclass(frozen=True)
@@ -32,15 +33,21 @@ def as_planned(trials: Sequence[Trial]) -> list[Attempted]:
 
 def shrunk(trial: Trial) -> Attempted | None:
     """Half the micro-batch and twice the accumulation, so that a step's batch is the same; None where it cannot be halved."""
-    micro, accumulation = (trial.settings.get(key) or DEFAULTS[key] for key in (MICRO, ACCUMULATION))
+    micro, accumulation, evaluated = (trial.settings.get(key) or default for key, default in DEFAULTS.items())
     if micro % 2:
         return None
-    return Attempted(trial, {MICRO: micro // 2, ACCUMULATION: 2 * accumulation})
+    # It may have been an evaluation between the steps that ran out.
+    return Attempted(trial, {MICRO: micro // 2, ACCUMULATION: 2 * accumulation, EVALUATION: max(1, evaluated // 2)})
 
 
 def can_shrink(trial: Trial, row: Row | None) -> bool:
-    """Whether a trial's row says that its memory ran out, and it was not shrunk yet."""
-    return row is not None and row["status"] == "oom" and row["micro_batch"] is None and shrunk(trial) is not None
+    """Whether a trial's row says that its memory ran out while it trained, and it was not shrunk yet.
+
+    One that has a loss has trained: what ran out is the evaluation after it, which was tried with one example at a time.
+    """
+    if row is None or row["status"] != "oom" or row["micro_batch"] is not None or row["train_loss"] is not None:
+        return False
+    return shrunk(trial) is not None
 
 
 def to_shrink(trials: Sequence[Trial], store: Store) -> list[Attempted]:

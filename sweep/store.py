@@ -282,13 +282,12 @@ class Store:
 
     # --- checkpoints -----------------------------------------------------------------------------------------------
 
-    def newest_checkpoint(self, trial_id: str) -> str | None:
-        """The trial's latest whole checkpoint, relative to the sweep: Ray Tune keeps them below `tune/<run>/<trial_id>`."""
-        found = self._checkpoints(trial_id)
-        return max(found)[1] if found else None
+    def newest_checkpoint(self, trial_id: str, micro_batch: int | None = None) -> str | None:
+        """The trial's latest whole checkpoint of a micro-batch (see TRIALS), relative to the sweep."""
+        return max(self._checkpoints(trial_id, micro_batch), default=(0, None))[1]
 
-    def _checkpoints(self, trial_id: str) -> list[tuple[tuple[int, str], str]]:
-        """((step, name), name) of each whole checkpoint."""
+    def _checkpoints(self, trial_id: str, micro_batch: int | None) -> list[tuple[int, str]]:
+        """(step, name) of each whole checkpoint; Ray Tune keeps them below `tune/<run>/<trial_id>`."""
         found = []
         for run in self._folders("tune"):
             sizes = self._sizes(f"{run}/{trial_id}")
@@ -298,8 +297,8 @@ class Store:
                     key.removeprefix(folder + "/"): size for key, size in sizes.items() if key.startswith(folder + "/")
                 }
                 content = self._seal(name)
-                if content is not None and is_whole(content, inside):
-                    found.append(((content["step"], folder), folder))
+                if content and is_whole(content, inside) and content.get("micro_batch") == micro_batch:
+                    found.append((content["step"], folder))
         return found
 
     def last_checkpoint_number(self, trial_id: str) -> int:
@@ -313,9 +312,9 @@ class Store:
         except (ValueError, OSError):
             return None
 
-    def fetch_checkpoint(self, trial_id: str, into: Path) -> Checkpoint | None:
+    def fetch_checkpoint(self, trial_id: str, into: Path, micro_batch: int | None = None) -> Checkpoint | None:
         """Copies the trial's latest whole checkpoint to a local folder."""
-        name = self.newest_checkpoint(trial_id)
+        name = self.newest_checkpoint(trial_id, micro_batch)
         if name is None:
             return None
         fs, root = self._place

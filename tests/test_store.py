@@ -146,6 +146,14 @@ def test_the_newest_whole_checkpoint_is_found_whichever_run_made_it(store: Store
     assert (found.folder / "weights").read_text() == "x" * 20
 
 
+def test_a_checkpoint_of_another_micro_batch_is_none_to_go_on_from(store: Store, tmp_path: Path) -> None:
+    checkpoint(store, "run-1", 20)
+    seal(checkpoint(store, "run-2", 30), 30, None, micro_batch=4)
+    seal(checkpoint(store, "run-2", 10), 10, None, micro_batch=2)
+    found = {size: store.fetch_checkpoint("a", tmp_path / str(size), size) for size in (None, 4, 2, 1)}
+    assert {size: one and one.step for size, one in found.items()} == {None: 20, 4: 30, 2: 10, 1: None}
+
+
 def test_the_highest_number_of_a_checkpoint_counts_also_those_that_are_not_whole(store: Store) -> None:
     assert store.last_checkpoint_number("a") == -1
     checkpoint(store, "run-1", 7)

@@ -50,3 +50,40 @@ def test_a_training_that_runs_out_of_memory_tells_the_peaks_that_it_reached(
     assert context.so_far["eval_peak_memory_allocated_bytes"] == (9_000 if where == "evaluation" else None)
     assert context.so_far["device"] == "cpu" and context.so_far["peak_rss_bytes"] > 0
     assert len(rows) == (1 if where == "training" else 2)
+    assert (context.so_far.get("train_loss") is not None) == (where == "evaluation"), "what was trained stays"
+    assert (context.so_far.get("train_runtime") is not None) == (where == "evaluation")
+    assert (context.final is not None) == (where == "evaluation")
+
+
+@pytest.mark.parametrize("fits", [3, 1, 0])
+def test_an_evaluation_that_runs_out_of_memory_is_tried_with_half_its_batch(
+    fits: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import torch
+
+    from trainables import evaluate
+
+    inner, sizes = evaluate._losses, []
+
+    def losses(trainer: Any, examples: list[Any]) -> Any:
+        sizes.append(len(examples))
+        if len(examples) > fits:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return inner(trainer, examples)
+
+    (trial,) = trials({**settings(tmp_path), "per_device_eval_batch_size": 5}, [8], [0], {}, "fixed")
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "half").mkdir()
+    whole = train(context_of(trial, tmp_path / "whole"))
+    monkeypatch.setattr(evaluate, "_losses", losses)
+    context = context_of(trial, tmp_path / "half")
+    if fits == 0:
+        with pytest.raises(torch.OutOfMemoryError):
+            train(context)
+        assert sizes == [5, 2, 1]
+    else:
+        again = train(context)
+        assert sizes == {3: [5, 2, 2, 1], 1: [5, 2, 1, 1, 1, 1, 1]}[fits]
+        assert again["eval_loss"] == pytest.approx(whole["eval_loss"], rel=1e-6)
+        assert again["train_loss"] == whole["train_loss"]
+    assert "tried again with 2 at a time" in capsys.readouterr().out

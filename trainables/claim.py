@@ -25,8 +25,10 @@ class Claim:
     last_checkpoint_number: int = -1
 
 
-def claim(store: Store, root: Path, trial_id: str, work_dir: Path) -> Claim:
+def claim(store: Store, root: Path, trial_id: str, work_dir: Path, micro_batch: int | None = None) -> Claim:
     """Writes what earlier attempts left on this machine, and marks the begin of another; may be done again.
+
+    The attempt goes on from a checkpoint of the same micro-batch only.
 
     Raises:
         OSError: the store refuses. It knows nothing of another attempt then.
@@ -35,7 +37,7 @@ def claim(store: Store, root: Path, trial_id: str, work_dir: Path) -> Claim:
     if endings and endings[-1].row["status"] not in AGAIN:
         return Claim(endings[-1].row["attempts"], ended=endings[-1].row)  # Tune started it again without need
     attempt = store.attempts(trial_id) + 1
-    found = store.fetch_checkpoint(trial_id, work_dir / "resume")
+    found = store.fetch_checkpoint(trial_id, work_dir / "resume", micro_batch)
     earlier = [row for row in store.steps(trial_id).to_pylist() if row["step"] <= found.step] if found else []
     log = store.read_log(trial_id)
     number = store.last_checkpoint_number(trial_id) if attempt > 1 else -1

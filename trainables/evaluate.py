@@ -3,6 +3,7 @@
 from typing import Any
 
 from sweep.store import Row
+from trainables.endings import is_out_of_memory
 
 
 def held_out(trainer: Any, table: Any, batch_size: int) -> list[Row]:
@@ -10,7 +11,19 @@ def held_out(trainer: Any, table: Any, batch_size: int) -> list[Row]:
 
     Loss is the sum over an example's labelled tokens, in nats, from the model as TRL's trainer runs it (its precision, its
     fused head). Long examples come first: what does not fit, does not fit at once, and batches hold little padding.
+    Where a batch does not fit, all is tried again with half of it, down to one example.
     """
+    while True:
+        try:
+            return _held_out(trainer, table, batch_size)
+        except Exception as error:
+            if batch_size == 1 or not is_out_of_memory(error):
+                raise
+        batch_size //= 2  # out here, the error and what its frames hold on the device are gone
+        print(f"Out of memory in the evaluation: it is tried again with {batch_size} at a time.")
+
+
+def _held_out(trainer: Any, table: Any, batch_size: int) -> list[Row]:
     import torch
 
     columns = {name: table.column(name).to_pylist() for name in table.column_names}

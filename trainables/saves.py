@@ -24,8 +24,8 @@ class Saved:
 class Saves:
     """Holds one folder: a newer one takes the place of one that was not copied yet, unless that one is about to be."""
 
-    def __init__(self, work_dir: Path) -> None:
-        self._work_dir = work_dir
+    def __init__(self, work_dir: Path, micro_batch: int | None = None) -> None:
+        self._work_dir, self._micro_batch = work_dir, micro_batch
         self._lock = threading.Lock()
         self._newest: Saved | None = None
         self._pinned: Saved | None = None
@@ -66,7 +66,7 @@ class Saves:
         self._copied = saved = self._pinned
         if saved is not None:
             shutil.copytree(saved.folder, into, dirs_exist_ok=True)
-            seal(into, saved.step, saved.outcome)
+            seal(into, saved.step, saved.outcome, self._micro_batch)
 
     def accepted(self) -> None:
         """The store has what was copied last."""
@@ -80,5 +80,5 @@ class Saves:
         """The folder that waits, sealed, to be kept elsewhere."""
         saved = self.waiting
         if saved is not None:
-            seal(saved.folder, saved.step, saved.outcome)
+            seal(saved.folder, saved.step, saved.outcome, self._micro_batch)
         return saved.folder if saved else None

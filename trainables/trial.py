@@ -65,6 +65,7 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
     def _begin_config(self, config: dict[str, Any]) -> None:
         trial_id = config["trial"]["trial_id"]
         self._trial: Row = {"trial_id": trial_id, **self._options["trials"][trial_id]}
+        self._micro_batch: int | None = self._trial["columns"]["micro_batch"]
         redact.learn(self._trial["settings"])
         self._thread: threading.Thread | None = None
 
@@ -154,7 +155,9 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
         ended = any((folder / "ending.json").exists() for folder in leftovers.waiting(root, trial_id))
         patience = 0 if ended else self._options["patience"]  # an attempt before this one has waited
         try:
-            self._claimed = patiently(lambda: claim(self._store, root, trial_id, self._work_dir), patience)
+            self._claimed = patiently(
+                lambda: claim(self._store, root, trial_id, self._work_dir, self._micro_batch), patience
+            )
         except OSError as error:
             shutil.rmtree(self._work_dir, ignore_errors=True)
             raise self._away(error, root / trial_id) from None
@@ -187,7 +190,7 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
     def _prepare_attempt(self) -> None:
         trial_id, attempt = self._trial["trial_id"], self._attempt
         self._stop, self._trained = threading.Event(), threading.Event()
-        self._saves = Saves(self._work_dir)
+        self._saves = Saves(self._work_dir, self._micro_batch)
         self._peaks: Row = {}
         self._reported_step: int | None = None
         # Tune may not know the last checkpoint of an attempt before, and would write the next one over it, file by file.
