@@ -98,8 +98,9 @@ class Ending:
             store.write_evals(self.trial_id, self.evals)
         if self.checkpoint:
             store.write_checkpoint(self.trial_id, self.checkpoint)
-        found = {"steps": store.merge_steps(self.trial_id), "checkpoint": store.newest_checkpoint(self.trial_id)}
-        store.write_trial({**self.row, **found}, self.axes)
+        steps = store.merge_steps(self.trial_id)
+        found = {"checkpoint": store.newest_checkpoint(self.trial_id, self.row.get("micro_batch"))}
+        store.write_trial({"steps": steps, **self.row, **found}, self.axes)
 
     def save(self, folder: Path) -> None:
         """Keeps it in an attempt's folder."""

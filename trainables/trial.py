@@ -193,6 +193,7 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
         self._saves = Saves(self._work_dir, self._micro_batch)
         self._peaks: Row = {}
         self._reported_step: int | None = None
+        self._reported_rows = 0
         # Tune may not know the last checkpoint of an attempt before, and would write the next one over it, file by file.
         self._storage.current_checkpoint_index = max(
             self._storage.current_checkpoint_index, self._claimed.last_checkpoint_number
@@ -241,6 +242,7 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
                 self._peaks[name] = max(row[name], self._peaks.get(name, 0))
         self._reporter.put({"trial_id": self._trial["trial_id"], "attempt": self._attempt, **row})
         self._reported_step = row.get("step", self._reported_step)
+        self._reported_rows += 1
 
     def _train(self) -> None:
         """The training thread: runs the trainable, turns whatever comes out of it into an outcome, and flushes."""
@@ -249,7 +251,9 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
             if found is not None and found.outcome is not None:
                 self._outcome = found.outcome  # it had ended; only its row is missing
             else:
+                # Not those that an attempt before made beyond its checkpoint: this one's loss does not cover them.
                 self._outcome = {"status": "completed", **self._run()}
+                self._outcome["steps"] = len(self._claimed.earlier) + self._reported_rows
             self._trained.set()
             self._deadline: float = time.monotonic() + self._options["patience"]
             self._reporter.close()

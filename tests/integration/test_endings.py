@@ -43,8 +43,10 @@ class Mock:
             context.settings.get(key, default)
             for key, default in (("per_device_train_batch_size", 8), ("gradient_accumulation_steps", 1))
         )
-        for step in (1, 2, 3):
+        for step in range(context.resume_from.step + 1 if context.resume_from else 1, 4):
             context.report({"step": step, "loss": 1.0 / step, "peak_memory_allocated_bytes": 1000 * step})
+            if step == 2:
+                save(context, step)
         if context.settings.get("dies"):
             print("these were its last words", flush=True)
             time.sleep(4)  # rows are written every two seconds
@@ -54,8 +56,29 @@ class Mock:
         return {"train_loss": 0.5, "tokens": micro * accumulation}
 
 
-def run(store: str, *more: str) -> int:
-    command = ["--trainable", f"{__name__}:Mock", "--storage_path", store, "--name", "one", "--lora_r", "4"]
+class EndsEarlier(Mock):
+    """Raises after ten steps; goes on from the fifth to the sixth, and ends there."""
+
+    def run(self, context: Context) -> Row:
+        begin, last = (context.resume_from.step, 6) if context.resume_from else (0, 10)
+        losses = [row["loss"] for row in context.earlier]
+        for step in range(begin + 1, last + 1):
+            losses.append(1.0 / step)
+            context.report({"step": step, "loss": losses[-1]})
+            if step == 5:
+                save(context, step)
+        if begin == 0:
+            raise RuntimeError("no more")
+        return {"train_loss": sum(losses) / len(losses)}
+
+
+def save(context: Context, step: int) -> None:
+    (context.work_dir / "made").mkdir()
+    context.save(context.work_dir / "made", step)
+
+
+def run(store: str, *more: str, kind: str = "Mock") -> int:
+    command = ["--trainable", f"{__name__}:{kind}", "--storage_path", store, "--name", "one", "--lora_r", "4"]
     return main([*command, *more])
 
 
@@ -82,6 +105,7 @@ def test_shrinking_halves_the_micro_batch_and_keeps_the_batch(store: str) -> Non
     row = only_row(store)
     assert (row["status"], row["micro_batch"], row["attempts"]) == ("completed", 4, 2)
     assert row["tokens"] == 8 * 3
+    assert Store(f"{store}/one").steps().column("attempt").to_pylist() == [2, 2, 2], "from the first step on"
     assert "per_device_train_batch_size" not in json.loads(row["settings"])
 
 
@@ -93,6 +117,17 @@ def test_shrinking_is_tried_once_also_for_a_trial_that_an_earlier_command_left(s
         assert run(store, *chosen, "--on_oom", "shrink") == 1
         row = only_row(store)
         assert (row["status"], row["micro_batch"], row["attempts"]) == ("oom", 4, 2)
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_a_resumed_trials_steps_are_those_that_its_loss_covers(store: str) -> None:
+    assert run(store, kind="EndsEarlier") == 1
+    assert run(store, kind="EndsEarlier") == 0
+    (row,) = Store(f"{store}/one").trials().to_pylist()
+    steps = Store(f"{store}/one").steps().to_pandas()
+    assert (row["status"], row["attempts"], row["steps"]) == ("completed", 2, 6)
+    assert row["train_loss"] == steps.loss[:6].mean()
+    assert steps.attempt.tolist() == [1] * 5 + [2] + [1] * 4, "what was measured beyond is not thrown away"
 
 
 @pytest.mark.usefixtures("ray_here")
