@@ -162,21 +162,29 @@ def check_trainer(trials: Sequence[Trial], where: Mapping[str, str]) -> list[str
 
 def _refusal(cls: Any, settings: Mapping[str, Any]) -> str | None:
     """What the class says against the settings, if anything."""
-    # The check runs where no trial runs: what only the trial's device can tell is left to the trial.
+    try:
+        made(cls, settings)
+    except Exception as error:  # whatever the library raises is a complaint about a value
+        return str(error) or type(error).__name__
+    return None
+
+
+def made(cls: Any, settings: Mapping[str, Any]) -> Any:
+    """An SFTConfig or a ModelConfig of the settings, as it can be made where no trial runs.
+
+    What only the trial's device can tell is left to the trial. Raises whatever the library raises.
+    """
     here = {"use_cpu": True, "bf16": False, "fp16": False, "tf32": None, "report_to": "none", "output_dir": "unused"}
     names = {field for field in here if field in cls.__dataclass_fields__}
     environment = dict(os.environ)
     try:
         with warnings.catch_warnings():  # a deprecated setting still does what it says
             warnings.simplefilter("ignore")
-            cls(**{**settings, **{key: here[key] for key in names}})
-    except Exception as error:  # whatever the library raises is a complaint about a value
-        return str(error) or type(error).__name__
+            return cls(**{**settings, **{key: here[key] for key in names}})
     finally:  # some settings are handed on to other libraries in it
         for key in os.environ.keys() - environment.keys():
             del os.environ[key]
         os.environ.update(environment)
-    return None
 
 
 def _blamed(cls: Any, settings: Mapping[str, Any]) -> list[str]:

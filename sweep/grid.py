@@ -99,7 +99,7 @@ def _checked(words: list[str]) -> tuple[Any, Any, Any]:
     Raises:
         ConfigError: with everything that is wrong.
     """
-    from sweep import checks, config, ranges
+    from sweep import checks, config, ranges, rehearsal
     from sweep.names import load_trainable, resolver
 
     with uncollected():
@@ -117,6 +117,7 @@ def _checked(words: list[str]) -> tuple[Any, Any, Any]:
     complaints += checks.check_machine(found, cuda)
     complaints += ranges.complaints(trials, found.where)
     complaints += checks.check_trainer(trials, found.where)
+    complaints += rehearsal.complaints(found)
     complaints += trainable.check(trials, resolve) if trainable else []
     if complaints:
         raise ConfigError([found.as_written(text) for text in dict.fromkeys(complaints)])

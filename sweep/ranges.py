@@ -53,6 +53,7 @@ def complaints(trials: Sequence[Trial], where: Mapping[str, str]) -> list[str]:
             *_guarded(trial.settings, where),
             *_refused(trial.settings, where),
             *_trackers(trial.settings, where),
+            *_padding_free(trial.settings, where),
         ):
             found[text] = None
     return list(found)
@@ -101,6 +102,19 @@ def _guarded(settings: Mapping[str, Any], where: Mapping[str, str]) -> list[str]
 
 def _refused(settings: Mapping[str, Any], where: Mapping[str, str]) -> list[str]:
     return [f"{_named(key, where)}: not in a sweep: {why}." for key, why in _REFUSED.items() if settings.get(key)]
+
+
+def _padding_free(settings: Mapping[str, Any], where: Mapping[str, str]) -> list[str]:
+    """The batch as one long sequence: TRL supports it with flash attention alone, and does not look."""
+    given = settings.get("model_init_kwargs")
+    inside = given.get("attn_implementation") if isinstance(given, Mapping) else None
+    chosen = str(inside or settings.get("attn_implementation") or "sdpa")
+    if not settings.get("padding_free") or "flash" in chosen:
+        return []
+    return [
+        f"{_named('padding_free', where)}: works with flash attention only, got {chosen}. Add --attn_implementation "
+        "kernels-community/flash-attn2 (or flash_attention_2), or leave it out."
+    ]
 
 
 def _trackers(settings: Mapping[str, Any], where: Mapping[str, str]) -> list[str]:

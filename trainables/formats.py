@@ -93,6 +93,12 @@ def kind_of(column: pa.ChunkedArray) -> str:
     return str(kind)
 
 
+def conversational(table: pa.Table, turns: bool = True) -> bool:
+    """Whether rows in TRL's form are written with a chat template; with `turns`, those of from/value count too."""
+    kinds = ("messages", "turns") if turns else ("messages",)
+    return any(kind_of(table[column]) in kinds for column in table.column_names)
+
+
 def type_complaints(part: Part, name: str, settings: Settings) -> list[str]:
     """Columns whose values are of a kind that the form cannot have."""
     messages = {"messages": ("messages",), "conversations": ("messages", "turns")}
@@ -197,7 +203,7 @@ def loss_complaints(table: pa.Table, settings: Settings) -> list[str]:
             f"--completion_only_loss true needs prompt and completion; the data has {listed(list(columns))}. "
             "Give such rows, or leave completion_only_loss out."
         )
-    if settings.get("assistant_only_loss") and not any(kind_of(table[column]) == "messages" for column in columns):
+    if settings.get("assistant_only_loss") and not conversational(table, turns=False):
         complaints.append(
             f"--assistant_only_loss true needs lists of {{role, content}}; the data has none in {listed(list(columns))}. "
             "Give a messages column, or leave assistant_only_loss out."

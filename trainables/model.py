@@ -10,7 +10,7 @@ from typing import Any
 from sweep.names import Resolve, is_there
 from sweep.provenance import fingerprint
 from sweep.reading import sentence
-from sweep.space import Trial
+from sweep.space import Trial, is_lora_setting
 from trainables import weights
 
 WEIGHTS = ("*.safetensors", "*.bin", "*.index.json")
@@ -20,6 +20,7 @@ def complaints(trials: Sequence[Trial], resolve: Resolve) -> list[str]:
     """All that is wrong with the trials' models, each model looked at once, no weights loaded."""
     found: list[str] = []
     looked: dict[str, Any] = {}
+    adapters: set[tuple[str, str]] = set()
     for trial in trials:
         name = str(trial.settings.get("model_name_or_path") or "")
         if not name:
@@ -28,8 +29,14 @@ def complaints(trials: Sequence[Trial], resolve: Resolve) -> list[str]:
             looked[name] = skeleton(name, trial.settings, resolve)
         if isinstance(looked[name], str):
             found.append(looked[name])
-        else:
-            found += _target_complaints(looked[name], name, trial.settings)
+            continue
+        found += _attention_complaints(looked[name], name, trial.settings)
+        wrong = _target_complaints(looked[name], name, trial.settings)
+        kind = (name, repr({key: value for key, value in trial.settings.items() if _shapes_the_adapter(key)}))
+        if "lora_r" in trial.settings and not wrong and kind not in adapters:
+            wrong = _adapter_complaints(name, trial.settings, resolve)
+            adapters.add(kind)
+        found += wrong
     return list(dict.fromkeys(found))
 
 
@@ -117,6 +124,42 @@ def _target_complaints(model: Any, name: str, settings: Mapping[str, Any]) -> li
         f"--lora_target_modules {' '.join(missing)}: {name} has no such module. "
         f"It has: {', '.join(sorted(linear - head))}; or give all-linear."
     ]
+
+
+def _attention_complaints(model: Any, name: str, settings: Mapping[str, Any]) -> list[str]:
+    """Whether the model has the attention that is asked for. Packages' and kernels' are not its own: not looked at here."""
+    given = settings.get("model_init_kwargs") or {}
+    chosen = given.get("attn_implementation") or settings.get("attn_implementation")
+    if not isinstance(chosen, str) or "/" in chosen or chosen.startswith("flash_attention_"):
+        return []
+    try:
+        model.get_correct_attn_implementation(chosen, is_init_check=True)
+    except ValueError as error:
+        return [f"--attn_implementation {chosen}: {name} cannot be loaded with it: {sentence(str(error), 300)}"]
+    return []
+
+
+def _shapes_the_adapter(key: str) -> bool:
+    return is_lora_setting(key) and key not in ("lora_r", "lora_alpha", "lora_dropout")
+
+
+def _adapter_complaints(name: str, settings: Mapping[str, Any], resolve: Resolve) -> list[str]:
+    """What PEFT and TRL say against the adapter, which is put on the model without its weights."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    try:
+        network = with_adapter(skeleton(name, settings, resolve), settings)
+    except RuntimeError:  # that there are no weights may be all that is wrong
+        return []
+    except Exception as error:  # as many kinds as there are ways to give LoRA's settings
+        return [f"--lora_r: no adapter can be put on {name} with the other LoRA settings: {sentence(str(error), 300)}"]
+    if isinstance(network.get_output_embeddings(), BaseTunerLayer):
+        return [
+            f"--lora_target_modules {' '.join(settings['lora_target_modules'])}: that takes in the output layer, where an "
+            "adapter would never be trained, since TRL's loss reads that layer's own weight. Name other modules, or give "
+            "all-linear, which leaves it out."
+        ]
+    return []
 
 
 def is_name(target: str) -> bool:

@@ -25,17 +25,16 @@ class SFT:
         """All that is wrong with models and data; each is looked at once."""
         hub.cache_only_if_away(_hub_names(trials, resolve))
         found = model.complaints(trials, resolve)
-        if not found:
-            for settings in _by_data(trials).values():
-                if settings.get("model_name_or_path"):  # that it is missing has been said
-                    found += tokenizer_complaints(settings, resolve)
+        of_models = bool(found)
         for settings in _by_data(trials).values():
-            if not settings.get("dataset_name"):
-                continue
-            try:
-                self._load(settings, resolve)
-            except ConfigError as error:
-                found += error.complaints
+            rows = None
+            if settings.get("dataset_name"):  # that it is missing has been said, as of the model
+                try:
+                    rows = self._load(settings, resolve)
+                except ConfigError as error:
+                    found += error.complaints
+            if settings.get("model_name_or_path") and not of_models:
+                found += tokenizer_complaints(settings, resolve, rows)
         return list(dict.fromkeys(found))
 
     def _load(self, settings: Mapping[str, Any], resolve: Resolve) -> Rows:

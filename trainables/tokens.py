@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from sweep.errors import ConfigError
 from sweep.names import is_there
+from trainables import formats
 from trainables.data import Rows
 from trainables.files import brief
 from trainables.quiet import quiet
@@ -162,20 +163,29 @@ def _resolved(settings: Settings, resolve: Resolve) -> dict[str, Any]:
     return {**settings, **{name: resolve(path) for name, path in paths.items() if isinstance(path, str) and path}}
 
 
-def tokenizer_complaints(settings: Settings, resolve: Resolve) -> list[str]:
-    """What is wrong with the tokenizer, its end token or the chat template, before anything is made with them."""
+def tokenizer_complaints(settings: Settings, resolve: Resolve, rows: Rows | None = None) -> list[str]:
+    """What is wrong with the tokenizer, its end token or the chat template, before anything is made with them.
+
+    `rows` are those that it will be used on, where they are known.
+    """
     with quiet():
         try:
-            vocabulary = _load_tokenizer(_resolved(settings, resolve)).get_vocab()
+            tokenizer = _load_tokenizer(_resolved(settings, resolve))
         except ConfigError as error:
             name = str(settings.get("model_name_or_path"))
             return [text.replace(repr(resolve(name)), repr(name)) for text in error.complaints]
     ends, template = settings.get("eos_token"), settings.get("chat_template_path")
     found = []
+    vocabulary = tokenizer.get_vocab()
     if ends and ends not in vocabulary:
         found.append(f"--eos_token {ends!r} is none of the tokenizer's {len(vocabulary)} tokens. Name one of them.")
     if template and looks_like_a_template(template) and not is_there(resolve(template)):
         found.append(f"--chat_template_path: there is no file {template!r}. Correct the path.")
+    if rows and formats.conversational(rows.train.data.table) and not template and not tokenizer.chat_template:
+        found.append(
+            "--chat_template_path: the rows are conversations, and the model's tokenizer has no chat template to write "
+            "them with. Name a Jinja file, or a model whose template to take."
+        )
     return found
 
 

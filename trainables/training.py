@@ -167,7 +167,9 @@ def arguments(context: Context) -> dict[str, Any]:
         "disable_tqdm": not context.verbose,
     }
     begun = {"eval_on_start": False} if context.resume_from else {}
-    return {**defaults, **chosen, **FIXED, **begun, "output_dir": str(context.work_dir / "out")}
+    # TRL refuses a length that such batches would not be cut to; the tokens are cut already.
+    uncut = {"max_length": None} if chosen.get("padding_free") and not chosen.get("packing") else {}
+    return {**defaults, **chosen, **FIXED, **begun, **uncut, "output_dir": str(context.work_dir / "out")}
 
 
 def _final(trainer: Any, context: Context) -> Path:

@@ -4,6 +4,7 @@ from tests.bad.kinds import (
     ROWS,
     Bad,
     all_of,
+    chat,
     config_with,
     cut,
     data,
@@ -39,6 +40,10 @@ DATA = [
     rows("numbers", [{"prompt": 1, "completion": 2}], "column 'prompt' holds int64. It must be text"),
     rows("mixed", [{"text": "a"}, {"text": 3}], "row 1 is a number, where the first is a text"),
     rows("an empty output", [*ROWS[:4], {**ROWS[4], "output": " "}], "'output': row 4. That is more than a tenth"),
+    chat(
+        "messages without a chat template",
+        "--chat_template_path: the rows are conversations, and the model's tokenizer",
+    ),
     rows("one row", ROWS[:1], "--test_split_size is left out, which asks for 1 held-out row and the data has 1"),
     folder("without files", {}, "there holds no .json, .jsonl, .csv or .parquet file"),
     folder(

@@ -75,6 +75,19 @@ def model(name: str, change: Callable[[Path], Any], said: str) -> Bad:
     return Bad(f"model {name}", words, said)
 
 
+def chat(name: str, said: str) -> Bad:
+    """Conversations for a model that has no chat template."""
+
+    def words(place: Place) -> list[str]:
+        shutil.copytree(place.model, place.folder / "plain")
+        (place.folder / "plain" / "chat_template.jinja").unlink()
+        turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+        file = place.file("chat.json", json.dumps([{"messages": turns}] * 9))
+        return place.good(["--model_name_or_path", "plain", "--dataset_name", file])
+
+    return Bad(f"data {name}", words, said)
+
+
 def kept(
     name: str, change: Callable[[Path], Any], said: str, *more: str, main: Callable[[Sequence[str]], int] = grid.main
 ) -> Bad:

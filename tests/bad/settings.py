@@ -71,6 +71,36 @@ FLAGS = [
         "--lora_target_modules all-linear lm_head",
         "--lora_target_modules: all-linear stands alone, got it with lm_head",
     ),
+    flag("--lora_target_modules lm_head", "--lora_target_modules lm_head: that takes in the output layer, where an"),
+    flag("--lora_task_type NOPE", "no adapter can be put on"),
+    flag("--load_in_4bit", "--load_in_4bit: bitsandbytes is not installed. Install it"),
+    flag("--load_in_8bit", "--load_in_8bit: bitsandbytes is not installed. Install it"),
+    flag(
+        "--optim adamw_bnb_8bit", "--optim 'adamw_bnb_8bit': refused by the trainer: You need to install `bitsandbytes`"
+    ),
+    flag(
+        "--grid optim=adamw_torch,paged_lion_8bit", "--grid optim 'paged_lion_8bit': refused by the trainer: You need"
+    ),
+    flag("--optim galore_adamw", "--optim 'galore_adamw': refused by the trainer: You need to install `galore_torch`"),
+    flag("--use_liger_kernel", "--use_liger_kernel: liger-kernel is not installed. Install it"),
+    flag("--attn_implementation flash_attention_2", "flash_attention_2 needs flash_attn or kernels, which are not"),
+    flag(
+        "--attn_implementation kernels-community/flash-attn2", "kernels-community/flash-attn2 needs kernels, which is"
+    ),
+    flag(
+        "--model_init_kwargs '{attn_implementation: flash_attention_3}'", "--model_init_kwargs: flash_attention_3 needs"
+    ),
+    flag("--model_init_kwargs '{use_kernels: true}'", "--model_init_kwargs: use_kernels needs kernels, which is not"),
+    flag("--attn_implementation flash", 'cannot be loaded with it: Specified `attn_implementation="flash"` is not'),
+    flag(
+        "--lr_scheduler_type cosine_with_min_lr", "'cosine_with_min_lr': the schedule cannot be made: One of min_lr or"
+    ),
+    flag("--lr_scheduler_type warmup_stable_decay", "made: missing 1 required positional argument: 'num_decay_steps'"),
+    flag(
+        "--lr_scheduler_kwargs '{min_lr: 0.1}'",
+        "made: got an unexpected keyword argument 'min_lr'. A schedule's arguments",
+    ),
+    flag("--padding_free", "--padding_free: works with flash attention only, got sdpa. Add --attn_implementation"),
     flag("--lora_alpha_rule prop", "--lora_alpha_rule: expected one of fixed, proportional, rslora, got 'prop'"),
     flag("--scheduler pbt", "--scheduler: expected one of fifo, asha, got 'pbt'"),
     flag("--gpus_per_trial 1", "--gpus_per_trial 1: this machine has 0 GPUs"),
