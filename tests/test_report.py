@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from sweep import analysis, curves, report
 from sweep.store import Store
-from tests.browser import Page, browser
 from tests.simulate import Design, losses, trial_id, write, write_steps
 
 HOSTILE = "<script>alert(1)</script>"
@@ -210,100 +209,3 @@ def test_the_commands_to_reproduce_name_every_setting(tmp_path: Path) -> None:
         "--bf16 false",
     ):
         assert part in page
-
-
-# --- in a browser ----------------------------------------------------------------------------------------------------
-
-
-def text_of(page: Page, selector: str) -> str:
-    return str(page.evaluate(f"document.querySelector({json.dumps(selector)}).innerText")).replace(
-        "\N{NO-BREAK SPACE}", " "
-    )
-
-
-def raw_shown(page: Page) -> bool:
-    return bool(
-        page.evaluate("document.getElementById('plot-loss').data.some(t => t.meta === 'raw' && t.visible === true)")
-    )
-
-
-def test_the_page_works_in_a_browser(tmp_path: Path) -> None:
-    store = make(tmp_path, configurations=3, seeds=3, steps=300)
-    assert report.main([store.location]) == 0
-    address = (Path(store.location) / "report.html").as_uri()
-    sweep = analysis.load(store.location)
-    answer = analysis.answer(sweep)
-    assert answer.recommendation
-    images = {}
-    with browser(tmp_path / "profile") as page:
-        for width, height in ((390, 844), (1440, 900)):
-            for dark in (False, True):
-                page.open(address, width, height, dark)
-                _reads_right(page, answer.recommendation.label, answer.recommendation.text)
-                _draws(page, width)
-                images[width, dark] = page.screenshot(tmp_path / f"report-{width}-{'dark' if dark else 'light'}.png")
-        _works_by_mouse(page)
-        page.open(address, 1440, 900)
-        _works_by_keyboard(page)
-        assert page.problems() == []
-        assert set(page.requests()) == {address}
-    assert len(set(images.values())) == 4  # the sizes and the schemes really look different
-
-
-def _reads_right(page: Page, pick: str, text: str) -> None:
-    assert pick in text_of(page, "#answer-title")
-    assert text_of(page, "#recommendation") == text
-    assert pick in text_of(page, "tr.picked")
-
-
-def _draws(page: Page, width: int) -> None:
-    """Every plot has marks, and nothing is wider than the window."""
-    drawn = page.evaluate(
-        "[...document.querySelectorAll('[data-figure]')].map(p => p.querySelectorAll('.trace, .point').length)"
-    )
-    assert len(drawn) == 5
-    assert all(drawn)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-
-
-def _works_by_mouse(page: Page) -> None:
-    """Clicks through the plots: the legend hides a curve, the button shows the raw ones."""
-    before = page.evaluate("document.querySelectorAll('#plot-loss .scatterlayer .trace').length")
-    page.evaluate(
-        "document.querySelector('#plot-loss .legendtoggle').scrollIntoView({block: 'center', behavior: 'instant'})"
-    )
-    place = page.evaluate(
-        "(() => { const b = document.querySelector('#plot-loss .legendtoggle').getBoundingClientRect();"
-        " return [b.x + b.width / 2, b.y + b.height / 2]; })()"
-    )
-    # Plotly waits for a second click before it takes the first for a single one, so listen first.
-    page.evaluate(
-        "window.hidden = new Promise(done => document.getElementById('plot-loss').once('plotly_restyle', done)), 1"
-    )
-    for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
-        button = "none" if kind == "mouseMoved" else "left"
-        page.ask("Input.dispatchMouseEvent", type=kind, x=place[0], y=place[1], button=button, clickCount=1)
-    page.evaluate("window.hidden.then(() => true)")
-    page.settle()
-    assert page.evaluate("document.querySelectorAll('#plot-loss .scatterlayer .trace').length") < before
-    assert not raw_shown(page)
-    page.evaluate("document.querySelector('[data-raw]').click()")
-    assert raw_shown(page)
-    for name in page.evaluate("[...document.querySelectorAll('[data-figure]')].map(p => p.id)"):
-        page.evaluate(f"Plotly.Fx.hover({name!r}, [{{curveNumber: 0, pointNumber: 0}}])")
-    page.evaluate("document.querySelector('[data-raw]').click()")
-    assert not raw_shown(page)
-
-
-def _works_by_keyboard(page: Page) -> None:
-    """The tab key reaches the answer's link, the sections, the table and the button; the space key presses it."""
-    met = []
-    for _ in range(12):
-        page.press("Tab", 9)
-        met.append(page.evaluate("document.activeElement.className || document.activeElement.tagName"))
-        if page.evaluate("document.activeElement.tagName") == "BUTTON":
-            break
-    assert "A" in met and "scroll" in met and met[-1] == "BUTTON"
-    page.press(" ", 32, " ")
-    assert raw_shown(page)
-    assert page.evaluate("document.querySelector('[data-raw]').getAttribute('aria-pressed')") == "true"

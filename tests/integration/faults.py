@@ -45,7 +45,7 @@ class Endpoint:
 
 
 class Disk:
-    """A small file system of its own, in memory. Needs root, as a continuous integration's container has."""
+    """A small file system of its own, in memory. Needs root: tests of it are marked `mount`."""
 
     environment: ClassVar[dict[str, str]] = {}
 

@@ -15,6 +15,7 @@ from tests.integration.faults import made
 from trainables.leftovers import place, waiting
 
 STEPS = 80
+FULL, READ_ONLY = (pytest.param(kind, marks=pytest.mark.mount) for kind in ("full", "read-only"))
 
 
 class Swept:
@@ -64,7 +65,7 @@ def swept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Swept]:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # moto's server leaves its sockets open
-@pytest.mark.parametrize("swept", ["full", "read-only", "endpoint"], indirect=True)
+@pytest.mark.parametrize("swept", [FULL, READ_ONLY, "endpoint"], indirect=True)
 def test_a_store_that_comes_back_gets_every_row_and_the_sweep_does_not_notice(swept: Swept) -> None:
     with swept.start() as driver:
         swept.wait_for_rows(driver)
@@ -79,7 +80,7 @@ def test_a_store_that_comes_back_gets_every_row_and_the_sweep_does_not_notice(sw
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("swept", ["full", "endpoint"], indirect=True)
+@pytest.mark.parametrize("swept", [FULL, "endpoint"], indirect=True)
 def test_a_store_that_stays_away_stops_the_sweep_and_the_next_command_writes_what_waits(swept: Swept) -> None:
     with swept.start("--storage_patience_s", "2") as driver:
         swept.wait_for_rows(driver)
