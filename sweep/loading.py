@@ -14,6 +14,7 @@ from sweep.store import Row, Store, unreadable
 
 if TYPE_CHECKING:
     import pandas as pd
+    from ray.tune import ResultGrid
 
 _OWN = frozenset(column.name for column in TRIALS)
 LOSSES = ("train_loss", "eval_loss")
@@ -78,6 +79,18 @@ class Sweep:
     def evals(self) -> "pd.DataFrame":
         """A row per held-out example of every trial."""
         return _frame(self._read(Store.evals) if self.store else schema(EVALS).empty_table())
+
+    def result_grid(self) -> "ResultGrid":
+        """Ray Tune's own view: a `ray.tune.Result` per trial that has begun, from all runs. Unpickles nothing.
+
+        Raises:
+            StoreError: no trial has begun, or the rows came from a single file.
+        """
+        from sweep.result_grid import result_grid
+
+        if self.store is None:
+            raise StoreError(f"{self.location!r} is a table of rows: only a sweep's folder holds results of Ray Tune.")
+        return result_grid(self.store)
 
     @cached_property
     def not_started(self) -> tuple[Row, ...]:

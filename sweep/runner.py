@@ -1,4 +1,4 @@
-"""Runs a plan under Ray Tune: the only module of the driver's that imports ray."""
+"""Runs a plan under Ray Tune: on the driver, only this module and result_grid import ray."""
 
 import contextlib
 import logging

@@ -42,6 +42,15 @@ def test_every_command_runs(folder: Path) -> None:
         assert "Traceback" not in done.stderr
 
 
+def test_the_python_runs(folder: Path) -> None:
+    (script,) = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.S)
+    command = [folder / ".venv" / "bin" / "python", "-c", script]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    best = str(folder / "results" / "demo" / "tune")
+    assert "'lora_r': 32" in done.stdout and best in done.stdout
+
+
 def test_the_demo_leaves_every_row_and_ranks_differ_by_more_than_seeds(folder: Path) -> None:
     rows = assert_whole(Store(str(folder / "results" / "demo")), trials=6, steps=60, held_out=200)
     losses: dict[int, list[float]] = {}

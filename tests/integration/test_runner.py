@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import pandas as pd
 import pytest
 
+from sweep import load
 from sweep.grid import main
 from sweep.names import Resolve
 from sweep.space import Trial
@@ -119,6 +121,25 @@ def test_tunes_own_analysis_opens_what_was_written(store: str) -> None:
     assert best.checkpoint is not None
     frame = best.metrics_dataframe
     assert frame is not None and frame.step.max() == 30
+    assert_same(load(f"{store}/one").result_grid(), results)
+    assert main(synthetic(store, "--lora_r", "4", "64", "128")) == 0
+    both = load(f"{store}/one").result_grid()
+    assert sorted(result.config["trial"]["lora_r"] for result in both) == [4, 64, 128]
+    assert len({Path(result.path).parent for result in both}) == 2 and not both.errors
+
+
+def assert_same(ours: Any, tunes: Any) -> None:
+    """Over one run, our way to a ResultGrid, which unpickles nothing, leads to what Tune's does, but for a tag that it does not log."""
+    mine, theirs = (grid.get_dataframe().sort_values("trial_id", ignore_index=True) for grid in (ours, tunes))
+    pd.testing.assert_frame_equal(mine, theirs, check_like=True)
+    others = {result.path: result for result in tunes}
+    for result in ours:
+        other = others[result.path]
+        assert result.metrics == {key: value for key, value in other.metrics.items() if key != "experiment_tag"}
+        assert (result.config, result.checkpoint.path) == (other.config, other.checkpoint.path)
+        pd.testing.assert_frame_equal(result.metrics_dataframe, other.metrics_dataframe)
+    for scope in ("last", "avg", "all"):
+        assert len({grid.get_best_result("loss", "min", scope=scope).path for grid in (ours, tunes)}) == 1
 
 
 @pytest.mark.usefixtures("ray_with_two_gpus")
