@@ -21,6 +21,10 @@ DATA_FIELDS: dict[str, tuple[Any, str]] = {
         float | int | None,
         "held-out rows: a count, or a share below 1; used where the data has no test split",
     ),
+    "dataset_group": (
+        str | None,
+        "column that names clusters of rows (same source, same problem): clusters are held out whole and counted as one",
+    ),
     "prompt_template": (str | None, "how {instruction} and {input} make the prompt of instruction/input/output rows"),
 }
 

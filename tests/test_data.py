@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -317,6 +318,39 @@ def test_a_test_split_of_the_source_is_used(kind: str, tmp_path: Path) -> None:
     rows = load(place, test_split_size=3)
     assert (len(rows.train), len(rows.held_out)) == (30, 10)
     assert "test_split_size is not used" in rows.warnings[0]
+
+
+@pytest.mark.parametrize("kind", [str, int])
+def test_clusters_are_held_out_whole(kind: type, tmp_path: Path) -> None:
+    rows = [{**row, "problem": kind(place // 4)} for place, row in enumerate(ROWS)]
+    write_jsonl(tmp_path / "rows.jsonl", rows)
+    found = load(tmp_path / "rows.jsonl", dataset_group="problem", test_split_size=6)
+    assert found.clusters.to_pylist() == sorted(found.clusters.to_pylist(), key=int)
+    assert [found.clusters.to_pylist().count(name) for name in set(found.clusters.to_pylist())] == [4, 4]
+    assert found.held_out.column_names == found.train.column_names == ["prompt", "completion"]
+    assert found.fingerprint != load(tmp_path / "rows.jsonl", test_split_size=6).fingerprint
+
+
+def test_a_row_without_a_cluster_is_its_own(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "rows.jsonl", [{**row, "problem": None} for row in ROWS])
+    found = load(tmp_path / "rows.jsonl", dataset_group="problem", test_split_size=6)
+    assert found.clusters.to_pylist() == [None] * 6
+
+
+@pytest.mark.parametrize(
+    ("values", "name", "message"),
+    [
+        (["a"] * 40, "problem", "take every cluster, since clusters stay whole"),
+        (["a"] * 40, "source", "'source': .* has no such column, it has .*'problem'"),
+        ([[1]] * 40, "problem", "Give texts or whole numbers"),
+    ],
+)
+def test_clusters_that_cannot_be_used_are_a_complaint(
+    values: list[Any], name: str, message: str, tmp_path: Path
+) -> None:
+    rows = [{**row, "problem": value} for row, value in zip(ROWS, values, strict=True)]
+    write_jsonl(tmp_path / "rows.jsonl", rows)
+    assert re.search(message, complaint(tmp_path / "rows.jsonl", dataset_group=name))
 
 
 def test_held_out_rows_that_are_trained_on_too_are_counted(tmp_path: Path) -> None:

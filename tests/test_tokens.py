@@ -63,6 +63,21 @@ def rows_of(given: list[Any], held_out: int = 12) -> Rows:
     return Rows(train, rest, f"print of {len(given)} {given[0]}", ())
 
 
+def test_held_out_tokens_carry_their_cluster_and_a_hash_of_their_content(model: Path, cache: Path) -> None:
+    """Rows that differ only beyond max_length are the same row to the model; a dropped one shifts nothing."""
+    given = [{"text": "add sum x " + end} for end in ("return", "number", "sum")] + TEXTS[3:]
+    clusters = pa.array([f"c{index}" for index in range(12)], pa.large_string())
+    rows = dataclasses.replace(rows_of(given), clusters=clusters)
+    held = prepare(rows, {"model_name_or_path": str(model), "max_length": 3}, str, cache).held_out
+    hashes = held["content_hash"].to_pylist()
+    assert len(set(hashes[:3])) == 1
+    assert [hashes.index(one) == place for place, one in enumerate(hashes)].count(True) == len(
+        {str(row["input_ids"]) for row in held.to_pylist()}
+    )
+    assert held["group"].to_pylist() == [f"c{index}" for index in held["example_id"].to_pylist()]
+    assert set(make(TEXTS, cache, model).held_out["group"].to_pylist()) == {None}
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return toys.model(tmp_path_factory.mktemp("toy") / "llama")
@@ -414,7 +429,7 @@ def test_the_defaults_are_trls_own() -> None:
         for field in dataclasses.fields(cls)
     }
     ours = {**tokens.SOURCE_SETTINGS, **tokens.TOKEN_SETTINGS}
-    assert ours.keys() - theirs.keys() == {"prompt_template", "test_split_size"}
+    assert ours.keys() - theirs.keys() == {"dataset_group", "prompt_template", "test_split_size"}
     assert {name: theirs[name] for name in ours if name in theirs} == {
         name: ours[name] for name in ours if name in theirs
     }

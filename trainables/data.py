@@ -6,7 +6,6 @@ own that no setting changes: every trial, seed and machine has the same ones, an
 
 import hashlib
 import json
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,8 @@ import pyarrow as pa
 
 from sweep.errors import ConfigError
 from trainables import formats
+from trainables.clusters import complaints as cluster_complaints
+from trainables.clusters import sample, split_off, with_clusters
 from trainables.files import Part, listed
 from trainables.formats import Notes
 from trainables.sources import Resolve, Settings, Source, read_source
@@ -35,12 +36,14 @@ class Rows:
         held_out: `datasets.Dataset` of the held-out rows; a row's number here is its `example_id`.
         fingerprint: hash of the content of both; the same on every machine, wherever the files are.
         warnings: what the user should know and need not mend.
+        clusters: `pyarrow` array of the held-out rows' clusters, as texts; null where a row has none.
     """
 
     train: Any
     held_out: Any
     fingerprint: str
     warnings: tuple[str, ...]
+    clusters: Any = None
 
 
 def complaints_about_rows(settings: Settings, resolve: Resolve) -> list[str]:
@@ -78,6 +81,7 @@ def load_rows(settings: Settings, resolve: Resolve) -> Rows:
             f"{listed(tables[train].column_names)}. Give both the same columns."
         )
     notes.complaints += formats.loss_complaints(tables[train], settings)
+    tables = {split: with_clusters(table, found[split][0], settings) for split, table in tables.items()}
     pair = (tables[train], tables[test]) if test else _draw(tables[train], settings.get("test_split_size"), notes)
     _stop_at(notes)
     return _rows(*pair, notes)
@@ -142,7 +146,12 @@ def _draw(table: pa.Table, size: float | int | None, notes: Notes) -> tuple[pa.T
             "on. Give a smaller --test_split_size, or more rows."
         )
         return table, table
-    chosen = set(random.Random(_SPLIT_SEED).sample(range(rows), count))
+    chosen = sample(table, count, _SPLIT_SEED)
+    if len(chosen) == rows:
+        notes.complaints.append(
+            f"--dataset_group: the {count} held-out rows that are asked for take every cluster, since clusters stay whole: "
+            "none are left to train on. Give a smaller --test_split_size, or a column with more clusters."
+        )
     return table.take([row for row in range(rows) if row not in chosen]), table.take(sorted(chosen))
 
 
@@ -162,6 +171,7 @@ def _usable(source: Source, split: str, settings: Settings, notes: Notes) -> tup
         notes.complaints.append(f"{source.name}: split {split!r} has no rows. Give it some.")
         return none
     complaints = [text for part in parts for text in _part_complaints(part, form, settings)]
+    complaints += [text for part in parts for text in cluster_complaints(part, settings)]
     notes.complaints += complaints
     if complaints:
         return none
@@ -225,6 +235,8 @@ def _rows(train: pa.Table, held_out: pa.Table, notes: Notes) -> Rows:
     from datasets import Dataset
     from datasets.table import InMemoryTable
 
+    train, _ = split_off(train)
+    held_out, clusters = split_off(held_out)
     prints = [_row_prints(table) for table in (train, held_out)]
     trained = set(prints[0])
     again = sum(row in trained for row in prints[1])
@@ -233,12 +245,13 @@ def _rows(train: pa.Table, held_out: pa.Table, notes: Notes) -> Rows:
             f"{again} of {len(prints[1])} held-out rows are also training rows word for word: held-out loss looks "
             "better than it is. Remove duplicates from the data."
         )
-    content = hashlib.sha256(b"".join([*prints[0], b"held out", *prints[1]])).hexdigest()
+    named = [] if clusters.null_count == len(clusters) else [json.dumps(clusters.to_pylist()).encode()]
+    content = hashlib.sha256(b"".join([*prints[0], b"held out", *prints[1], *named])).hexdigest()
     pair = [
         Dataset(InMemoryTable(table.combine_chunks()), fingerprint=f"{content[:16]}{end}")
         for table, end in ((train, "t"), (held_out, "h"))
     ]
-    return Rows(pair[0], pair[1], content[:32], tuple(notes.warnings))
+    return Rows(pair[0], pair[1], content[:32], tuple(notes.warnings), clusters)
 
 
 def _row_prints(table: pa.Table) -> list[bytes]:

@@ -39,7 +39,7 @@ def _held_out(trainer: Any, table: Any, batch_size: int) -> list[Row]:
                     "example_id": columns["example_id"][row],
                     "loss_sum": loss,
                     "tokens": count,
-                    "bytes": columns["bytes"][row],
+                    **{name: columns[name][row] for name in ("bytes", "group", "content_hash")},
                 }
     return [rows[row] for row in range(table.num_rows)]
 

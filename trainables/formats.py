@@ -64,8 +64,9 @@ def forms(settings: Settings) -> dict[str, Form]:
 
 
 def wanted(settings: Settings) -> set[str]:
-    """Every column that some form may use."""
-    return {column for form in forms(settings).values() for column in (*form.columns, *form.optional)}
+    """Every column that some form may use, and the one that names clusters."""
+    used = {column for form in forms(settings).values() for column in (*form.columns, *form.optional)}
+    return used | ({settings["dataset_group"]} if settings.get("dataset_group") else set())
 
 
 def form_of(columns: Iterable[str], settings: Settings) -> str | None:

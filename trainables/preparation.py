@@ -5,6 +5,7 @@ cutting, dropping, packing and shuffling of those. The result is that of one go 
 rows that are too long can be counted, which afterwards look like any other.
 """
 
+import hashlib
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -50,7 +51,10 @@ def tokenize(
         packed = bool(settings.get("packing")) and name == "training"
         lines += _losses(name, before, after, settings, packed)
     tables = {"train": _table(ready[0]), "held_out": _table(ready[1])}
-    tables["held_out"] = tables["held_out"].append_column("bytes", _text_bytes(tables["held_out"], tokenizer))
+    held = tables["held_out"]
+    tables["held_out"] = held.append_column("bytes", _text_bytes(held, tokenizer)).append_column(
+        "content_hash", _content_hashes(held)
+    )
     return {name: table.combine_chunks() for name, table in tables.items()}, lines
 
 
@@ -132,6 +136,12 @@ def _table(data: Any) -> pa.Table:
 def _text_bytes(table: pa.Table, tokenizer: Any) -> pa.Array:
     ids, labels = table["input_ids"].to_pylist(), table["labels"].to_pylist()
     return pa.array([_bytes_of(*pair, tokenizer) for pair in zip(ids, labels, strict=True)], pa.int64())
+
+
+def _content_hashes(table: pa.Table) -> pa.Array:
+    """A hash of each row's tokens and labels: what the model is shown and judged on."""
+    pairs = zip(table["input_ids"].to_pylist(), table["labels"].to_pylist(), strict=True)
+    return pa.array([hashlib.blake2b(repr(pair).encode(), digest_size=8).hexdigest() for pair in pairs], pa.string())
 
 
 def _bytes_of(ids: Sequence[int], labels: Sequence[int], tokenizer: Any) -> int:

@@ -42,6 +42,7 @@ TOKEN_SETTINGS: dict[str, Any] = {
 # And those that choose the rows and the tokenizer.
 SOURCE_SETTINGS: dict[str, Any] = {
     "dataset_config": None,
+    "dataset_group": None,
     "dataset_name": None,
     "dataset_test_split": "test",
     "dataset_train_split": "train",
@@ -63,9 +64,10 @@ class Tokens:
 
     Attributes:
         train: `input_ids` and `labels` (lists), and `seq_lengths` where rows are packed; in the order to train in.
-        held_out: `input_ids`, `labels`, `example_id` and `bytes`, never packed, in the trainer's order: with
-            shuffle_dataset it shuffles these too. `bytes` counts the UTF-8 bytes of the text of the tokens that have
-            a loss: not the first, which nothing predicts; special tokens are no text.
+        held_out: `input_ids`, `labels`, `example_id`, `bytes`, `content_hash` and `group` (the row's cluster, or null),
+            never packed, in the trainer's order: with shuffle_dataset it shuffles these too. `bytes` counts the UTF-8
+            bytes of the text of the tokens that have a loss: not the first, which nothing predicts; special tokens are
+            no text.
         fingerprint: of the rows.
         tokenizer: fingerprint of the tokenizer.
         key: of everything that shaped the tokens; names them in the cache.
@@ -234,13 +236,16 @@ def _template_print(settings: Settings) -> str | None:
 
 
 def _versions() -> dict[str, str]:
-    return {name: version(name) for name in ("trl", "transformers", "tokenizers")} | {"layout": "1"}
+    return {name: version(name) for name in ("trl", "transformers", "tokenizers")} | {"layout": "2"}
 
 
 def _make(rows: Rows, settings: Settings, tokenizer: Any, key: str) -> tuple[dict[str, pa.Table], list[str]]:
     from trainables.preparation import tokenize
 
     tables, warnings = tokenize(rows.train, rows.held_out, settings, tokenizer)
+    clusters = pa.nulls(len(rows.held_out), pa.large_string()) if rows.clusters is None else rows.clusters
+    held = tables["held_out"]
+    tables["held_out"] = held.append_column("group", clusters.take(held["example_id"].combine_chunks()))
     named = {
         name: table.replace_schema_metadata({**(table.schema.metadata or {}), _KEY: f"{key}-{name}"})
         for name, table in tables.items()
