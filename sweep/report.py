@@ -34,6 +34,7 @@ def html(sweep: "Sweep", answer: "Answer") -> str:
     from sweep.cells import cells
     from sweep.reproduce import commands
     from sweep.tables import heading, lost, said, warnings
+    from sweep.wording import NOT_COVERED
 
     plots = _plots(sweep, answer)
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True)
@@ -49,6 +50,7 @@ def html(sweep: "Sweep", answer: "Answer") -> str:
         plots=plots,
         figures=Markup(script_json({plot.name: plot.figure for plot in plots})),
         plotly=Markup(get_plotlyjs()),
+        not_covered=NOT_COVERED,
         warnings=warnings(answer),
         lost=lost(answer),
         deliberate=[one.text for one in answer.differences if one.kind == "axis"],

@@ -71,7 +71,7 @@ def _pick(draft: Recommendation, compared: Compared, shown: Sequence[Configurati
         return f"Take {draft.label}: it is the only configuration with a result{but}."
     within = f"within {share(compared.margin)} of the best"
     if draft.decided:
-        return f"Take {draft.label}: it is the cheapest configuration shown to be {within}."
+        return f"Take {draft.label}: it is the cheapest configuration shown to be {within}{but}."
     verdict = compared.verdict(pick)
     if draft.basis == "seeds" and verdict != "within":
         return f"The data cannot tell which is good enough; {draft.label} is the cheapest {within} as measured{but}."
