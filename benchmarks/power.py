@@ -1,51 +1,130 @@
-"""How often a real difference is seen: `python -m benchmarks.power` prints one JSON object for 3, 5 and 10 seeds.
+"""How often the right rank is picked: `python -m benchmarks.power` prints one JSON object, in some minutes on one core.
 
-Simulated sweeps of two ranks, one twice the margin worse than the other, or both equal. The noises are those of a small
-fine-tuning: a training run's held-out loss varies by 0.2 % with the seed, a rank's loss on an example by 4 %.
+Simulated sweeps of 2, 3, 4 and 6 ranks with 3, 5 and 10 seeds and 300, 1,000 and 4,000 held-out examples. The smallest
+rank is twice the margin above the best (with four ranks and more the two smallest are), all others are equal: the right
+pick is the first of these. Two noises: `small` is a small fine-tuning, in which a rank's loss on an example varies by 3 %
+and examples are half of the noise; in `seeds` nearly all of it is training noise. Either varies by 0.2 % with the seed.
+
+For each cell: `decided`, a pick is shown to be within the margin; `right`, it is the right one; and the claims that are
+false, each with its 95 % interval: `wrong_pick`, a pick that is beyond the margin is decided; `within_at_margin`, any of
+the ranks that are all a margin above the best is called within it; `different_when_equal`, any two of equal ranks are
+called different. `advice` tells how often the advice, followed once, settles what was undecided.
 """
 
+import argparse
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from math import log1p
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+from scipy import stats
 
-from sweep.compare import Compared
-from tests.simulate import Design, compared, losses
+from sweep.answer import Suggestion
+from tests.simulate import Design, advised, bounds, compared, losses, simulated
 
-MARGIN, SWEEPS, EXAMPLES = 0.005, 1000, 1000
-NOISE = {"seed_noise": 0.003, "training_noise": 0.002, "interaction": 0.02, "rest": 0.02}
+MARGIN = 0.005
+RANKS, SEEDS, EXAMPLES = (2, 3, 4, 6), (3, 5, 10), (300, 1000, 4000)
+NOISE = {
+    "small": Design((), 3, seed_noise=0.003, training_noise=0.002, interaction=0.02, rest=0.02),
+    "seeds": Design((), 3, seed_noise=0.003, training_noise=0.002, interaction=0.0025, rest=0.0025),
+}
 
 
-def power(seeds: int) -> dict[str, float]:
-    """Shares of sweeps with each claim, at a difference of twice the margin and at none."""
-    apart, equal = _sweeps(2 * MARGIN, seeds), _sweeps(0.0, seeds)
+def worse(ranks: int) -> int:
+    """How many of the ranks are beyond the margin."""
+    return 1 if ranks < 4 else 2
+
+
+def cell(noise: Design, ranks: int, sweeps: int) -> dict[str, Any]:
+    """The shares of sweeps with each claim, right or false."""
+    beyond = worse(ranks)
+    apart, equal, near = simulated(
+        noise,
+        sweeps,
+        np.random.default_rng([ranks, noise.seeds, noise.examples]),
+        (log1p(2 * MARGIN),) * beyond + (0.0,) * (ranks - beyond),
+        (0.0,) * ranks,
+        (0.0,) + (log1p(MARGIN),) * (ranks - 1),
+    )
+    shown = apart.decided(MARGIN)
+    decided, pick = shown.any(axis=1), shown.argmax(axis=1)
     return {
-        "called_different_at_twice_the_margin": _share([one.comparison(1).different for one in apart]),
-        "called_beyond_the_margin_at_twice_the_margin": _share([one.verdict(1) == "worse" for one in apart]),
-        "called_within_the_margin_when_equal": _share([one.verdict(1) == "within" for one in equal]),
-        "wrongly_called_within_the_margin_at_the_margin": _share(
-            [one.verdict(1) == "within" for one in _sweeps(MARGIN, seeds)]
-        ),
+        "decided": share(decided),
+        "right": share(decided & (pick == beyond)),
+        "wrong_pick": rate(decided & (pick < beyond)),
+        "within_at_margin": rate(near.decided(MARGIN)[:, 1:].any(axis=1)),
+        "different_when_equal": rate(equal.different().any(axis=(1, 2))),
     }
 
 
-def _sweeps(difference: float, seeds: int) -> list[Compared]:
-    rng = np.random.default_rng(seeds)
-    design = Design((0.0, log1p(difference)), seeds, EXAMPLES, **NOISE)
-    found = []
-    for _ in range(SWEEPS):
-        sums, tokens = losses(design, 1, rng)
-        found.append(compared(sums[0], tokens[0], MARGIN))
-    return found
+def share(claims: npt.NDArray[np.bool_]) -> float:
+    return round(float(claims.mean()), 3)
 
 
-def _share(claims: list[bool]) -> float:
-    return round(float(np.mean(claims)), 3)
+def rate(claims: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    """A rate of false claims and its exact binomial 95 % interval."""
+    found = stats.binomtest(int(claims.sum()), len(claims)).proportion_ci(0.95)
+    return {"rate": share(claims), "interval": [round(float(found.low), 3), round(float(found.high), 3)]}
 
 
-def main() -> None:
-    settings = {"margin": MARGIN, "sweeps": SWEEPS, "examples": EXAMPLES, **NOISE}
-    print(json.dumps({**settings, "power": {str(seeds): power(seeds) for seeds in (3, 5, 10)}}, indent=2))
+def advice(noise: Design, ranks: int, sweeps: int) -> dict[str, Any]:
+    """Follows the advice of undecided sweeps once, with the same truth: how many are decided then."""
+    effects = (log1p(2 * MARGIN),) * worse(ranks) + (0.0,) * (ranks - worse(ranks))
+    most = replace(noise, effects=effects, seeds=noise.seeds + 30, examples=16 * noise.examples)
+    rng = np.random.default_rng([ranks, noise.seeds])
+    asked = {"examples": 0, "seeds": 0, "both": 0, "neither": 0}
+    settled = []
+    for _ in range(sweeps):
+        sums, tokens = (one[0] for one in losses(most, 1, rng))
+        now = compared(sums[:, : noise.seeds, : noise.examples], tokens[: noise.examples], MARGIN)
+        if any(now.decided(index) for index in range(ranks)):
+            continue
+        told = advised(now)
+        present = np.zeros(sums.shape[:2], dtype=bool)
+        present[:, : noise.seeds] = True
+        if told.seeds and not told.either:
+            named = [index for index, one in enumerate(now.groups) if one.label in told.configurations]
+            present[named, : noise.seeds + told.seeds] = True
+        asked[_kind(told)] += 1
+        examples = told.examples or noise.examples
+        then = bounds(sums[None, ..., :examples], tokens[None, :examples], present)
+        settled.append(then.decided(MARGIN).any())
+    return {"undecided": len(settled), "asked_for": asked, "settled": rate(np.array(settled))} if settled else {}
+
+
+def _kind(told: Suggestion) -> str:
+    if told.examples and (told.either or not told.seeds):
+        return "examples"
+    return ("both" if told.examples else "seeds") if told.seeds else "neither"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    flags = argparse.ArgumentParser(prog="python -m benchmarks.power")
+    flags.add_argument("--sweeps", type=int, default=2000, help="simulated sweeps of each cell")
+    flags.add_argument("--advised", type=int, default=200, help="simulated sweeps whose advice is followed")
+    for name, values in (("ranks", RANKS), ("seeds", SEEDS), ("examples", EXAMPLES)):
+        flags.add_argument(f"--{name}", type=int, nargs="+", default=values)
+    given = flags.parse_args(arguments)
+    found: dict[str, Any] = {"benchmark": "power", "margin": MARGIN, "sweeps": given.sweeps}
+    for name, noise in NOISE.items():
+        found[name] = {
+            f"{ranks} ranks": {
+                f"{seeds} seeds": {
+                    f"{examples} examples": cell(replace(noise, seeds=seeds, examples=examples), ranks, given.sweeps)
+                    for examples in given.examples
+                }
+                for seeds in given.seeds
+            }
+            for ranks in given.ranks
+        }
+    found["advice"] = {
+        name: advice(replace(noise, examples=min(given.examples)), max(3, min(given.ranks)), given.advised)
+        for name, noise in NOISE.items()
+    }
+    print(json.dumps(found, indent=2))
 
 
 if __name__ == "__main__":

@@ -75,6 +75,7 @@ class Suggestion:
     seeds: int | None  # about so many more of each; None: no number within reason would do
     text: str
     examples: int | None = None  # about so many held-out examples in all; None: they are not what is missing
+    either: bool = False  # one of the two is enough
 
 
 @dataclass(frozen=True)

@@ -17,14 +17,8 @@ def recommend(
     prefer: Sequence[str],
     confidence: float,
 ) -> Recommendation:
-    """Picks among the compared configurations; `shown` are their summaries and `costs` their costs, in the same order.
-
-    Shown within the margin comes first. Where nothing is, the cheapest of those measured within it is named, undecided.
-    """
-    verdicts = [compared.verdict(index) for index in range(len(shown))]
-    within = [index for index, verdict in enumerate(verdicts) if verdict == "within"]
-    candidates = within or [index for index, above in enumerate(compared.differences) if above <= compared.margin]
-    pick = candidates[cheapest([costs[index] for index in candidates], prefer)]
+    """Picks among the compared configurations; `shown` are their summaries and `costs` their costs, in the same order."""
+    pick = choose(compared, costs, prefer)
     tied, open_pairs = _relations(compared, pick)
     draft = Recommendation(
         label=shown[pick].label,
@@ -35,10 +29,18 @@ def recommend(
         tied=tuple(shown[index].label for index in tied),
         not_told_apart=tuple(shown[index].label for index in open_pairs),
         savings=_savings(shown, costs, pick, compared.best),
-        suggestions=suggestions(compared, shown, costs, prefer, pick, confidence),
+        suggestions=suggestions(compared, costs, prefer, pick, confidence),
         text="",
     )
     return paragraph(draft, compared, shown, pick)
+
+
+def choose(compared: Compared, costs: Sequence[Costs], prefer: Sequence[str]) -> int:
+    """The cheapest of those shown within the margin; where nothing is, of those measured within it."""
+    verdicts = [compared.verdict(index) for index in range(len(compared.groups))]
+    within = [index for index, verdict in enumerate(verdicts) if verdict == "within"]
+    candidates = within or [index for index, above in enumerate(compared.differences) if above <= compared.margin]
+    return candidates[cheapest([costs[index] for index in candidates], prefer)]
 
 
 def _best_trial(compared: Compared, pick: int) -> str:

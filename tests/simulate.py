@@ -6,20 +6,24 @@ the training run, of the configuration on the example (kept by every seed: what 
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from sweep import noise, stats
+from sweep.advice import suggestions
+from sweep.answer import Suggestion
 from sweep.badruns import far_off
 from sweep.compare import UNEVEN, Compared, compare
+from sweep.costs import Cost
 from sweep.examples import Examples
 from sweep.groups import Group
 from sweep.measured import Measured
-from sweep.stats import CONFIDENCE, MIN_SEEDS, AboveBest, Floats
+from sweep.recommend import choose
+from sweep.stats import CONFIDENCE, MIN_SEEDS, AboveBest, Difference, Floats
 from sweep.store import Store
 
 
@@ -87,20 +91,54 @@ class Bounds:
         return found
 
 
-def bounds(sums: Floats, tokens: Floats) -> Bounds:
-    """The bounds of many sweeps, from sums of shape (sweeps, configurations, seeds, units)."""
-    logs = np.log(sums.sum(axis=-1) / tokens.sum(axis=-1)[:, None, None])
-    present = np.ones(logs.shape[1:], dtype=bool)
-    examples = noise.Examples(sums, tokens[:, None, None, :])
-    pairs = {(k, j): found for k, j, found in noise.differences(logs, present, examples, MIN_SEEDS)}
-    above = stats.above_best(pairs, logs.shape[1], CONFIDENCE)
-    return Bounds(above, noise.uneven(logs, present, UNEVEN)[0].any(axis=-1) & (logs.shape[2] >= MIN_SEEDS))
+@dataclass(frozen=True)
+class Estimates:
+    """What the sums of many sweeps say of each pair, whatever the configurations' effects: those only move the ratios."""
+
+    pairs: Mapping[tuple[int, int], Difference]
+    uneven: npt.NDArray[np.bool_]
+    count: int
+
+    @classmethod
+    def of(cls, sums: Floats, tokens: Floats, present: noise.Mask | None = None) -> "Estimates":
+        """From sums of shape (sweeps, configurations, seeds, units), and which runs there are (configurations, seeds)."""
+        logs = np.log(sums.sum(axis=-1) / tokens.sum(axis=-1)[:, None, None])
+        present = np.ones(logs.shape[1:], dtype=bool) if present is None else present
+        examples = noise.Examples(sums, tokens[:, None, None, :])
+        pairs = {(k, j): found for k, j, found in noise.differences(logs, present, examples, MIN_SEEDS)}
+        by_seed = any(len(one.terms) > 1 for one in pairs.values())
+        uneven = np.asarray(noise.uneven(logs, present, UNEVEN)[0].any(axis=-1))
+        return cls(pairs, uneven & np.full(uneven.shape, by_seed), logs.shape[1])
+
+    def bounds(self, effects: Sequence[float] = ()) -> Bounds:
+        """With these log ratios added to the configurations' losses."""
+        shift = effects or (0.0,) * self.count
+        moved = {
+            (k, j): replace(one, log_ratio=one.log_ratio + shift[k] - shift[j]) for (k, j), one in self.pairs.items()
+        }
+        return Bounds(stats.above_best(moved, self.count, CONFIDENCE), self.uneven)
 
 
-def simulated(design: Design, sweeps: int, rng: np.random.Generator, cells: float = 3e6) -> Bounds:
-    """Bounds of so many sweeps, simulated in pieces of at most `cells` losses, which fit the processor's cache better."""
-    most = max(1, int(cells / (len(design.effects) * design.seeds * design.examples)))
-    pieces = [bounds(*losses(design, min(most, sweeps - start), rng)) for start in range(0, sweeps, most)]
+def bounds(sums: Floats, tokens: Floats, present: noise.Mask | None = None) -> Bounds:
+    """The bounds of many sweeps."""
+    return Estimates.of(sums, tokens, present).bounds()
+
+
+def simulated(design: Design, sweeps: int, rng: np.random.Generator, *effects: tuple[float, ...]) -> list[Bounds]:
+    """Bounds of so many sweeps for each of several truths, from the same noise.
+
+    In pieces of a few million losses, which fit the processor's cache better.
+    """
+    design = replace(design, effects=(0.0,) * len(effects[0]))
+    most = max(1, int(3e6 / (len(design.effects) * design.seeds * design.examples)))
+    pieces = []
+    for start in range(0, sweeps, most):
+        found = Estimates.of(*losses(design, min(most, sweeps - start), rng))
+        pieces.append([found.bounds(one) for one in effects])
+    return [_joined([piece[place] for piece in pieces]) for place in range(len(effects))]
+
+
+def _joined(pieces: Sequence[Bounds]) -> Bounds:
     parts = [np.concatenate([getattr(one.above, name) for one in pieces]) for name in ("lower", "upper", "pair_lower")]
     return Bounds(AboveBest(*parts), np.concatenate([one.uneven for one in pieces]))
 
@@ -134,6 +172,18 @@ def compared(
     result = compare(groups, Measured("eval_loss", kept, held_out, (), bad), margin, CONFIDENCE)
     assert result
     return result
+
+
+def costs(ranks: int) -> list[dict[str, Cost]]:
+    """Of ranks of which each costs more than the one before."""
+    return [{"memory": Cost(1.0 + rank, least=0.01)} for rank in range(ranks)]
+
+
+def advised(found: Compared) -> Suggestion:
+    """What an undecided sweep is told to run."""
+    ranks = costs(len(found.groups))
+    pick = choose(found, ranks, ("memory",))
+    return suggestions(found, ranks, ("memory",), pick, CONFIDENCE)[0]
 
 
 def _row(configuration: int, seed: int, sums: Floats, tokens: Floats) -> dict[str, Any]:

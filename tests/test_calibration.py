@@ -16,7 +16,7 @@ from scipy import stats as scipy_stats
 from sweep import analysis, noise, stats
 from sweep.stats import Floats, Term
 from sweep.store import Store
-from tests.simulate import Bounds, Design, bounds, compared, losses, simulated, write
+from tests.simulate import Bounds, Design, Estimates, bounds, compared, losses, simulated, write
 
 SWEEPS, LEVEL, MARGIN = 2000, 0.05, 0.005
 ALLOWED = int(scipy_stats.binom.isf(0.01, SWEEPS, LEVEL))
@@ -46,7 +46,8 @@ REGIMES = [
 
 
 def sweeps(design: Design, *effects: float) -> Bounds:
-    return simulated(replace(design, effects=effects), SWEEPS, np.random.default_rng([design.seeds, len(effects)]))
+    (found,) = simulated(design, SWEEPS, np.random.default_rng([design.seeds, len(effects)]), effects)
+    return found
 
 
 def called_different(design: Design, count: int) -> int:
@@ -99,12 +100,9 @@ def test_seeds_that_only_some_ranks_have_do_no_harm() -> None:
     present[2:, 3:] = False
     rng = np.random.default_rng(6)
     sums, tokens = losses(replace(TRAINED, effects=(0.0,) * 4, seeds=6), SWEEPS, rng)
-    logs = np.log(sums.sum(axis=-1) / tokens.sum(axis=-1)[:, None, None])
-    examples = noise.Examples(sums, tokens[:, None, None, :])
-    pairs = {(k, j): found for k, j, found in noise.differences(logs, present, examples, stats.MIN_SEEDS)}
-    above = stats.above_best(pairs, 4)
-    assert pairs[0, 1].terms[0].degrees[0] == 18 - 4 - 6 + 1
-    assert above.different().any(axis=(1, 2)).sum() <= ALLOWED
+    found = Estimates.of(sums, tokens, present)
+    assert found.pairs[0, 1].terms[0].degrees[0] == 18 - 4 - 6 + 1
+    assert found.bounds().different().any(axis=(1, 2)).sum() <= ALLOWED
 
 
 # --- and these tests would notice ------------------------------------------------------------------------------------
