@@ -119,9 +119,12 @@ def differences(logs: Floats, present: Mask, examples: Examples, fewest: int) ->
             continue
         repeated = pulls.var(axis=-2, ddof=1).sum(axis=-1) / count
         own = over_seeds(logs[..., k, seeds], logs[..., j, seeds])
-        trained = np.maximum(own.variance, 2 * between.variance / count) - repeated
-        seeds_term = Term(np.maximum(trained, 0), between.degrees)
-        yield int(k), int(j), Difference(mean, (seeds_term, drawn), repeated)
+        larger = np.maximum(own.variance, 2 * between.variance / count)
+        trained, alone = (
+            Term(np.maximum(variance - repeated, 0), degrees)
+            for variance, degrees in ((larger, between.degrees), (own.variance, own.degrees))
+        )
+        yield int(k), int(j), Difference(mean, (trained, drawn), repeated, alone)
 
 
 def uneven(logs: Floats, present: Mask, times: float) -> tuple[Mask, Floats]:

@@ -6,7 +6,7 @@ a difference vary is in noise.py.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -41,11 +41,17 @@ class Difference:
         log_ratio: shape (...).
         terms: over seeds and over examples, or over examples alone.
         repeated: the part of the variance over examples that more seeds take away.
+        own: what the term over seeds would be without the other configurations.
     """
 
     log_ratio: Floats
     terms: tuple[Term, ...]
     repeated: Floats | float = 0.0
+    own: Term | None = None
+
+    def alone(self) -> "Difference":
+        """The same as if there were no other configurations."""
+        return self if self.own is None else replace(self, terms=(self.own, *self.terms[1:]))
 
     def half_width(self, tail: float) -> Floats:
         """Distance from the log ratio to a bound that fails with probability `tail` at most.
@@ -98,14 +104,17 @@ def above_best(pairs: Mapping[tuple[int, int], Difference], count: int, confiden
     the choice of the best costs nothing and no lucky winner is mistaken for the best (J. C. Hsu, "Simultaneous
     confidence intervals for all distances from the 'best'", Annals of Statistics 9 (1981) 1026–1034). Over the
     configurations Bonferroni: at most K−1 can be above the best, so upper bounds fail with α/(K−1) each; lower bounds
-    are claims over all K(K−1) ordered pairs.
+    are claims over all K(K−1) ordered pairs. So far out in the tail a pooled spread is trusted only as far as the pair's
+    own agrees at α: with one rank's seeds spread eight times as much, four equal ranks were called different in 7 %
+    of sweeps without this, in 6 % with it.
     """
     alpha = 1 - confidence
     shape = next(iter(pairs.values())).log_ratio.shape if pairs else ()
     lower = np.full((*shape, count, count), -np.inf)
     upper = np.full((*shape, count, count), np.inf)
     for (k, j), pair in pairs.items():
-        wide, narrow = pair.half_width(alpha / (count * (count - 1))), pair.half_width(alpha / (count - 1))
+        narrow = pair.half_width(alpha / (count - 1))
+        wide = np.maximum(pair.half_width(alpha / (count * (count - 1))), pair.alone().half_width(alpha / 2))
         lower[..., k, j], lower[..., j, k] = pair.log_ratio - wide, -pair.log_ratio - wide
         upper[..., k, j], upper[..., j, k] = pair.log_ratio + narrow, -pair.log_ratio + narrow
     itself = np.arange(count)

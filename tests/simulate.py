@@ -8,10 +8,12 @@ the training run, of the configuration on the example (kept by every seed: what 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from sweep import noise, stats
 from sweep.advice import suggestions
@@ -19,8 +21,9 @@ from sweep.answer import Suggestion
 from sweep.badruns import far_off
 from sweep.compare import UNEVEN, Compared, compare
 from sweep.costs import Cost
-from sweep.examples import Examples
+from sweep.examples import Examples, Shared, shared
 from sweep.groups import Group
+from sweep.loading import Sweep
 from sweep.measured import Measured
 from sweep.recommend import choose
 from sweep.stats import CONFIDENCE, MIN_SEEDS, AboveBest, Difference, Floats
@@ -152,14 +155,19 @@ def rank(configuration: int) -> int:
 
 
 def compared(
-    sums: Floats, tokens: Floats, margin: float = 0.005, diverged: npt.NDArray[np.bool_] | None = None
+    sums: Floats,
+    tokens: Floats,
+    margin: float = 0.005,
+    diverged: npt.NDArray[np.bool_] | None = None,
+    columns: Mapping[str, Any] | None = MappingProxyType({}),
 ) -> Compared:
     """The comparison that an answer is made of, for one sweep's sums (configurations, seeds, examples).
 
     Args:
         diverged: which runs (configurations, seeds) ended without a finite loss.
+        columns: further columns of the held-out examples, one value for each; None where there are no examples.
     """
-    count, seeds, examples = sums.shape
+    count, seeds, _ = sums.shape
     rows = [[_row(k, seed, sums[k, seed], tokens) for seed in range(seeds)] for k in range(count)]
     for k, seed in np.argwhere(diverged) if diverged is not None else ():
         rows[k][seed]["status"] = "diverged"
@@ -167,11 +175,33 @@ def compared(
     found = {row["trial_id"]: row["eval_loss"] for one in groups for row in one.completed}
     bad = far_off(groups, found)
     kept = {name: loss for name, loss in found.items() if name not in bad}
-    per_trial = {trial_id(k, seed): sums[k, seed] for k in range(count) for seed in range(seeds)}
-    held_out = Examples(per_trial, dict.fromkeys(per_trial, tokens), examples)
-    result = compare(groups, Measured("eval_loss", kept, held_out, (), bad), margin, CONFIDENCE)
+    held_out = _held_out(sums, tokens, kept, columns)
+    result = compare(groups, Measured("eval_loss", held_out.losses, held_out.examples, (), bad), margin, CONFIDENCE)
     assert result
     return result
+
+
+def _held_out(sums: Floats, tokens: Floats, losses: Mapping[str, float], columns: Mapping[str, Any] | None) -> Shared:
+    """The examples as arrays, or where they are not all alike through the frame that a sweep's files give."""
+    if columns is None:
+        return Shared(losses)
+    per_trial = {trial_id(k, seed): sums[k, seed] for k in range(len(sums)) for seed in range(sums.shape[1])}
+    if not columns:
+        return Shared(losses, Examples(per_trial, dict.fromkeys(per_trial, tokens), len(tokens)))
+    count, names = len(tokens), list(losses)
+    shared_columns = {"example_id": np.arange(count), "tokens": tokens, "content_hash": None, "group": None, **columns}
+    frame = pd.DataFrame(
+        {name: _tiled(values, len(names)) for name, values in shared_columns.items()}, index=range(len(names) * count)
+    )
+    frame["trial_id"] = np.repeat(names, count)
+    frame["loss_sum"] = np.concatenate([per_trial[name] for name in names])
+    sweep = Sweep("simulated")
+    sweep.__dict__["evals"] = frame
+    return shared(sweep, losses, "tokens")
+
+
+def _tiled(values: Any, times: int) -> Any:
+    return values if values is None else np.tile(values, times)
 
 
 def costs(ranks: int) -> list[dict[str, Cost]]:

@@ -17,6 +17,8 @@ TINY: dict[str, list[str]] = {
     "store": ["--trials", "12", "--steps", "5", "--repetitions", "1"],
     "scale": ["--trials", "4", "--repetitions", "1"],
     "trainer_costs": ["--steps", "4", "--rounds", "1"],
+    "power": ["--sweeps", "20", "--advised", "5", "--ranks", "3", "--seeds", "3", "--examples", "100"],
+    "attack": ["--sweeps", "5", "--ranks", "2"],
 }
 KEYS = {
     "reporting": {"at_once", "wanted"},
@@ -33,6 +35,8 @@ KEYS = {
         "ratio",
         "wanted",
     },
+    "power": {"small", "seeds", "advice"},
+    "attack": {"duplicates", "clusters", "diverged", "bad_run_in_ten", "unequal_spread", "no_examples", "highest_rate"},
     "trainer_costs": {"seconds_per_step", "seconds_per_step_in", "item_calls_per_step", "loss"},
 }
 
@@ -57,6 +61,13 @@ def test_a_benchmark_prints_one_object_with_its_figures(name: str) -> None:
         for one in found["at_once"].values():
             assert one["steps_per_second"].keys() == {"none", "ours", "tune.report"}
             assert one["ratio"] > 0 and one["ratio_tune_report"] > 0
+    elif name == "power":
+        cell = found["seeds"]["3 ranks"]["3 seeds"]["100 examples"]
+        assert 0 <= cell["right"] <= cell["decided"] <= 1
+        assert cell["wrong_pick"]["interval"][0] <= cell["wrong_pick"]["rate"] <= cell["wrong_pick"]["interval"][1]
+    elif name == "attack":
+        assert found["no_examples"]["2 ranks"]["different_when_equal"]["rate"] == 0
+        assert found["highest_rate"] <= 1
     elif name == "trainer_costs":
         assert len(set(found["loss"].values())) == 1, "every way trains the same"
     else:
