@@ -157,12 +157,14 @@ def _run(planned: Any, store: Any, trainable: Any, resolve: Any) -> bool:
 
 
 def _answer(config: Any, store: Any, planned: Any, interrupted: bool) -> int:
-    from sweep import analysis, report
+    from sweep import analysis, report, tracked
 
     sweep = analysis.load(config.location)
     found = analysis.answer(sweep, margin=config.margin)
     print(analysis.render(found, "table"))
     print(f"Report: {report.write(sweep, found)}", file=sys.stderr)
+    if not interrupted:
+        tracked.answer(found, config, store)
     ids = {trial.trial_id for trial in planned.trials}
     columns = ["trial_id", "status", "log", "error_message"]
     rows = [row for row in store.trials().select(columns).to_pylist() if row["trial_id"] in ids]

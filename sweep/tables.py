@@ -47,13 +47,18 @@ def finite(value: Any) -> Any:
 
 def _csv(answer: Answer) -> str:
     """A row per configuration, with the names of docs/answer.md; the comparison's follow under theirs, axes as they are."""
-    plain = [_plain(one) for one in finite(answer.as_dict()["configurations"])]
-    names = list(dict.fromkeys(name for row in plain for name in row))
+    names, plain = flat(answer)
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, names, lineterminator="\n")
     writer.writeheader()
     writer.writerows(plain)
     return buffer.getvalue().rstrip("\n")
+
+
+def flat(answer: Answer) -> tuple[list[str], list[dict[str, Any]]]:
+    """Column names, and a row of plain values per configuration, which may lack some of them."""
+    plain = [_plain(one) for one in finite(answer.as_dict()["configurations"])]
+    return list(dict.fromkeys(name for row in plain for name in row)), plain
 
 
 def _plain(one: dict[str, Any]) -> dict[str, Any]:

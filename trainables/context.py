@@ -18,7 +18,8 @@ from sweep.store import Row
 class Context:
     """One attempt of one trial, as its training sees it. Lives in the trial's process.
 
-    `report` takes a row of step columns and never waits; `save` hands over a folder to be kept as the trial's newest
+    `report` takes a row of step columns and never waits; `note` takes a step's number and more metrics of it for the
+    trial's trackers, before its row is reported; `save` hands over a folder to be kept as the trial's newest
     checkpoint, `final` one that holds the result; `resume_from` is the checkpoint to go on from, `earlier` the step rows
     that were made up to it.
     """
@@ -31,8 +32,7 @@ class Context:
     report: Callable[[Row], None]
     save: Callable[[Path, int], None]
     should_stop: Callable[[], bool]
-    sweep_name: str = "sweep"
-    folder: Path | None = None  # the sweep's, where it is on a local disk
+    note: Callable[[int, Row], None] = lambda step, metrics: None
     threads: int = 1
     verbose: bool = False
     resume_from: Checkpoint | None = None

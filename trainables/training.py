@@ -11,7 +11,7 @@ from trl import SFTConfig, SFTTrainer, get_peft_config, get_quantization_config
 
 from sweep import redact
 from sweep.store import Row
-from trainables import evaluate, figures, model, resume, tokens, trackers
+from trainables import evaluate, figures, integrations, model, resume, tokens
 from trainables.callback import StepRows
 from trainables.context import Context
 from trainables.endings import is_out_of_memory
@@ -26,6 +26,7 @@ FIXED = {
     "assistant_only_loss": False,  # the labels were made with it
     "dataset_kwargs": {"skip_prepare_dataset": True},
     "do_eval": False,
+    "report_to": "none",  # who is to hear of it stands among the callbacks
 }
 
 
@@ -58,7 +59,6 @@ def train(context: Context) -> Row:
     settings = context.settings
     reset_peak_rss()
     _set_threads(context.threads)
-    trackers.set_up(context, settings.get("report_to", "none"))
     mine = context.shared[tokens.data_key(settings)]
     args = SFTConfig(**arguments(context))
     args.model_init_kwargs = model.init_kwargs(settings, args.device)
@@ -70,7 +70,8 @@ def train(context: Context) -> Row:
         throughput=Throughput(before=begin.took.counted if begin.took else Counted()),
         should_stop=context.should_stop,
     )
-    trainer = _trainer(context, args, mine, [Watch(context, begin, steps), steps])
+    watching = [integrations.Notes(context), Watch(context, begin, steps), steps, *integrations.others(context)]
+    trainer = _trainer(context, args, mine, watching)
     context.leftovers.append(weakref.ref(trainer.model))
     memory.reset()
     try:
@@ -162,7 +163,6 @@ def arguments(context: Context) -> dict[str, Any]:
     chosen = {key: value for key, value in context.settings.items() if key in known}
     defaults = {
         "save_total_limit": 1,
-        "report_to": "none",
         "run_name": context.trial_id,
         "disable_tqdm": not context.verbose,
     }

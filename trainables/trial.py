@@ -36,6 +36,7 @@ from trainables.output import Output
 from trainables.reporting import Reporter
 from trainables.results import seen_by_tune, without_nulls
 from trainables.saves import Saves
+from trainables.trackers import Run, Trackers, ours, place
 
 INTERVAL = 0.1  # seconds between results that Tune gets; rows in between come with the next
 PEAKS = ("peak_memory_allocated_bytes", "peak_memory_reserved_bytes", "peak_rss_bytes")
@@ -206,7 +207,19 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
             spool=self._folder / "steps",
             patience=self._options["patience"],
         )
+        self._trackers = self._make_trackers()
         self._context = self._make_context()
+
+    def _make_trackers(self) -> Trackers:
+        trial_id, sweep, settings = self._trial["trial_id"], self._options["sweep_name"], self._trial["settings"]
+        return Trackers(
+            ours(settings.get("report_to")),
+            Run(trial_id, sweep, "trial", {**settings, **self._trial["axes"]}, settings.get("run_name")),
+            self._claimed.earlier,
+            place(self._store.local, sweep),
+            self._work_dir,
+            self._folder / "log",
+        )
 
     def _attempts_folder(self) -> Path:
         """Where this attempt keeps what the store has not got: found again by a later command, if the disk has room for it."""
@@ -228,8 +241,7 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
             report=self._report,
             save=self._saves.offer,
             should_stop=self._stop.is_set,
-            sweep_name=self._options["sweep_name"],
-            folder=self._store.local,
+            note=self._trackers.note,
             threads=self._options["threads"],
             verbose=self._options["verbose"],
             resume_from=self._claimed.checkpoint,
@@ -241,6 +253,7 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
             if row.get(name) is not None:
                 self._peaks[name] = max(row[name], self._peaks.get(name, 0))
         self._reporter.put({"trial_id": self._trial["trial_id"], "attempt": self._attempt, **row})
+        self._trackers.log(row)
         self._reported_step = row.get("step", self._reported_step)
         self._reported_rows += 1
 
@@ -317,6 +330,8 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
         """Everything else is in the store before the trial's row is, so that a trial with a row is done."""
         self._over = True
         ending = self._ending()
+        held = self._trackers.finish({"steps": self._reported_step, **ending.row})
+        self._deadline += held  # the store has its time all the same
         trial_id, folder = self._trial["trial_id"], self._folder
         try:
             patiently(lambda: leftovers.land(self._store, folder, trial_id, self._attempt, ending), self._left)

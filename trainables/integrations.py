@@ -1,0 +1,72 @@
+"""What a trainer's log says, for experiment trackers: ours (trainables.trackers), and the trainer's own integrations."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.integrations import get_reporting_integration_callbacks
+
+from trainables.context import Context
+from trainables.trackers import OURS, asked
+
+
+class Notes(TrainerCallback):  # type: ignore[misc]  # transformers has no types here
+    """Hands over what the trainer logs of a step: TRL logs more than a step's row has. Stands before the rows are made."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        for entry in state.log_history:  # of the steps before a checkpoint
+            self._context.note(entry["step"], entry)
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, Any], **kwargs: Any
+    ) -> None:
+        if "train_runtime" not in logs:  # the trainer's summary: a trial has its own
+            self._context.note(state.global_step, logs)
+
+
+class Integrations(TrainerCallback):  # type: ignore[misc]
+    """The trainer's own integrations: one that raises is dropped, and training goes on."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._callbacks: dict[str, Any] = {}
+        for name in names:
+            with self._dropped_if_it_raises(name):
+                (kind,) = get_reporting_integration_callbacks([name])
+                self._callbacks[name] = kind()
+
+    @contextmanager
+    def _dropped_if_it_raises(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            print(f"{name} failed, and has nothing more of this trial: {error!r}", file=sys.stderr)
+            self._callbacks.pop(name, None)
+
+    def hear(self, event: str, *args: Any, **kwargs: Any) -> None:
+        for name, callback in list(self._callbacks.items()):
+            with self._dropped_if_it_raises(name):
+                getattr(callback, event)(*args, **kwargs)
+
+
+def _forwarding(event: str) -> Callable[..., None]:
+    def forward(self: Integrations, *args: Any, **kwargs: Any) -> None:
+        self.hear(event, *args, **kwargs)
+
+    return forward
+
+
+for _event in [name for name in dir(TrainerCallback) if name.startswith("on_")]:
+    setattr(Integrations, _event, _forwarding(_event))
+
+
+def others(context: Context) -> list[TrainerCallback]:
+    """Those that a trial's settings ask for and that are not ours."""
+    names = [name for name in asked(context.settings.get("report_to")) if name not in OURS]
+    return [Integrations(names)] if names else []
