@@ -59,7 +59,10 @@ TRIALS = (
     Column("train_steps_per_second", _float, "the trainer's: optimizer steps over train_runtime"),
     Column("train_tokens_per_second", _float, "non-padding tokens over train_runtime"),
     Column(
-        "samples_per_second", _float, "samples per second of training alone: no evaluation, no saving, no warm-up steps"
+        "samples_per_second",
+        _float,
+        "rows per second of training alone: no evaluation, no saving, no warm-up steps. Under packing each row counts, "
+        "where train_samples_per_second counts the packs",
     ),
     Column("steps_per_second", _float, "optimizer steps per second of training alone"),
     Column("tokens_per_second", _float, "non-padding tokens per second of training alone"),

@@ -9,7 +9,7 @@ from sweep.errors import ConfigError
 from sweep.names import Resolve, is_there
 from sweep.space import Trial
 from sweep.store import Row
-from trainables import hub, model, sources
+from trainables import hub, model, packing, sources
 from trainables.context import Context
 from trainables.data import Rows, load_rows
 from trainables.tokens import Tokens, data_key, looks_like_a_template, prepare, tokenizer_complaints
@@ -26,6 +26,8 @@ class SFT:
         hub.cache_only_if_away(_hub_names(trials, resolve))
         found = model.complaints(trials, resolve)
         of_models = bool(found)
+        if not of_models:
+            found += _packing_complaints(trials, resolve)
         for settings in _by_data(trials).values():
             rows = None
             if settings.get("dataset_name"):  # that it is missing has been said, as of the model
@@ -72,6 +74,13 @@ class SFT:
         from trainables.training import train  # transformers, seconds to import: in the trial's process only
 
         return train(context)
+
+
+def _packing_complaints(trials: Sequence[Trial], resolve: Resolve) -> list[str]:
+    wrong, unknown = packing.complaints(trials, resolve)
+    for warning in unknown:
+        print(f"warning: {warning}", file=sys.stderr)
+    return wrong
 
 
 def _by_data(trials: Sequence[Trial]) -> dict[str, Mapping[str, Any]]:
