@@ -17,7 +17,7 @@ from ray import tune
 from ray.tune.experiment import Trial as TuneTrialState
 from ray.tune.logger import JsonLoggerCallback
 
-from sweep import redact
+from sweep import access, redact
 from sweep.aftermath import Seen, leave_rows, one_line
 from sweep.config import SweepConfig
 from sweep.errors import ConfigError, StoreAway
@@ -90,6 +90,8 @@ def start(address: str | None, verbose: bool) -> None:
     os.environ.update({key: value for key, value in ENVIRONMENT.items() if key not in os.environ})
     quiet = {"log_to_driver": verbose, "logging_level": logging.INFO if verbose else logging.ERROR}
     local: dict[str, Any] = {} if address else {"include_dashboard": False}
+    if not address:
+        access.protect()
     ray.init(address=address or "local", **quiet, **local)
 
 
