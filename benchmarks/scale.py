@@ -41,6 +41,7 @@ class Memory:
 def ours(trials: int, folder: str, memory: Memory) -> float:
     """Seconds of the runner: what is imported and checked before is not its work."""
     from sweep.config import resolve
+    from sweep.plan import make
     from sweep.runner import run
     from sweep.store import Store
 
@@ -49,8 +50,8 @@ def ours(trials: int, folder: str, memory: Memory) -> float:
     config, complaints = resolve([*words, "--storage_path", folder, "--name", "sweep"], False)
     assert config is not None and not complaints, complaints
     store = Store(config.location)
-    planned = config.trials()
-    seconds, interrupted = timed(lambda: run(planned, config, store, None, {}, memory))
+    planned = make(config, store)
+    seconds, interrupted = timed(lambda: run(planned, store, None, {}, memory))
     assert not interrupted
     assert set(store.trials().column("status").to_pylist()) == {"completed"}
     return seconds

@@ -59,7 +59,8 @@ def _sweep(words: list[str]) -> int:
     _quieten(verbose(words))
     config, trainable, resolve = _checked(words)
     store = Store(config.location)
-    planned = plan.make(config, store)
+    made_of = trainable.identify(config.trials(), resolve) if hasattr(trainable, "identify") else {}
+    planned = plan.make(config, store, made_of)
     if config.dry_run:
         from sweep.dryrun import show
 
@@ -72,7 +73,7 @@ def _sweep(words: list[str]) -> int:
     with lock.held(store):
         with one_line(store, root):
             leftovers.write_all(store, root)
-        planned = plan.make(config, store)  # with those, and with what another driver may have done meanwhile
+        planned = plan.make(config, store, made_of)  # with those, and with what another driver may have done meanwhile
         interrupted = bool(planned.todo) and _run(planned, store, trainable, resolve)
         with one_line(store, root):
             return _answer(config, store, planned, interrupted)
@@ -136,12 +137,12 @@ def _cuda_devices() -> int:
 
 
 def _run(planned: Any, store: Any, trainable: Any, resolve: Any) -> bool:
-    from sweep import plan, provenance
+    from sweep import identity, plan, provenance
     from sweep.errors import NotASweep
     from sweep.progress import Progress
 
     shared, notes = trainable.prepare(planned.todo, resolve)
-    now = plan.content(planned.config, planned.trials, notes)
+    now = plan.content(planned.config, planned.trials, planned.made_of)
     try:
         before = store.read_sweep()
         plan.refuse_other(before, now, planned.config.location)
@@ -151,9 +152,9 @@ def _run(planned: Any, store: Any, trainable: Any, resolve: Any) -> bool:
 
     runner.connect(planned.config)  # before anything is written: nothing may answer
     origin = {"versions": provenance.versions(), **provenance.git(), **notes}
-    store.write_sweep({**plan.merged(before, now), "provenance": origin})
+    store.write_sweep({**plan.merged(before, now), "provenance": {**origin, **identity.summary(planned.made_of)}})
     with Progress(planned.trials, planned.ended) as progress:
-        return runner.run(planned.todo, planned.config, store, shared, origin, progress)
+        return runner.run(planned, store, shared, origin, progress)
 
 
 def _answer(config: Any, store: Any, planned: Any, interrupted: bool) -> int:

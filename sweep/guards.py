@@ -12,6 +12,11 @@ from sweep.store import Row
 
 _BATCH = (("per_device_train_batch_size", 8), ("gradient_accumulation_steps", 1))  # with the trainer's defaults
 _LENGTH = ("max_steps", "num_train_epochs", *(key for key, _ in _BATCH))
+_MODEL = ("model_name_or_path", "model_revision")
+_DATA = (
+    *("dataset_name", "dataset_config", "dataset_train_split", "dataset_test_split", "dataset_text_field"),
+    *("test_split_size", "prompt_template"),
+)
 _OWN_GUARD = {"seed", "lora_r", "lora_alpha"}  # what is varied, and the scale that follows from it
 
 
@@ -147,9 +152,9 @@ _GUARDS = (
         remark="the trials did not see the same amount of text",
     ),
     Guard("device", _column("device_name")),
-    Guard("data_fingerprint", _provenance("data_fingerprint"), sources=("dataset_name", "dataset_config")),
-    Guard("model_fingerprint", _provenance("model_fingerprint"), sources=("model_name_or_path",)),
-    Guard("tokenizer", _provenance("tokenizer"), sources=("model_name_or_path",)),
+    Guard("data_fingerprint", _provenance("data_fingerprint"), sources=_DATA),
+    Guard("model_fingerprint", _provenance("model_fingerprint"), sources=_MODEL),
+    Guard("tokenizer", _provenance("tokenizer"), sources=_MODEL),
     Guard("git_commit", _provenance("git_commit")),
     Guard("git_dirty", _provenance("git_dirty")),
     Guard("attempts", _column("attempts"), kind="cost"),

@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 
-from sweep import redact
+from sweep import identity, redact
 from sweep.columns import AGAIN
 from sweep.config import SweepConfig
 from sweep.errors import NotASweep, OtherSweep
@@ -24,6 +24,7 @@ class Plan:
     trials: Sequence[Trial]
     ended: Mapping[str, str]
     shrinkable: frozenset[str] = frozenset()  # of those that ran out of memory, what --on_oom shrink runs once more
+    made_of: identity.Identity = field(default_factory=dict)
 
     @property
     def todo(self) -> list[Trial]:
@@ -32,44 +33,43 @@ class Plan:
         return [one for one in self.trials if ended.get(one.trial_id, "failed") in AGAIN or one.trial_id in again]
 
 
-def make(config: SweepConfig, store: Store) -> Plan:
-    """Compares the configuration with what the sweep's folder holds.
+def make(config: SweepConfig, store: Store, made_of: identity.Identity | None = None) -> Plan:
+    """Compares the configuration, and what its trials are made of, with what the sweep's folder holds.
 
     Raises:
-        OtherSweep: the folder holds a sweep with another base configuration.
+        OtherSweep: the folder holds a sweep with another base configuration, or of another content.
         StoreError: its files cannot be used.
     """
-    trials = config.trials()
+    trials, made_of = config.trials(), made_of or {}
     try:
         before = store.read_sweep()
     except NotASweep:
         if store.exists("sweep.json"):
             raise
-        return Plan(config, trials, {})
-    refuse_other(before, content(config, trials, {}), config.location)
+        return Plan(config, trials, {}, made_of=made_of)
+    refuse_other(before, content(config, trials, made_of), config.location)
     try:
         table = store.trials().select(["trial_id", "status", "micro_batch", "train_loss"]).to_pylist()
     except (OSError, pa.ArrowException) as error:
         raise unreadable(config.location, error) from error
     rows = {row["trial_id"]: row for row in table}
     shrinkable = frozenset(trial.trial_id for trial in trials if can_shrink(trial, rows.get(trial.trial_id)))
-    return Plan(config, trials, {name: row["status"] for name, row in rows.items()}, shrinkable)
+    return Plan(config, trials, {name: row["status"] for name, row in rows.items()}, shrinkable, made_of)
 
 
 def refuse_other(before: Mapping[str, Any], now: Mapping[str, Any], location: str) -> None:
     """Raises OtherSweep, naming every difference, unless both are the same sweep, apart from its axes' values."""
     axes = {*before.get("axes", {}), *now["axes"]}
     ways = []
-    for part in ("base", "rules", "content"):
+    for part in ("base", "rules"):
         old, new = before.get(part, {}), now.get(part, {})
         keys = [key for key in dict.fromkeys([*old, *new]) if key not in axes and key not in WATCHING]
-        if part == "content":  # fingerprints are known only once the data were read
-            keys = [key for key in keys if key in old and key in new]
         ways += [
             f"{key}: {_shown(old.get(key))} there, {_shown(new.get(key))} now"
             for key in keys
             if old.get(key) != new.get(key)
         ]
+    ways += identity.changes(before.get("content", {}), now["content"])
     if ways:
         listed = "\n".join(f"  - {way}" for way in ways)
         raise OtherSweep(
@@ -82,8 +82,8 @@ def _shown(value: Any) -> str:
     return "its default" if value is None else json.dumps(value, ensure_ascii=False)
 
 
-def content(config: SweepConfig, trials: Sequence[Trial], notes: Mapping[str, Any]) -> dict[str, Any]:
-    """What sweep.json says of this command's part of a sweep. `notes` are content fingerprints, by what they are of."""
+def content(config: SweepConfig, trials: Sequence[Trial], made_of: identity.Identity) -> dict[str, Any]:
+    """What sweep.json says of this command's part of a sweep."""
     everything = {
         "name": config.name,
         "base": dict(config.settings),
@@ -94,7 +94,7 @@ def content(config: SweepConfig, trials: Sequence[Trial], notes: Mapping[str, An
             **{key: list(values) for key, values in config.grid.items()},
         },
         "trials": [listed(trial) for trial in trials],
-        "content": dict(notes),
+        "content": identity.content(made_of),
         "margin": config.margin,
     }
     written: dict[str, Any] = redact.value(everything)
@@ -111,7 +111,14 @@ def merged(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
     """sweep.json after this command: its trials and axis values added to those that were there."""
     trials = {trial["trial_id"]: trial for trial in [*before.get("trials", []), *now["trials"]]}
     axes = {key: _union(before.get("axes", {}).get(key, []), values) for key, values in now["axes"].items()}
-    return {**before, **now, "trials": list(trials.values()), "axes": {**before.get("axes", {}), **axes}}
+    known = identity.merged(before.get("content", {}), now["content"])
+    return {
+        **before,
+        **now,
+        "trials": list(trials.values()),
+        "axes": {**before.get("axes", {}), **axes},
+        "content": known,
+    }
 
 
 def _union(old: Sequence[Any], new: Sequence[Any]) -> list[Any]:

@@ -21,7 +21,9 @@ from sweep import access, redact
 from sweep.aftermath import Seen, leave_rows, one_line
 from sweep.config import SweepConfig
 from sweep.errors import ConfigError, StoreAway
+from sweep.identity import fingerprints
 from sweep.names import load_trainable
+from sweep.plan import Plan
 from sweep.shrink import Attempted, as_planned, to_shrink
 from sweep.space import Trial
 from sweep.store import Row, Store
@@ -95,17 +97,11 @@ def start(address: str | None, verbose: bool) -> None:
     ray.init(address=address or "local", **quiet, **local)
 
 
-def run(
-    trials: Sequence[Trial],
-    config: SweepConfig,
-    store: Store,
-    shared: Any,
-    provenance: Mapping[str, Any],
-    listener: Listener,
-) -> bool:
-    """Runs trials to their ends; every one of them has a row afterwards. Returns whether it was interrupted."""
+def run(planned: Plan, store: Store, shared: Any, provenance: Mapping[str, Any], listener: Listener) -> bool:
+    """Runs a plan's trials to their ends; every one of them has a row afterwards. Returns whether it was interrupted."""
     from trainables import leftovers
 
+    trials, config = planned.todo, planned.config
     resources = connect(config)
     root = leftovers.place(store)
     watch = _Watch(listener)
@@ -114,7 +110,7 @@ def run(
 
         def attempt(trials: Sequence[Attempted]) -> None:
             if trials and not stopper.stop_all():
-                tuner = _tuner(trials, config, resources, store, root, shared, provenance, watch)
+                tuner = _tuner(trials, planned, resources, store, root, shared, provenance, watch)
                 with _quiet(config.verbose):
                     tuner.fit()
                 leftovers.write_all(store, root)
@@ -134,7 +130,7 @@ def run(
 
 def _tuner(
     trials: Sequence[Attempted],
-    config: SweepConfig,
+    planned: Plan,
     resources: Resources,
     store: Store,
     root: Path,
@@ -144,6 +140,7 @@ def _tuner(
 ) -> Any:
     from trainables.trial import TuneTrial
 
+    config = planned.config
     options = {
         "location": store.absolute,
         "base": str(Path.cwd()),
@@ -156,7 +153,12 @@ def _tuner(
         "max_failures": config.max_failures,
         "provenance": dict(provenance),
         "trials": {
-            one.trial.trial_id: {"settings": one.settings, "columns": one.columns, "axes": one.trial.axis_columns()}
+            one.trial.trial_id: {
+                "settings": one.settings,
+                "columns": one.columns,
+                "axes": one.trial.axis_columns(),
+                "provenance": fingerprints(planned.made_of, one.trial.trial_id),
+            }
             for one in trials
         },
     }

@@ -47,7 +47,12 @@ class Context:
 
 
 class Trainable(Protocol):
-    """What the runner can run. One that imports much may have `warm` as well: it imports it, before the first trial."""
+    """What the runner can run.
+
+    One that imports much may have `warm` as well: it imports it, before the first trial. One whose trials depend on more than
+    their settings may have `identify(trials, resolve)`, which gives a `sweep.identity.Identity`: the same command then refuses
+    another content under the same name, and every row has its own trial's fingerprints.
+    """
 
     def check(self, trials: Sequence[Trial], resolve: Resolve) -> list[str]:
         """All that is wrong with the trials' data and model; runs on the driver, starts nothing."""

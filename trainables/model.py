@@ -7,8 +7,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from sweep.errors import ConfigError
 from sweep.names import Resolve, is_there
-from sweep.provenance import fingerprint
+from sweep.provenance import remembered_fingerprint
 from sweep.reading import sentence
 from sweep.space import Trial, is_lora_setting
 from trainables import weights
@@ -25,14 +26,15 @@ def complaints(trials: Sequence[Trial], resolve: Resolve) -> list[str]:
         name = str(trial.settings.get("model_name_or_path") or "")
         if not name:
             continue
-        if name not in looked:
-            looked[name] = skeleton(name, trial.settings, resolve)
-        if isinstance(looked[name], str):
-            found.append(looked[name])
+        key = named(trial.settings)
+        if key not in looked:
+            looked[key] = skeleton(name, trial.settings, resolve)
+        if isinstance(looked[key], str):
+            found.append(looked[key])
             continue
-        found += _attention_complaints(looked[name], name, trial.settings)
-        wrong = _target_complaints(looked[name], name, trial.settings)
-        kind = (name, repr({key: value for key, value in trial.settings.items() if _shapes_the_adapter(key)}))
+        found += _attention_complaints(looked[key], name, trial.settings)
+        wrong = _target_complaints(looked[key], name, trial.settings)
+        kind = (key, repr({key: value for key, value in trial.settings.items() if _shapes_the_adapter(key)}))
         if "lora_r" in trial.settings and not wrong and kind not in adapters:
             wrong = _adapter_complaints(name, trial.settings, resolve)
             adapters.add(kind)
@@ -54,9 +56,7 @@ def skeleton(name: str, settings: Mapping[str, Any], resolve: Resolve) -> Any:
         return f"{head}there is no such folder. Correct the path."
     remote = bool(settings.get("trust_remote_code", False))
     try:
-        config = AutoConfig.from_pretrained(
-            resolve(name), revision=settings.get("model_revision", "main"), trust_remote_code=remote
-        )
+        config = AutoConfig.from_pretrained(resolve(name), revision=_revision(settings), trust_remote_code=remote)
         wrong = weights.complaint(path) if there else None
         if wrong:
             return f"{head}{wrong}"
@@ -188,15 +188,50 @@ class _Targets:
         self.layers_pattern = None
 
 
-def model_fingerprint(name: str, resolve: Resolve) -> str:
-    """Content hash of a local model folder; a Hub model is known by its name and commit."""
-    path = Path(resolve(name))
-    if path.is_dir():
-        return fingerprint([*path.glob("config.json"), *(file for pattern in WEIGHTS for file in path.glob(pattern))])
-    from transformers import AutoConfig
+def named(settings: Mapping[str, Any]) -> str:
+    """The model as the user names it, with its revision where that is not the main one."""
+    revision = _revision(settings)
+    return str(settings["model_name_or_path"]) + (f"@{revision}" if revision != "main" else "")
 
-    commit = getattr(AutoConfig.from_pretrained(name), "_commit_hash", None)
-    return f"{name}@{commit}"
+
+def commit(settings: Mapping[str, Any], resolve: Resolve) -> str | None:
+    """The commit that the revision of a Hub's model means now; offline, the one in the cache. None for a local folder.
+
+    Raises:
+        ConfigError: neither the Hub nor the cache has it.
+    """
+    name = str(settings["model_name_or_path"])
+    if Path(resolve(name)).is_dir():
+        return None
+    from huggingface_hub import hf_hub_download
+
+    try:
+        found = hf_hub_download(name, "config.json", revision=_revision(settings), dry_run=True)
+    except Exception as error:  # the Hub's client has no common base of its own
+        raise ConfigError([f"--model_name_or_path {name}: {_unreachable(name, error)}"]) from error
+    return str(found.commit_hash)
+
+
+def pinned(settings: Mapping[str, Any], to: str | None) -> Mapping[str, Any]:
+    """The settings with a commit as the model's revision: a branch may move on before the last trial has loaded it."""
+    if to is None:
+        return settings
+    given = settings.get("model_init_kwargs") or {}
+    return {**settings, "model_revision": to, "model_init_kwargs": {**given, "revision": to}}
+
+
+def _revision(settings: Mapping[str, Any]) -> str:
+    given = settings.get("model_init_kwargs") or {}
+    return str(given.get("revision") or settings.get("model_revision") or "main")
+
+
+def model_fingerprint(settings: Mapping[str, Any], resolve: Resolve) -> str:
+    """Content hash of a local model folder; a Hub's model, its settings `pinned`, is known by its name and commit."""
+    path = Path(resolve(str(settings["model_name_or_path"])))
+    if not path.is_dir():
+        return f"{settings['model_name_or_path']}@{_revision(settings)}"
+    patterns = ("config.json", *WEIGHTS, *(["*.py"] if settings.get("trust_remote_code") else []))
+    return remembered_fingerprint([file for pattern in patterns for file in path.glob(pattern)])
 
 
 def model_config(settings: Mapping[str, Any]) -> Any:

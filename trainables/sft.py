@@ -2,17 +2,27 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sweep.disk import Footprint
 from sweep.errors import ConfigError
+from sweep.identity import Identity, Source
 from sweep.names import Resolve, is_there
 from sweep.space import Trial
 from sweep.store import Row
 from trainables import hub, model, packing, sources
 from trainables.context import Context
 from trainables.data import Rows, load_rows
-from trainables.tokens import Tokens, data_key, looks_like_a_template, prepare, tokenizer_complaints
+from trainables.tokens import (
+    Tokens,
+    data_key,
+    data_name,
+    fingerprint_of_tokenizer,
+    looks_like_a_template,
+    prepare,
+    tokenizer_complaints,
+)
 
 
 class SFT:
@@ -20,6 +30,7 @@ class SFT:
 
     def __init__(self) -> None:
         self._rows: dict[str, Rows] = {}
+        self._models: dict[str, tuple[str | None, dict[str, Source]]] = {}
 
     def check(self, trials: Sequence[Trial], resolve: Resolve) -> list[str]:
         """All that is wrong with models and data; each is looked at once."""
@@ -45,21 +56,40 @@ class SFT:
             self._rows[key] = load_rows(settings, resolve)
         return self._rows[key]
 
+    def identify(self, trials: Sequence[Trial], resolve: Resolve) -> Identity:
+        """What each trial is made of; each model and data set is looked at once."""
+        return {trial.trial_id: self._identity(trial.settings, resolve) for trial in trials}
+
+    def _identity(self, settings: Mapping[str, Any], resolve: Resolve) -> dict[str, Source]:
+        data = Source(data_name(settings), self._load(settings, resolve).fingerprint)
+        return {"data_fingerprint": data, **self._model(settings, resolve)[1]}
+
+    def _model(self, settings: Mapping[str, Any], resolve: Resolve) -> tuple[str | None, dict[str, Source]]:
+        """A model's commit, if it is the Hub's, and what is known of it and its tokenizer."""
+        name = model.named(settings)
+        if name not in self._models:
+            commit = model.commit(settings, resolve)
+            pinned = model.pinned(settings, commit)
+            self._models[name] = (
+                commit,
+                {
+                    "tokenizer": Source(name, fingerprint_of_tokenizer(pinned, resolve)),
+                    "model_fingerprint": Source(name, model.model_fingerprint(pinned, resolve)),
+                },
+            )
+        return self._models[name]
+
     def prepare(self, trials: Sequence[Trial], resolve: Resolve) -> tuple[dict[str, Tokens], dict[str, Any]]:
-        """Tokens by data key, made once for all trials that share them; and content fingerprints."""
+        """Tokens by data key, made once for all trials that share them."""
         shared = {}
         for key, settings in _by_data(trials).items():
             rows = self._load(settings, resolve)
-            shared[key] = prepare(rows, settings, resolve)
+            commit, _ = self._model(settings, resolve)
+            made = prepare(rows, model.pinned(settings, commit), resolve)
+            shared[key] = replace(made, commit=commit)
             for warning in (*rows.warnings, *shared[key].warnings):
                 print(f"warning: {warning}", file=sys.stderr)
-        names = dict.fromkeys(str(trial.settings["model_name_or_path"]) for trial in trials)
-        notes = {
-            "data_fingerprint": _one_or_all([tokens.fingerprint for tokens in shared.values()]),
-            "tokenizer": _one_or_all([tokens.tokenizer for tokens in shared.values()]),
-            "model_fingerprint": _one_or_all([model.model_fingerprint(name, resolve) for name in names]),
-        }
-        return shared, notes
+        return shared, {}
 
     def warm(self) -> None:
         import trainables.training  # noqa: F401  # seconds
@@ -97,7 +127,3 @@ def _hub_names(trials: Sequence[Trial], resolve: Resolve) -> list[str]:
     }
     named = {(str(trial.settings[key]), key) for trial in trials for key in path_like if trial.settings.get(key)}
     return [name for name, key in sorted(named) if not path_like[key](name) and not is_there(resolve(name))]
-
-
-def _one_or_all(values: Sequence[str]) -> str:
-    return ",".join(dict.fromkeys(values))

@@ -52,6 +52,7 @@ SOURCE_SETTINGS: dict[str, Any] = {
     "test_split_size": None,
     "trust_remote_code": False,
 }
+ROW_SETTINGS = ("dataset_config", "dataset_test_split", "dataset_train_split", "prompt_template", "test_split_size")
 # What a trainer's arguments must be over tokens made here. TRL refuses assistant_only_loss where it sees no messages;
 # the labels have it in them already.
 READY: dict[str, Any] = {"assistant_only_loss": False, "dataset_kwargs": {"skip_prepare_dataset": True}}
@@ -73,6 +74,7 @@ class Tokens:
         key: of everything that shaped the tokens; names them in the cache.
         warnings: rows cut or dropped, and what TRL warned of.
         cached: they were read from the cache, not made.
+        commit: of the Hub's model whose tokenizer made them, which is the one to train; None for a local folder's.
     """
 
     train: pa.Table
@@ -82,6 +84,7 @@ class Tokens:
     key: str
     warnings: tuple[str, ...] = ()
     cached: bool = False
+    commit: str | None = None
 
 
 def token_settings(settings: Settings) -> dict[str, Any]:
@@ -95,6 +98,14 @@ def token_settings(settings: Settings) -> dict[str, Any]:
 
 def _filled(settings: Settings, defaults: Mapping[str, Any]) -> dict[str, Any]:
     return {name: settings.get(name, default) for name, default in defaults.items()}
+
+
+def data_name(settings: Settings) -> str:
+    """The data set as the user names it, with the settings that choose its rows where they are not the defaults."""
+    defaults = {**{name: SOURCE_SETTINGS[name] for name in ROW_SETTINGS}, "dataset_text_field": "text"}
+    chosen = {name: value for name, value in _filled(settings, defaults).items() if value != defaults[name]}
+    said = ", ".join(f"{name}={json.dumps(value)}" for name, value in chosen.items())
+    return str(settings.get("dataset_name")) + (f" ({said})" if said else "")
 
 
 def data_key(settings: Settings) -> str:
@@ -213,6 +224,16 @@ def _load_tokenizer(settings: Settings) -> Any:
         raise ConfigError(
             [f"--model_name_or_path: no tokenizer can be loaded from {name!r}: {brief(error).rstrip(' :.')}. {mend}"]
         ) from error
+
+
+def fingerprint_of_tokenizer(settings: Settings, resolve: Resolve) -> str:
+    """That of the model's tokenizer.
+
+    Raises:
+        ConfigError: there is no such tokenizer.
+    """
+    with quiet():
+        return tokenizer_fingerprint(_load_tokenizer(_resolved(settings, resolve)))
 
 
 def tokenizer_fingerprint(tokenizer: Any) -> str:

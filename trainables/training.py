@@ -61,7 +61,7 @@ def train(context: Context) -> Row:
     _set_threads(context.threads)
     mine = context.shared[tokens.data_key(settings)]
     args = SFTConfig(**arguments(context))
-    args.model_init_kwargs = model.init_kwargs(settings, args.device)
+    args.model_init_kwargs = model.init_kwargs(model.pinned(settings, mine.commit), args.device)
     begin = resume.start(context.resume_from, args.load_best_model_at_end)
     memory, rows = Memory.of(args.device.type), list(context.earlier)
     steps = StepRows(

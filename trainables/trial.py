@@ -354,7 +354,9 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
             "attempts": self._attempt,
             "gpus_per_trial": self._options["gpus"],
             "hostname": platform.node(),
-            "provenance": json.dumps({**self._options["provenance"], "versions": versions()}),
+            "provenance": json.dumps(
+                {**self._options["provenance"], **self._trial["provenance"], "versions": versions()}
+            ),
             "dropped_rows": self._reporter.missing - self._reporter.kept,
             "process_reused": self._used > 0,
             "started_at": self._started_at,

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from sweep import analysis, grid, plan
 from sweep.config import resolve
+from sweep.identity import Source
 from sweep.store import Store
 
 ROWS = [{"instruction": f"say {n}", "input": "", "output": f"word {n}"} for n in range(20)]
@@ -98,7 +99,8 @@ def kept(
         config, _ = resolve(command, False)
         assert config is not None
         trials, store = config.trials(), Store(config.location)
-        store.write_sweep(plan.content(config, trials, {"model_fingerprint": "of before"}))
+        made_of = {trials[0].trial_id: {"model_fingerprint": Source(str(place.model), "of before")}}
+        store.write_sweep(plan.content(config, trials, made_of))
         store.write_trial({**trials[0].columns(), "status": "completed", "eval_loss": 1.0}, {})
         change(place.folder / "store" / "one")
         return [*command, *more] if main is grid.main else ["store/one", *more]
