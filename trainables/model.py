@@ -221,8 +221,9 @@ def pinned(settings: Mapping[str, Any], to: str | None) -> Mapping[str, Any]:
 
 
 def _revision(settings: Mapping[str, Any]) -> str:
-    given = settings.get("model_init_kwargs") or {}
-    return str(given.get("revision") or settings.get("model_revision") or "main")
+    given = settings.get("model_init_kwargs")
+    own = given.get("revision") if isinstance(given, Mapping) else None  # a text that is none is refused elsewhere
+    return str(own or settings.get("model_revision") or "main")
 
 
 def model_fingerprint(settings: Mapping[str, Any], resolve: Resolve) -> str:

@@ -90,16 +90,21 @@ def chat(name: str, said: str) -> Bad:
 
 
 def kept(
-    name: str, change: Callable[[Path], Any], said: str, *more: str, main: Callable[[Sequence[str]], int] = grid.main
+    name: str,
+    change: Callable[[Path], Any],
+    said: str,
+    *more: str,
+    main: Callable[[Sequence[str]], int] = grid.main,
+    model: str | None = None,
 ) -> Bad:
-    """A sweep's folder that was made before and then changed."""
+    """A sweep's folder that was made before, of a model of this fingerprint, and then changed."""
 
     def words(place: Place) -> list[str]:
         command = place.good(["--name", "one", "--lora_r", "8", "16"])
         config, _ = resolve(command, False)
         assert config is not None
         trials, store = config.trials(), Store(config.location)
-        made_of = {trials[0].trial_id: {"model_fingerprint": Source(str(place.model), "of before")}}
+        made_of = {trials[0].trial_id: {"model_fingerprint": Source(str(place.model), model)}} if model else {}
         store.write_sweep(plan.content(config, trials, made_of))
         store.write_trial({**trials[0].columns(), "status": "completed", "eval_loss": 1.0}, {})
         change(place.folder / "store" / "one")

@@ -45,7 +45,7 @@ SWEEPS = [
     kept(
         "of another rule", lambda _: None, 'lora_alpha_rule: "fixed" there, "rslora" now', "--lora_alpha_rule", "rslora"
     ),
-    kept("of another model content", lambda _: None, '/model: "of before" there, "'),
+    kept("of another model content", lambda _: None, '/model: "of before" there, "', model="of before"),
     kept(
         "report.html is a folder",
         lambda folder: (folder / "report.html").mkdir(),
