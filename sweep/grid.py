@@ -15,6 +15,9 @@ from sweep.imports import uncollected
 
 OK, SOME_FAILED, BAD_CONFIGURATION, INTERRUPTED = 0, 1, 2, 130
 FINE = {"completed", "pruned"}
+OF_ANOTHER = (
+    "what waits there is of another sweep that was at this place. It is left there; remove it if it is not wanted."
+)
 GO_ON = "Interrupted. The same command goes on from here."
 
 
@@ -67,13 +70,16 @@ def _sweep(words: list[str]) -> int:
         footprints = getattr(trainable, "footprints", None)
         show(planned, footprints(planned.todo, resolve) if footprints else {})
         return OK
-    root = leftovers.place(store)
+    root = leftovers.place(store, planned.sweep_id)
+    for folder in leftovers.of_others(store, root):
+        print(f"{folder}: {OF_ANOTHER}", file=sys.stderr)
     if not planned.todo and not leftovers.waiting(root):
         return _answer(config, store, planned, False)
     with lock.held(store):
         with one_line(store, root):
             leftovers.write_all(store, root)
         planned = plan.make(config, store, made_of)  # with those, and with what another driver may have done meanwhile
+        root = leftovers.place(store, planned.sweep_id)
         interrupted = bool(planned.todo) and _run(planned, store, trainable, resolve)
         with one_line(store, root):
             return _answer(config, store, planned, interrupted)
@@ -152,7 +158,9 @@ def _run(planned: Any, store: Any, trainable: Any, resolve: Any) -> bool:
 
     runner.connect(planned.config)  # before anything is written: nothing may answer
     origin = {"versions": provenance.versions(), **provenance.git(), **notes}
-    store.write_sweep({**plan.merged(before, now), "provenance": {**origin, **identity.summary(planned.made_of)}})
+    known = {"id": planned.sweep_id} if planned.sweep_id else {}
+    summary = {"provenance": {**origin, **identity.summary(planned.made_of)}}
+    store.write_sweep({**known, **plan.merged(before, now), **summary})
     with Progress(planned.trials, planned.ended) as progress:
         return runner.run(planned, store, shared, origin, progress)
 

@@ -1,6 +1,7 @@
 """What a sweep would run: its trials, those that are done, and where each setting came from. Starts nothing."""
 
 import json
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,7 @@ import pyarrow as pa
 from sweep import identity, redact
 from sweep.columns import AGAIN
 from sweep.config import SweepConfig
-from sweep.errors import NotASweep, OtherSweep
+from sweep.errors import NotASweep, OtherSweep, StoreError
 from sweep.shrink import can_shrink
 from sweep.space import WATCHING, Trial
 from sweep.store import Store, unreadable
@@ -25,6 +26,7 @@ class Plan:
     ended: Mapping[str, str]
     shrinkable: frozenset[str] = frozenset()  # of those that ran out of memory, what --on_oom shrink runs once more
     made_of: identity.Identity = field(default_factory=dict)
+    sweep_id: str | None = None  # drawn for a new sweep; None for one of a version that gave none
 
     @property
     def todo(self) -> list[Trial]:
@@ -46,7 +48,8 @@ def make(config: SweepConfig, store: Store, made_of: identity.Identity | None = 
     except NotASweep:
         if store.exists("sweep.json"):
             raise
-        return Plan(config, trials, {}, made_of=made_of)
+        _refuse_remains(store)
+        return Plan(config, trials, {}, made_of=made_of, sweep_id=secrets.token_hex(8))
     refuse_other(before, content(config, trials, made_of), config.location)
     try:
         table = store.trials().select(["trial_id", "status", "micro_batch", "train_loss"]).to_pylist()
@@ -54,7 +57,19 @@ def make(config: SweepConfig, store: Store, made_of: identity.Identity | None = 
         raise unreadable(config.location, error) from error
     rows = {row["trial_id"]: row for row in table}
     shrinkable = frozenset(trial.trial_id for trial in trials if can_shrink(trial, rows.get(trial.trial_id)))
-    return Plan(config, trials, {name: row["status"] for name, row in rows.items()}, shrinkable, made_of)
+    return Plan(
+        config, trials, {name: row["status"] for name, row in rows.items()}, shrinkable, made_of, before.get("id")
+    )
+
+
+def _refuse_remains(store: Store) -> None:
+    """Raises StoreError where a sweep has been, and nothing says what it was made of: its checkpoints would be gone on from."""
+    left = [name for name in ("trials", "steps", "tune") if store.exists(name)]
+    if left:
+        raise StoreError(
+            f"{store.location} holds what is left of a sweep ({', '.join(left)}) and no sweep.json. "
+            "Restore that, remove the folder, or give this sweep another --name."
+        )
 
 
 def refuse_other(before: Mapping[str, Any], now: Mapping[str, Any], location: str) -> None:

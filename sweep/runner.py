@@ -103,7 +103,7 @@ def run(planned: Plan, store: Store, shared: Any, provenance: Mapping[str, Any],
 
     trials, config = planned.todo, planned.config
     resources = connect(config)
-    root = leftovers.place(store)
+    root = leftovers.place(store, planned.sweep_id)
     watch = _Watch(listener)
     with one_line(store, root), _interruptible() as stopper:
         watch.stopper = stopper

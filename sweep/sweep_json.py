@@ -1,6 +1,7 @@
 """What a sweep.json may hold: it is read from where anybody may have written."""
 
 import json
+import re
 from typing import Any
 
 
@@ -21,4 +22,6 @@ def sweep_content(data: bytes) -> tuple[dict[str, Any], str]:
         isinstance(one, dict) and isinstance(one.get("trial_id"), str) for one in trials
     ):
         odd.append("trials")
+    if not re.fullmatch(r"[0-9a-f]{1,64}", str(content.get("id", "0"))):  # it becomes a folder's name
+        odd.append("id")
     return content, f"{' and '.join(dict.fromkeys(odd))} hold something else" if odd else ""

@@ -1,14 +1,17 @@
 """Where what waits for the store is kept on this machine."""
 
 import os
+import shutil
 import stat
 import tempfile
 from pathlib import Path
 
 import pytest
 
+from sweep import grid
 from sweep.errors import ConfigError
 from sweep.store import Store
+from tests.test_identity import WORDS
 from trainables import leftovers
 
 
@@ -25,7 +28,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def place(folder: Path) -> Path:
-    return leftovers.place(Store(str(folder / "results" / "one")))
+    return leftovers.place(Store(str(folder / "results" / "one")), "1d")
 
 
 def mode(path: Path) -> int:
@@ -78,3 +81,89 @@ def test_with_a_home_they_are_in_the_cache(temporary: Path, tmp_path: Path, monk
     assert root.parent == tmp_path / "cache" / "lora-rank-sweep" / "spool"
     leftovers.protect(root)
     assert list(temporary.iterdir()) == []
+
+
+# --- whose they are ----------------------------------------------------------------------------------------------------
+
+
+def ended(root: Path, trial_id: str, loss: float) -> Path:
+    """Leaves a trial's ending to be written."""
+    folder = root / trial_id / "1"
+    folder.mkdir(parents=True)
+    row = {"trial_id": trial_id, "status": "completed", "attempts": 1, "eval_loss": loss, "lora_r": 8, "seed": 0}
+    leftovers.Ending(row, {}).save(folder)
+    return folder
+
+
+@pytest.fixture
+def swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Store, list[str]]:
+    """A sweep whose only trial has an ending that waits, and the command that goes on with it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(grid, "_cuda_devices", lambda: 0)
+    command = [*WORDS, "--storage_path", str(tmp_path / "results"), "--name", "one"]
+    store = Store(str(tmp_path / "results" / "one"))
+    return store, command
+
+
+def noted(store: Store, command: list[str], **known: str) -> str:
+    """Writes the sweep.json of a sweep that has not got its row yet; returns its trial's id."""
+    from sweep import config, plan
+
+    found, _ = config.resolve(command, False)
+    assert found is not None
+    (trial,) = found.trials()
+    store.write_sweep({**plan.content(found, [trial], {}), **known})
+    return trial.trial_id
+
+
+@pytest.mark.parametrize("sweep_id", ["abc123", None])
+def test_what_waits_for_this_sweep_is_written(swept: tuple[Store, list[str]], sweep_id: str | None) -> None:
+    """Also for a sweep of a version that gave no id."""
+    store, command = swept
+    trial = noted(store, command, **({"id": sweep_id} if sweep_id else {}))
+    folder = ended(leftovers.place(store, sweep_id), trial, 1.0)
+    assert grid.main(command) == 0
+    row = store.trial(trial)
+    assert row is not None and row["eval_loss"] == 1.0
+    assert not folder.parent.parent.exists()
+    assert store.read_sweep().get("id") == sweep_id
+
+
+@pytest.mark.parametrize("sweep_id", ["abc123", None])
+def test_what_waits_for_a_sweep_that_was_removed_is_not_the_next_ones(
+    swept: tuple[Store, list[str]],
+    sweep_id: str | None,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store, command = swept
+    trial = noted(store, command, **({"id": sweep_id} if sweep_id else {}))
+    folder = ended(leftovers.place(store, sweep_id), trial, 1.0)
+    assert store.local is not None
+    shutil.rmtree(store.local)
+    begun: list[object] = []
+    monkeypatch.setattr(grid, "_run", lambda planned, *more: begun.append(planned.todo))
+    monkeypatch.setattr(grid, "_answer", lambda *more: 0)
+    for _ in range(2):
+        assert grid.main(command) == 0
+        assert f"{folder.parent.parent}: what waits there is of another sweep" in capsys.readouterr().err
+    assert len(begun) == 2 and store.trial(trial) is None
+    assert (folder / "ending.json").exists()
+
+
+@pytest.mark.parametrize("left", ["trials", "steps", "tune"])
+def test_a_sweep_without_its_description_is_not_gone_on_with(
+    swept: tuple[Store, list[str]], left: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, command = swept
+    store.write_bytes(f"{left}/r8-s0/x", b"")
+    assert grid.main(command) == 2
+    assert f"holds what is left of a sweep ({left}) and no sweep.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("odd", ["../../x", "", 7.5, ["a"], "A"])
+def test_an_id_that_we_never_draw_is_refused(swept: tuple[Store, list[str]], odd: object) -> None:
+    store, command = swept
+    noted(store, command)
+    store.write_sweep({**store.read_sweep(), "id": odd})
+    assert grid.main(command) == 2

@@ -1,12 +1,13 @@
 """What trials could not write to a store that stayed away: kept on local disk, and written before anything else later.
 
-    <cache>/lora-rank-sweep/spool/<hash of the sweep's location>/<trial_id>/<attempt>/
+    <cache>/lora-rank-sweep/spool/<hash of the sweep's location>-<id of the sweep>/<trial_id>/<attempt>/
         log             what the attempt printed so far
         steps/*.jsonl   step rows (see spool.py)
         ending.json     trial row and held-out rows, where it came to its end
         checkpoint/     the whole one of its end, where the store has it not
 
 An attempt has the folder from its begin, so that what a killed process had there is found too. It goes when all is written.
+The id is that of sweep.json: what waits for a sweep that was removed, and has another in its place, is not taken for the new one's.
 """
 
 import errno
@@ -27,13 +28,15 @@ from sweep.store import Row, Store
 from trainables.spool import decode, encode, recover
 
 
-def place(store: Store) -> Path:
+def place(store: Store, sweep_id: str | None) -> Path:
     """Folder on this machine for a sweep's leftovers: in the user's cache, else among temporary files.
+
+    Sweeps of versions that gave them no id have a folder without one.
 
     Raises:
         ConfigError: another user has the folder there.
     """
-    name = hashlib.sha256(store.absolute.rstrip("/").encode()).hexdigest()[:16]
+    name = _prefix(store) + (f"-{sweep_id}" if sweep_id else "")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))  # noqa: PTH111  # raises nothing
     if _writable(cache):
         return cache / "lora-rank-sweep" / "spool" / name
@@ -45,6 +48,16 @@ def place(store: Store) -> Path:
             [f"no place for what waits for the store: {reason(error)}: {_temporary()}. {mend}"]
         ) from error
     return _temporary() / name
+
+
+def _prefix(store: Store) -> str:
+    """How the folders' names of all sweeps begin that have been at a location."""
+    return hashlib.sha256(store.absolute.rstrip("/").encode()).hexdigest()[:16]
+
+
+def of_others(store: Store, root: Path) -> list[Path]:
+    """Folders with leftovers of other sweeps that have been where this one is."""
+    return [folder for folder in sorted(root.parent.glob(f"{_prefix(store)}*")) if folder != root and waiting(folder)]
 
 
 def protect(root: Path) -> None:

@@ -103,5 +103,6 @@ def test_a_store_that_stays_away_stops_the_sweep_and_the_next_command_writes_wha
 
 def test_where_what_waits_depends_on_the_sweep_and_on_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir("/")
-    assert place(Store("a/b")) == place(Store("/a/b/")) != place(Store("/a/c"))
-    assert place(Store("s3://a/b")) == place(Store("s3://a/b/")) != place(Store("s3://a/c"))
+    assert place(Store("a/b"), "1") == place(Store("/a/b/"), "1") != place(Store("/a/c"), "1")
+    assert place(Store("s3://a/b"), "1") == place(Store("s3://a/b/"), "1") != place(Store("s3://a/c"), "1")
+    assert len({place(Store("/a/b"), name) for name in ("1", "2", None)}) == 3
