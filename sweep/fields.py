@@ -171,7 +171,7 @@ def _can_be_kept(value: Any) -> bool:
 
 
 def _text_or(text: str, kinds: list[type]) -> Any:
-    """A text where texts are allowed: the mapping or truth that it spells where those are too."""
+    """A text where texts are allowed: the mapping, list, number or truth that it spells where those are too."""
     if bool in kinds and text.lower() in {"true", "false"}:
         return text.lower() == "true"
     if dict in kinds and text.lstrip().startswith("{"):
@@ -179,7 +179,10 @@ def _text_or(text: str, kinds: list[type]) -> Any:
         if not isinstance(value, dict) or not _can_be_kept(value):
             raise ValueError("a mapping such as {key: value}")
         return value
-    return text
+    if list in kinds:
+        return _listed(text)
+    numbers = [_convert(text, kind) for kind in (int, float) if kind in kinds]
+    return next((number for number in numbers if number is not _NOT_SO), text)
 
 
 def _kinds(hint: Any) -> list[type]:
@@ -216,7 +219,14 @@ def _convert(value: Any, kind: type) -> Any:
     return value if isinstance(value, kind) and _can_be_kept(value) else _NOT_SO
 
 
+def _listed(text: str) -> Any:
+    """The list that a text spells as YAML does, in brackets; the text itself where it spells none."""
+    value = _read(text) if text.startswith("[") else text
+    return value if isinstance(value, list) and _can_be_kept(value) else text
+
+
 def _as_list(value: Any) -> Any:
+    value = _listed(value) if isinstance(value, str) else value
     if isinstance(value, str):
         return [part.strip() for part in value.split(",") if part.strip()]
     return list(value) if isinstance(value, list | tuple) else _NOT_SO

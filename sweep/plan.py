@@ -12,9 +12,17 @@ from sweep import identity, redact
 from sweep.columns import AGAIN
 from sweep.config import SweepConfig
 from sweep.errors import NotASweep, OtherSweep, StoreError
+from sweep.flags import FLAGS
 from sweep.shrink import can_shrink
 from sweep.space import WATCHING, Trial
 from sweep.store import Store, unreadable
+
+DEFAULTS = {flag.name: flag.default for flag in FLAGS}
+# The sweep's own flags that may change what is measured or said, besides those that are axes and rules.
+DECIDING = (
+    *("gpus_per_trial", "cpus_per_trial", "max_concurrent_trials", "on_oom", "scheduler", "margin"),
+    *("asha_grace_period", "asha_reduction_factor", "asha_brackets", "asha_max_t"),
+)
 
 
 @dataclass(frozen=True)
@@ -110,6 +118,7 @@ def content(config: SweepConfig, trials: Sequence[Trial], made_of: identity.Iden
         },
         "trials": [listed(trial) for trial in trials],
         "content": identity.content(made_of),
+        "flags": {key: getattr(config, key) for key in DECIDING if getattr(config, key) != DEFAULTS[key]},
         "margin": config.margin,
     }
     written: dict[str, Any] = redact.value(everything)

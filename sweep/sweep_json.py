@@ -13,7 +13,8 @@ def sweep_content(data: bytes) -> tuple[dict[str, Any], str]:
         return {}, "it is not JSON, or was cut off"
     if not isinstance(content, dict) or "schema_version" not in content:
         return {}, "it has no schema_version"
-    kinds = {"base": dict, "axes": dict, "rules": dict, "content": dict, "provenance": dict, "trials": list}
+    mappings = ("base", "axes", "rules", "flags", "content", "provenance")
+    kinds = {**dict.fromkeys(mappings, dict), "trials": list}
     odd = [key for key, kind in kinds.items() if not isinstance(content.get(key, kind()), kind)]
     axes, trials = content.get("axes"), content.get("trials")
     if isinstance(axes, dict) and not all(isinstance(values, list) for values in axes.values()):
