@@ -33,10 +33,10 @@ class Model(LlamaForCausalLM):
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two commits of a model, one of them deeper, and a model that brings code."""
+    """Two commits of a model, one of them for shorter texts, and a model that brings code."""
     root = tmp_path_factory.mktemp("hub")
-    toys.model(root / "toys" / "plain" / OLD)
-    toys.model(root / "toys" / "plain" / NEW, "gpt2")
+    for commit, positions in ((OLD, 256), (NEW, 200)):  # of one class: TRL looks for that in the main branch
+        toys.model(root / "toys" / "plain" / commit, "opt", positions=positions)
     hub.point(root, "toys/plain", main=OLD, v2=NEW)
     own = toys.model(root / "toys" / "own" / OWN)
     config = json.loads((own / "config.json").read_text())
@@ -144,13 +144,13 @@ def test_offline_the_cache_knows_the_commit(online: dict[str, Any]) -> None:
 
 
 def test_trials_train_the_commit_that_was_found_whatever_the_branch_is_moved_to(
-    online: dict[str, Any], llama: str, gpt2: str
+    online: dict[str, Any], root: Path
 ) -> None:
     from transformers import AutoModelForCausalLM
 
-    models = [AutoModelForCausalLM.from_pretrained(name) for name in (llama, gpt2)]
-    plain, other = (sum(one.numel() for one in network.parameters()) for network in models)
-    assert online["before"] == f"toys/plain@{OLD}" and online["trained"] == plain != other
+    models = [AutoModelForCausalLM.from_pretrained(root / "toys" / "plain" / commit) for commit in (OLD, NEW)]
+    old, new = (sum(one.numel() for one in network.parameters()) for network in models)
+    assert online["before"] == f"toys/plain@{OLD}" and online["trained"] == old != new
 
 
 def test_a_model_with_code_of_its_own_is_one_complaint_and_its_code_is_not_run(online: dict[str, Any]) -> None:
