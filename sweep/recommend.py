@@ -53,9 +53,7 @@ def _relations(compared: Compared, pick: int) -> tuple[list[int], list[int]]:
     sound = not compared.uneven
     tied, different = compared.above.tied(compared.margin)[pick], compared.above.different()[pick]
     others = [
-        index
-        for index in range(len(compared.groups))
-        if index != pick and compared.bases[min(index, pick), max(index, pick)] != "none"
+        index for index in range(len(compared.groups)) if index != pick and compared.between(index, pick) != "none"
     ]
     return (
         [index for index in others if tied[index] and sound],

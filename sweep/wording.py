@@ -210,7 +210,7 @@ def _open(draft: Recommendation, compared: Compared, shown: Sequence[Configurati
     sentences = []
     if draft.decided:
         others = [index for index in range(len(shown)) if index != pick]
-        few = [index for index in others if compared.bases[min(index, pick), max(index, pick)] != "seeds"]
+        few = [index for index in others if compared.between(index, pick) != "seeds"]
         pending = [
             shown[index].label for index in others if compared.verdict(index) == "undecided" and index not in few
         ]

@@ -221,7 +221,7 @@ def test_a_far_worse_rank_needs_no_more_seeds(tmp_path: Path) -> None:
         (Path(store.location) / "trials" / f"{trial_id(2, seed)}.parquet").unlink()
     config = json.loads((Path(store.location) / "sweep.json").read_text())
     store.write_sweep({**config, "trials": []})
-    _, pick = answer(store)
-    assert pick.decided and pick.label == "r=4"
+    found, pick = answer(store)
+    assert found.basis == "seeds" and pick.decided and pick.label == "r=4"
     assert "Far worse as measured, so left aside with fewer than 3 seeds: r=16." in pick.text
     assert not pick.suggestions

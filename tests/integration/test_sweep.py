@@ -42,6 +42,8 @@ def assert_whole(store: Store, trials: int, steps: int, held_out: int) -> list[d
     assert len(rows) == trials
     frame = store.steps().to_pandas()
     evals = store.evals().to_pandas()
+    assert (evals.groupby("example_id").content_hash.nunique(dropna=False) == 1).all()
+    assert evals.content_hash.notna().all() and evals.group.isna().all()
     for row in rows:
         assert frame[frame.trial_id == row["trial_id"]].step.tolist() == list(range(1, steps + 1))
         assert sorted(evals[evals.trial_id == row["trial_id"]].example_id) == list(range(held_out))
