@@ -114,7 +114,9 @@ def _schedule(args: Any) -> str | None:
     from transformers import get_scheduler
 
     steps = args.max_steps if args.max_steps > 0 else _MANY_STEPS
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=args.learning_rate)
+    optimizer = torch.optim.SGD(
+        [torch.nn.Parameter(torch.zeros(1))], lr=max(0.0, args.learning_rate)
+    )  # below: said elsewhere
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
