@@ -72,6 +72,15 @@ def test_more_configurations_widen_the_bounds() -> None:
     assert np.all(five.pair_lower[0, 1] < two.pair_lower[0, 1])
 
 
+def test_a_difference_is_claimed_only_where_the_pair_alone_agrees() -> None:
+    """The pooled spread is small; the pair's own is larger, or has too few seeds to say so."""
+    known = Difference(np.array(0.01), (term(1e-6, 50),))
+    doubtful = Difference(np.array(0.01), known.terms, own=term(1e-5, 2))
+    one, other = (stats.above_best({(0, 1): pair}, 2) for pair in (known, doubtful))
+    assert one.different().any() and not other.different().any()
+    assert other.upper == pytest.approx(one.upper)
+
+
 def test_a_pair_without_an_interval_bounds_nothing() -> None:
     above = stats.above_best({}, 2)
     assert np.all(np.isinf(above.upper))
