@@ -134,9 +134,8 @@ def compare(groups: Sequence[Group], measured: Measured, margin: float, confiden
     grid = _Grid.of(kept, measured)
     pairs, bases, without_spread = _pairs(grid, measured)
     above = stats.above_best(pairs, len(kept), confidence)
-    return Compared(
-        kept, _points(grid), pairs, bases, above, measured, margin, _uneven(grid), frozenset(without_spread)
-    )
+    uneven = _uneven(grid) if "seeds" in bases.values() else {}
+    return Compared(kept, _points(grid), pairs, bases, above, measured, margin, uneven, frozenset(without_spread))
 
 
 @dataclass(frozen=True)

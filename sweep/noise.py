@@ -140,9 +140,8 @@ def uneven(logs: Floats, present: Mask, times: float) -> tuple[Mask, Floats]:
         ],
         axis=-1,
     )
-    others = (np.nansum(spreads, axis=-1, keepdims=True) - spreads) / np.maximum(
-        (~np.isnan(spreads)).sum(axis=-1, keepdims=True) - 1, 1
-    )
+    known = ~np.isnan(spreads)
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.sqrt(spreads / others)
+        others = (np.nansum(spreads, axis=-1, keepdims=True) - spreads) / (known.sum(axis=-1, keepdims=True) - 1)
+        ratio = np.sqrt(np.maximum(spreads, 0) / np.maximum(others, 0))
     return ratio > times, ratio

@@ -112,6 +112,9 @@ def test_a_spread_is_uneven_against_the_others_together() -> None:
     few = np.ones((3, 3), dtype=bool)
     few[2] = False
     assert not noise.uneven(logs, few, 5.0)[0].any()
+    few[1] = False
+    assert not noise.uneven(logs, few, 5.0)[0].any(), "there are no others"
+    assert noise.uneven(np.stack([0 * steps, steps]), few[:2] | True, 5.0)[0].tolist() == [False, True]
 
 
 # --- examples --------------------------------------------------------------------------------------------------------
