@@ -8,7 +8,8 @@ SweepError                 something a user can mend; the command line prints it
     ├── NewerSchema        it was written by a later version of this project
     ├── OtherSweep         it belongs to another base configuration
     ├── SweepInUse         another driver runs it
-    └── StoreAway          it could not be written for long while a sweep ran: the command exits 1
+    ├── StoreAway          it could not be written for long while a sweep ran: the command exits 1
+    └── LockLost           another driver has taken it over while this one ran: the command exits 1
 """
 
 from collections.abc import Sequence
@@ -60,3 +61,7 @@ class SweepInUse(StoreError):
 
 class StoreAway(StoreError):
     """The directory refused what was measured, which waits on local disk."""
+
+
+class LockLost(StoreError):
+    """The directory's lock is another driver's now, or gone: nothing more is written."""

@@ -12,18 +12,19 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
 
-from sweep.errors import StoreError, SweepInUse
+from sweep.errors import LockLost, StoreError, SweepInUse
+from sweep.processes import began, here, me
+from sweep.store import LOCK as NAME
 from sweep.store import Store
 
-NAME = "lock.json"
 BEAT_S = 10.0  # seconds between signs of life
 STALE_S = 60.0  # a driver elsewhere counts as dead so long after its last one
 SETTLE_S = 1.0  # what an object store gets to show a rival's write
@@ -45,41 +46,25 @@ class Holder:
     def me(cls) -> "Holder":
         now = datetime.now(UTC)
         since = now.isoformat(timespec="seconds")
-        return cls(
-            platform.node(), os.getpid(), _place(), _began(os.getpid()) or "", since, now.timestamp(), uuid.uuid4().hex
-        )
+        pid, start = me()
+        return cls(platform.node(), pid, here(), start, since, now.timestamp(), uuid.uuid4().hex)
 
     @property
     def dead(self) -> bool:
         """Here: its process is gone. Elsewhere: no sign of life for a while."""
-        if self.place and self.place == _place():
-            return _began(self.pid) != self.began
+        if self.place and self.place == here():
+            return began(self.pid) != self.began
         return time.time() - self.beat > STALE_S
 
     def data(self) -> bytes:
         return json.dumps(asdict(self)).encode()
 
 
-def _place() -> str:
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{platform.node()} {boot} {Path('/proc/self/ns/pid').readlink()}"
-    except OSError:
-        return ""
-
-
-def _began(pid: int) -> str | None:
-    """The start time of a process, in the kernel's ticks; None if there is no such process, or it has ended."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] in "ZX" else fields[19]
-
-
 @contextmanager
-def held(store: Store) -> Iterator[None]:
-    """Holds the sweep's lock; gives it back at the end, however that comes.
+def held(store: Store, lost: Callable[[LockLost], None] = lambda error: None) -> Iterator[Store]:
+    """Holds the sweep's lock; gives it back at the end, however that comes. Gives the store that writes only while it is held.
+
+    Should another driver take the lock meanwhile, `lost` is called, from a thread of its own.
 
     Raises:
         SweepInUse: another driver holds it, and lives.
@@ -93,14 +78,14 @@ def held(store: Store) -> Iterator[None]:
             f"{store.uri(NAME)} cannot be written: {error}. Nothing was started. Mend that, or give another --storage_path."
         ) from error
     over = threading.Event()
-    beating = threading.Thread(target=_beat, args=(store, mine, over), name="lock", daemon=True)
+    beating = threading.Thread(target=_beat, args=(store, mine, over, lost), name="lock", daemon=True)
     beating.start()
     try:
-        yield
+        yield replace(store, nonce=mine.nonce)
     finally:
         over.set()
         beating.join(BEAT_S)
-        _release(store, mine)
+        give_back(replace(store, nonce=mine.nonce))
 
 
 def _take(store: Store, mine: Holder) -> None:
@@ -159,19 +144,24 @@ def _write_and_see(store: Store, mine: Holder) -> Holder:
     return _holder(store) or mine
 
 
-def _beat(store: Store, mine: Holder, over: threading.Event) -> None:
+def _beat(store: Store, mine: Holder, over: threading.Event, lost: Callable[[LockLost], None]) -> None:
+    fenced = replace(store, nonce=mine.nonce)
     while not over.wait(BEAT_S):
-        with suppress(OSError, pa.ArrowException):  # a store that is away comes back
-            found = _holder(store)
-            if found is not None and found.nonce == mine.nonce and not over.is_set():
-                store.write_bytes(NAME, Holder(**{**asdict(mine), "beat": time.time()}).data())
+        try:
+            fenced.write_bytes(NAME, replace(mine, beat=time.time()).data())
+        except LockLost as error:
+            if not over.is_set():
+                lost(error)
+            return
+        except (OSError, pa.ArrowException):  # a store that is away comes back
+            continue
 
 
-def _release(store: Store, mine: Holder) -> None:
-    with suppress(OSError, pa.ArrowException):  # what cannot be removed is stale as soon as this process ends
-        found = _holder(store)
-        if found is not None and found.nonce == mine.nonce:
-            store.remove(NAME)
+def give_back(store: Store) -> None:
+    """Removes the lock that a store of `held` writes under, unless it is another driver's by now."""
+    with suppress(LockLost, OSError, pa.ArrowException):  # what cannot be removed is stale as soon as its process ends
+        store.fence()
+        store.remove(NAME)
 
 
 def _refusal(store: Store, holder: Holder) -> SweepInUse:

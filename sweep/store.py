@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 from sweep import parquet, redact
 from sweep.checkpoints import SEAL, Checkpoint, is_whole
 from sweep.columns import EVALS, SCHEMA_VERSION, STEPS, TRIALS, Column, schema
-from sweep.errors import NewerSchema, NotASweep, StoreError
+from sweep.errors import LockLost, NewerSchema, NotASweep, StoreError
 from sweep.reading import reason, told
 from sweep.sweep_json import sweep_content
 
@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 _OBJECT_STORES = {"s3", "gcs", "abfs"}
 _RETRY_LIMIT_S = 10  # a request that failed for so long is an error; the spool and the next start try it again
 _MERGED = "steps.parquet"
+LOCK = "lock.json"
 _CHECKPOINT = re.compile(r"/checkpoint_(\d+)$")
 _PART = re.compile(r"part-(\d+)-(\d+)\.parquet$")
 
@@ -85,9 +86,14 @@ def _no_place(location: str, error: Exception) -> StoreError:
 
 @dataclass(frozen=True)
 class Store:
-    """A sweep's files. Cheap to make, and to send to another process: it holds a location only."""
+    """A sweep's files. Cheap to make, and to send to another process: it holds a location, and whose lock it writes under.
+
+    With a `nonce` each write first looks whether the lock is still its own: a driver that was taken over, and its workers,
+    find out before they write.
+    """
 
     location: str
+    nonce: str | None = None
 
     @property
     def _place(self) -> tuple[pafs.FileSystem, str]:
@@ -108,10 +114,30 @@ class Store:
         """Location of something inside the sweep, as the user would write it."""
         return "/".join([self.location.rstrip("/"), *parts])
 
+    def fence(self) -> None:
+        """Looks whether the lock is still the one that this writes under.
+
+        Raises:
+            LockLost: it is another driver's, or gone.
+            OSError: it cannot be read.
+        """
+        if self.nonce is None:
+            return
+        try:
+            holder = json.loads(self.read_bytes(LOCK))
+        except FileNotFoundError:
+            raise LockLost(f"{self.uri(LOCK)} is gone, so another driver may write there: this one stops.") from None
+        except ValueError:  # it is just being made, and not by us: ours was complete
+            holder = {}
+        if holder.get("nonce") != self.nonce:
+            who = f"pid {holder.get('pid', '?')} on {holder.get('host', '?')}, since {holder.get('since', '?')}"
+            raise LockLost(f"{self.location} was taken over by another driver ({who}): this one stops.")
+
     # --- bytes -----------------------------------------------------------------------------------------------------
 
     def write_bytes(self, name: str, data: bytes) -> None:
         """Puts a whole file in place, over what may be there."""
+        self.fence()
         fs, root = self._place
         target = f"{root}/{name}"
         fs.create_dir(target.rsplit("/", 1)[0], recursive=True)
@@ -225,6 +251,7 @@ class Store:
 
     def remove_trial(self, trial_id: str) -> None:
         """Takes a trial's row away, if any: it is about to run again."""
+        self.fence()
         self.remove(f"trials/{trial_id}.parquet")
 
     def write_evals(self, trial_id: str, rows: Sequence[Row]) -> None:
@@ -327,6 +354,7 @@ class Store:
 
     def write_checkpoint(self, trial_id: str, folder: Path) -> None:
         """Copies a sealed folder to where `newest_checkpoint` looks, beside what Ray Tune keeps."""
+        self.fence()
         fs, root = self._place
         target = f"{root}/tune/kept/{trial_id}/checkpoint"
         fs.create_dir(target, recursive=True)
