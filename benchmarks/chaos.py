@@ -1,8 +1,9 @@
-"""Kills workers and drivers of demo sweeps at random moments, and compares what is left with an undisturbed sweep, bit for bit.
+"""Kills what demo sweeps stand on, and compares what is left with an undisturbed sweep, bit for bit.
 
-    python -m benchmarks.chaos [--worker_kills 20] [--driver_kills 10] [--seed 0]
+    python -m benchmarks.chaos [--rounds 1] [--seed 0] [--victims worker driver gcs_server raylet]
 
-Prints one JSON object. About 10 minutes on two cores.
+Each victim is sent SIGKILL and SIGTERM at any time, while a trial evaluates, and while a checkpoint is uploaded; after each end
+the same command again. Only processes of the sweep's own tree are killed. Prints one JSON object. About 20 minutes on two cores.
 """
 
 import argparse
@@ -15,67 +16,120 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 
+from benchmarks.windows import FOLDER, PAUSE_S, inside
 from sweep.store import Store
 
-SAVE_STEPS = 5
-SWEEP = [
-    "--preset",
-    "demo",
-    "--name",
-    "chaos",
-    "--cpus_per_trial",
-    "1",
-    "--save_steps",
-    str(SAVE_STEPS),
-    "--max_failures",
-    "100",
-]
+VICTIMS, SIGNALS, WINDOWS = (
+    ("worker", "driver", "gcs_server", "raylet"),
+    ("SIGKILL", "SIGTERM"),
+    ("any", "evaluation", "upload"),
+)
+SWEEP = ["--preset", "demo", "--name", "chaos", "--cpus_per_trial", "1", "--save_steps", "5", "--max_failures", "100"]
+SWEEP += ["--trainable", "benchmarks.windows:Slow", "--max_steps", "30"]
 # What a trial measured and learned; times, places and process ids are another run's own.
 COMPARED = ["trial_id", "status", "steps", "train_loss", "eval_loss", "tokens", "epochs", "trainable_parameters"]
+TRUE_ENDINGS = {"completed", "interrupted"}  # nothing else may be said of a trial: no scheduler, no error of its own
+
+
+class Kill(NamedTuple):
+    """What is to die, of which signal, and when."""
+
+    victim: str
+    signal: str
+    window: str
 
 
 @dataclass
 class Chaos:
-    """One sweep under attack, and the kills that are still to come."""
+    """Sweeps under attack in a folder of their own: their temporary files, caches and Ray are there too."""
 
-    store: Path
+    folder: Path
     random: random.Random
-    kills: list[str]
+    kills: list[Kill]
     more: Sequence[str] = ()
     runs: int = 0
+    done: Counter[str] = field(default_factory=Counter)
+    exits: dict[str, Counter[int]] = field(default_factory=dict)
+    false_endings: list[str] = field(default_factory=list)
+    seen: dict[int, psutil.Process] = field(default_factory=dict)
 
-    def run(self) -> None:
-        """Starts the same command until it has ended by itself with exit code 0."""
-        while self._attempt() != 0:
+    def sweep(self, name: str) -> dict[str, Any]:
+        """Starts the same command until it has ended by itself with exit code 0; returns what it has measured."""
+        while self._attempt(self.folder / name) != 0:
             pass
+        return state(self.folder / name)
 
-    def _attempt(self) -> int:
+    def _attempt(self, place: Path) -> int:
         self.runs += 1
         driver = subprocess.Popen(
-            command(self.store, self.more), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+            command(place, self.more),
+            env=self._environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
-        while self.kills and driver.poll() is None:
-            time.sleep(self.random.uniform(1.0, 6.0))
-            if workers := trial_processes(driver.pid):
-                self._kill(driver, self.random.choice(workers))
-        return driver.wait()
+        ended_by = "nothing"
+        while self.kills and driver.poll() is None and ended_by == "nothing":
+            if self._kill(driver, self.kills[-1]):
+                kill = self.kills.pop()
+                self.done[" ".join(kill)] += 1
+                ended_by = "nothing" if kill.victim == "worker" else f"{kill.victim} {kill.signal}"
+        code = driver.wait()
+        self.exits.setdefault(ended_by, Counter())[code] += 1
+        self._note_false_endings(place, ended_by)
+        return code
 
-    def _kill(self, driver: "subprocess.Popen[bytes]", worker: psutil.Process) -> None:
-        if self.kills.pop() == "worker":
-            worker.send_signal(signal.SIGKILL)
-        else:
-            kill_all(driver.pid)
+    def _environment(self) -> dict[str, str]:
+        own = {"TMPDIR": "tmp", "RAY_TMPDIR": "r", "XDG_CACHE_HOME": "cache", FOLDER: "windows"}
+        for name in own.values():
+            (self.folder / name).mkdir(exist_ok=True)
+        return {**os.environ, **{key: str(self.folder / name) for key, name in own.items()}}
+
+    def _kill(self, driver: "subprocess.Popen[bytes]", kill: Kill) -> bool:
+        """Waits for the moment, for a while; whether it came and the signal was sent."""
+        time.sleep(self.random.uniform(1.0, 6.0) if kill.window == "any" else 0.02)
+        tree = {one.pid: one for one in children(driver.pid)}
+        self.seen |= tree
+        workers = trial_processes(driver.pid)
+        if kill.window != "any":
+            pids = [pid for pid in inside(self.folder / "windows", kill.window) if pid in tree]
+            workers = [tree[pid] for pid in pids]
+            time.sleep(self.random.uniform(0, 2 * PAUSE_S) if pids else 0)
+        if not workers:
+            return False
+        worker = self.random.choice(workers)
+        if kill.victim == "driver":
+            return end_driver(driver, kill.signal)
+        return send(worker if kill.victim == "worker" else named(tree.values(), kill.victim), kill.signal)
+
+    def _note_false_endings(self, place: Path, ended_by: str) -> None:
+        for row in Store(str(place / "chaos")).trials().select(["trial_id", "status", "error_message"]).to_pylist():
+            if row["status"] not in TRUE_ENDINGS:
+                self.false_endings.append(
+                    f"after {ended_by}: {row['trial_id']} {row['status']} {row['error_message'] or ''}"
+                )
+
+    def left(self) -> dict[str, list[str]]:
+        """What a sweep should have taken away: files in the temporary folder and in the cache's spool, processes."""
+        alive = psutil.wait_procs(list(self.seen.values()), timeout=90)[1]
+        spool = [str(path) for path in (self.folder / "cache").glob("lora-rank-sweep/spool/*")]
+        return {
+            "left_in_tmp": sorted(path.name for path in (self.folder / "tmp").iterdir()) + spool,
+            "left_running": [one.name() for one in alive],
+        }
 
 
-def command(store: Path, more: Sequence[str] = ()) -> list[str]:
-    return [sys.executable, "-m", "sweep.grid", *SWEEP, "--storage_path", str(store), *more]
+def command(place: Path, more: Sequence[str] = ()) -> list[str]:
+    return [sys.executable, "-m", "sweep.grid", *SWEEP, "--storage_path", str(place), *more]
 
 
 def trial_processes(driver: int) -> list[psutil.Process]:
@@ -98,15 +152,40 @@ def children(driver: int) -> list[psutil.Process]:
         return []
 
 
+def named(processes: Any, name: str) -> psutil.Process | None:
+    for one in processes:
+        try:
+            if one.name() == name and one.status() != psutil.STATUS_ZOMBIE:
+                return psutil.Process(one.pid)
+        except psutil.Error:
+            continue
+    return None
+
+
+def send(victim: psutil.Process | None, name: str) -> bool:
+    try:
+        if victim is None:
+            return False
+        victim.send_signal(getattr(signal, name))
+    except psutil.Error:
+        return False
+    return True
+
+
+def end_driver(driver: "subprocess.Popen[bytes]", name: str) -> bool:
+    """With SIGKILL everything that it started as well, at once: what a machine that dies does."""
+    if name == "SIGKILL":
+        kill_all(driver.pid)
+    else:
+        driver.send_signal(getattr(signal, name))
+    return True
+
+
 def kill_all(driver: int) -> None:
-    """The driver and everything that it started, at once: what a machine that dies does."""
     victims = children(driver)
     os.kill(driver, signal.SIGKILL)
     for victim in victims:
-        try:
-            victim.kill()
-        except psutil.Error:
-            continue
+        send(victim, "SIGKILL")
     psutil.wait_procs(victims, timeout=30)
 
 
@@ -124,33 +203,31 @@ def first_difference(calm: list[Any], left: list[Any]) -> str:
     return f"{len(calm)} rows became {len(left)}; {unlike[0] if unlike else 'the rest is alike'}"
 
 
-def compare(worker_kills: int, driver_kills: int, seed: int, more: Sequence[str] = ()) -> dict[str, Any]:
-    """Runs both sweeps; says what was killed and whether anything differs."""
-    folder = Path(tempfile.mkdtemp(prefix="chaos-"))
+def differences(calm: dict[str, Any], left: dict[str, Any], name: str) -> list[str]:
+    return [f"{name}: {part}: {first_difference(calm[part], left[part])}" for part in calm if calm[part] != left[part]]
+
+
+def compare(kills: Sequence[Kill], seed: int, more: Sequence[str] = ()) -> dict[str, Any]:
+    """An undisturbed sweep, then as many under attack as there are kills for; says what was killed and what differs."""
+    began, folder = time.monotonic(), Path(tempfile.mkdtemp(prefix="chaos-"))
+    chance = random.Random(seed)
     try:
-        Chaos(folder / "calm", random.Random(seed), [], more).run()
-        chance = random.Random(seed)
-        kills = ["worker"] * worker_kills + ["driver"] * driver_kills
-        runs = sweeps = 0
-        different: list[str] = []
-        chance.shuffle(kills)
-        while kills:
-            chaos = Chaos(folder / f"chaos-{sweeps}", chance, kills, more)
-            chaos.run()
-            runs, sweeps = runs + chaos.runs, sweeps + 1
-            calm, left = state(folder / "calm"), state(chaos.store)
-            different += [
-                f"sweep {sweeps}: {part}: {first_difference(calm[part], left[part])}"
-                for part in calm
-                if calm[part] != left[part]
-            ]
+        calm = Chaos(folder, chance, [], more).sweep("calm")
+        chaos = Chaos(folder, chance, chance.sample(list(kills), len(kills)), more)
+        different, sweeps = [], 0
+        while chaos.kills:
+            sweeps += 1
+            different += differences(calm, chaos.sweep(f"chaos-{sweeps}"), f"sweep {sweeps}")
         return {
-            "worker_kills": worker_kills,
-            "driver_kills": driver_kills,
+            "kills": dict(sorted(chaos.done.items())),
             "seed": seed,
             "sweeps": sweeps,
-            "drivers_started": runs,
+            "drivers_started": chaos.runs,
+            "exit_codes": {ended_by: dict(codes) for ended_by, codes in sorted(chaos.exits.items())},
             "different": different,
+            "false_endings": chaos.false_endings,
+            **chaos.left(),
+            "minutes": round((time.monotonic() - began) / 60, 1),
         }
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -158,11 +235,14 @@ def compare(worker_kills: int, driver_kills: int, seed: int, more: Sequence[str]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--worker_kills", type=int, default=20)
-    parser.add_argument("--driver_kills", type=int, default=10)
+    parser.add_argument(
+        "--rounds", type=int, default=1, help="how often each victim dies of each signal in each window"
+    )
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--victims", nargs="+", choices=VICTIMS, default=VICTIMS)
     args = parser.parse_args()
-    print(json.dumps(compare(args.worker_kills, args.driver_kills, args.seed)))
+    kills = [Kill(*one) for one in product(args.victims, SIGNALS, WINDOWS)] * args.rounds
+    print(json.dumps(compare(kills, args.seed)))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """After a run: rows for the trials that could not write their own, and what is known of how their processes died."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,6 +56,7 @@ class Seen:
     """What the driver saw of trials that did not end by themselves, by id."""
 
     errors: dict[str, Row] = field(default_factory=dict)
+    pruned: dict[str, Row] = field(default_factory=dict)  # the scheduler's decisions, as columns
     unfinished: dict[str, Row] = field(default_factory=dict)  # the last result of each that was running
     kills: tuple[int, ...] = field(default_factory=oom_kills)
 
@@ -85,7 +86,7 @@ def _host_memory(message: str) -> Row:
 
 
 def leave_rows(trials: Sequence[Trial], store: Store, seen: Seen, stopped: bool) -> None:
-    """Writes the rows of trials whose process died; marks those that were running when the sweep was stopped.
+    """Writes the rows of trials whose process could not, and what only the driver knows of those that were told to stop.
 
     Raises:
         OSError: the store refuses.
@@ -93,20 +94,33 @@ def leave_rows(trials: Sequence[Trial], store: Store, seen: Seen, stopped: bool)
     have = store.trial_names()
     for trial in trials:
         name = trial.trial_id
-        if stopped and name in seen.unfinished:
-            _interrupted(trial, store, seen.unfinished[name])
-        elif name not in have and (name in seen.errors or not stopped):
+        if name in seen.pruned:
+            end_as(trial, store, {"status": "pruned", **seen.pruned[name]})
+        elif name in seen.errors:
+            end_as(trial, store, {"status": "failed", **seen.errors[name]})
+        elif name not in have and stopped and name in seen.unfinished:
+            _write(trial, store, {"status": "interrupted", "steps": seen.unfinished[name].get("step")})
+        elif name not in have and not stopped:
             nothing = {"error_type": "ProcessDied", "error_message": "it left no row, and Ray Tune reported no error"}
-            _write(trial, store, {"status": "failed", **seen.errors.get(name, nothing)})
+            _write(trial, store, {"status": "failed", **nothing})
 
 
-def _interrupted(trial: Trial, store: Store, last: Mapping[str, object]) -> None:
-    """The row that the trial's process left stays, but for its status; one that had ended by itself stays as it is."""
+def note_pruned(trials: Sequence[Trial], store: Store, seen: Seen) -> None:
+    """Writes the scheduler's decisions into the rows that the stopped trials have left by now; the others' wait."""
+    for trial in [one for one in trials if one.trial_id in seen.pruned]:
+        with suppress(OSError):  # a store that is away: `leave_rows` does it
+            if store.trial(trial.trial_id) is not None:
+                end_as(trial, store, {"status": "pruned", **seen.pruned[trial.trial_id]})
+                del seen.pruned[trial.trial_id]
+
+
+def end_as(trial: Trial, store: Store, ending: Row) -> None:
+    """Says how a trial ended whose process only knew that it was to stop; one that had ended by itself stays as it is."""
     row = store.trial(trial.trial_id)
     if row is None:
-        _write(trial, store, {"status": "interrupted", "steps": last.get("step")})
-    elif row["status"] == "pruned":
-        store.write_trial({**row, "status": "interrupted"}, trial.axis_columns())
+        _write(trial, store, ending)
+    elif row["status"] == "interrupted":
+        store.write_trial({**row, **ending}, trial.axis_columns())
 
 
 def _write(trial: Trial, store: Store, row: Row) -> None:

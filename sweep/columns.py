@@ -73,6 +73,9 @@ TRIALS = (
         _int,
         "examples per forward pass after --on_oom shrink halved them; null where the settings' number was used",
     ),
+    Column("pruned_step", _int, "step at which the scheduler decided to stop it; null unless it is pruned"),
+    Column("pruned_metric", _text, "what the scheduler compared"),
+    Column("pruned_value", _float, "the trial's value of it then"),
     Column("epochs", _float, "passes over the training rows"),
     Column("tokens", _int, "non-padding tokens trained on"),
     Column(

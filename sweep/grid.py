@@ -4,13 +4,16 @@ python -m sweep.grid [--lora_r 8 16 full] [--seeds 0 1] [--model_name_or_path M]
 """
 
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from sweep import flags, redact
-from sweep.errors import ConfigError, StoreAway, SweepError
+from sweep.errors import ConfigError, LockLost, StoreAway, SweepError
 from sweep.imports import uncollected
 
 OK, SOME_FAILED, BAD_CONFIGURATION, INTERRUPTED = 0, 1, 2, 130
@@ -31,8 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(flags.help_text() + _trainer_help())
         return OK
     try:
-        return _sweep(words)
-    except StoreAway as error:
+        with _terminable():
+            return _sweep(words)
+    except (StoreAway, LockLost) as error:
         print(redact.urls(str(error)), file=sys.stderr)
         return SOME_FAILED
     except SweepError as error:
@@ -41,6 +45,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(GO_ON, file=sys.stderr)
         return INTERRUPTED
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM is as Ctrl-C, from the first moment on."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _leave(code: int) -> NoReturn:
+    """Ends the process. After an interrupt not by the usual way: a Ray that was half started aborts there (134)."""
+    ray = sys.modules.get("ray")
+    if code == INTERRUPTED:
+        if ray is not None and ray.is_initialized():
+            ray.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _trainer_help() -> str:
@@ -53,11 +82,11 @@ def _trainer_help() -> str:
 
 
 def _sweep(words: list[str]) -> int:
-    from sweep import lock, plan
+    from sweep import lock, plan, watchdog
     from sweep.aftermath import one_line
     from sweep.config import verbose
     from sweep.store import Store
-    from trainables import leftovers
+    from trainables import leftovers, scratch
 
     _quieten(verbose(words))
     config, trainable, resolve = _checked(words)
@@ -70,17 +99,21 @@ def _sweep(words: list[str]) -> int:
         footprints = getattr(trainable, "footprints", None)
         show(planned, footprints(planned.todo, resolve) if footprints else {})
         return OK
+    scratch.remove_abandoned()
     root = leftovers.place(store, planned.sweep_id)
     for folder in leftovers.of_others(store, root):
         print(f"{folder}: {OF_ANOTHER}", file=sys.stderr)
     if not planned.todo and not leftovers.waiting(root):
         return _answer(config, store, planned, False)
-    with lock.held(store):
+    with (
+        lock.held(store, lambda error: witness.end(str(error))) as store,
+        watchdog.witnessed(store) as witness,
+    ):
         with one_line(store, root):
             leftovers.write_all(store, root)
         planned = plan.make(config, store, made_of)  # with those, and with what another driver may have done meanwhile
         root = leftovers.place(store, planned.sweep_id)
-        interrupted = bool(planned.todo) and _run(planned, store, trainable, resolve)
+        interrupted = bool(planned.todo) and _run(planned, store, trainable, resolve, witness)
         with one_line(store, root):
             return _answer(config, store, planned, interrupted)
 
@@ -142,8 +175,8 @@ def _cuda_devices() -> int:
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
-def _run(planned: Any, store: Any, trainable: Any, resolve: Any) -> bool:
-    from sweep import identity, plan, provenance
+def _run(planned: Any, store: Any, trainable: Any, resolve: Any, witness: Any) -> bool:
+    from sweep import identity, plan, provenance, watchdog
     from sweep.errors import NotASweep
     from sweep.progress import Progress
 
@@ -161,7 +194,13 @@ def _run(planned: Any, store: Any, trainable: Any, resolve: Any) -> bool:
     known = {"id": planned.sweep_id} if planned.sweep_id else {}
     summary = {"provenance": {**origin, **identity.summary(planned.made_of)}}
     store.write_sweep({**known, **plan.merged(before, now), **summary})
-    with Progress(planned.trials, planned.ended) as progress:
+
+    def lost(why: str) -> None:
+        with suppress(Exception):  # what Tune wrote of itself, while there is somebody to do it
+            store.scrub()
+        witness.end(f"Ray's services are gone ({why})")
+
+    with Progress(planned.trials, planned.ended) as progress, watchdog.watching(runner.unavailable, lost):
         return runner.run(planned, store, shared, origin, progress)
 
 
@@ -171,7 +210,10 @@ def _answer(config: Any, store: Any, planned: Any, interrupted: bool) -> int:
     sweep = analysis.load(config.location)
     found = analysis.answer(sweep, margin=config.margin)
     print(analysis.render(found, "table"))
-    print(f"Report: {report.write(sweep, found)}", file=sys.stderr)
+    try:
+        print(f"Report: {report.write(sweep, found)}", file=sys.stderr)
+    except SweepError as error:
+        print(f"warning: {error} (python -m sweep.report {config.location})", file=sys.stderr)
     if not interrupted:
         tracked.answer(found, config, store)
     ids = {trial.trial_id for trial in planned.trials}
@@ -195,4 +237,4 @@ def _ending(row: Any, store: Any) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    _leave(main())

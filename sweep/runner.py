@@ -18,12 +18,13 @@ from ray.tune.experiment import Trial as TuneTrialState
 from ray.tune.logger import JsonLoggerCallback
 
 from sweep import access, redact
-from sweep.aftermath import Seen, leave_rows, one_line
+from sweep.aftermath import Seen, leave_rows, note_pruned, one_line
 from sweep.config import SweepConfig
 from sweep.errors import ConfigError, StoreAway
 from sweep.identity import fingerprints
 from sweep.names import load_trainable
 from sweep.plan import Plan
+from sweep.restarts import Restarts
 from sweep.shrink import Attempted, as_planned, to_shrink
 from sweep.space import Trial
 from sweep.store import Row, Store
@@ -33,6 +34,7 @@ ENVIRONMENT = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours lets trials leave their rows
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "TUNE_MAX_PENDING_TRIALS_PG": "16",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # not every result has the scheduler's metric
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # a trial without a GPU hides them itself, whoever started the node
@@ -65,7 +67,8 @@ def connect(config: SweepConfig) -> Resources:
     if not ray.is_initialized():
         address = named_address(config)
         try:
-            start(address, config.verbose)
+            with _our_handlers():
+                start(address, config.verbose)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise ConfigError([f"no Ray cluster answers at {address!r}: {str(error).splitlines()[0]}"]) from error
     nodes = [node for node in ray.nodes() if node["Alive"]]
@@ -97,6 +100,26 @@ def start(address: str | None, verbose: bool) -> None:
     ray.init(address=address or "local", **quiet, **local)
 
 
+@contextlib.contextmanager
+def _our_handlers() -> Iterator[None]:
+    """Ray puts a handler of its own in for SIGTERM, which ends the process with 15: ours is put back."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    except SystemExit as error:
+        raise KeyboardInterrupt from error
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
+
+
+def unavailable() -> str | None:
+    """What is missing of the Ray that this driver has joined; None if nothing is. Hangs or raises where nobody answers."""
+    here = ray.get_runtime_context().get_node_id()
+    alive = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] == here]
+    return None if alive else "the raylet of this machine has ended"
+
+
 def run(planned: Plan, store: Store, shared: Any, provenance: Mapping[str, Any], listener: Listener) -> bool:
     """Runs a plan's trials to their ends; every one of them has a row afterwards. Returns whether it was interrupted."""
     from trainables import leftovers
@@ -104,7 +127,7 @@ def run(planned: Plan, store: Store, shared: Any, provenance: Mapping[str, Any],
     trials, config = planned.todo, planned.config
     resources = connect(config)
     root = leftovers.place(store, planned.sweep_id)
-    watch = _Watch(listener)
+    watch = _Watch(listener, trials, store, config)
     with one_line(store, root), _interruptible() as stopper:
         watch.stopper = stopper
 
@@ -150,7 +173,7 @@ def _tuner(
         "verbose": config.verbose,
         "patience": config.storage_patience_s,
         "spool": str(root),
-        "max_failures": config.max_failures,
+        "nonce": store.nonce,
         "provenance": dict(provenance),
         "trials": {
             one.trial.trial_id: {
@@ -178,9 +201,8 @@ def _tuner(
             storage_path=f"{options['location']}/tune",
             verbose=0,
             stop=watch.stopper,
-            callbacks=[JsonLoggerCallback(), watch],
-            # One more than was asked: a process that is not clean ends itself, which Tune counts. The trial counts its own.
-            failure_config=tune.FailureConfig(max_failures=config.max_failures + 1),
+            callbacks=[_ResultLog(), watch],
+            failure_config=tune.FailureConfig(max_failures=config.max_failures),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # how many are kept: see _Watch
         ),
     )
@@ -205,12 +227,11 @@ def _run_name(store: Store) -> str:
 def _scheduler(config: SweepConfig) -> Any:
     if config.scheduler == "fifo":
         return None
-    evaluates = config.settings.get("eval_strategy", "no") != "no"
     steps = int(config.settings.get("max_steps") or 0)
     end = config.asha_max_t or (steps if steps > 0 else 10**9)
     return tune.schedulers.ASHAScheduler(
         time_attr="step",
-        metric="eval_loss" if evaluates else "loss",
+        metric=_compared(config),
         mode="min",
         max_t=end,
         grace_period=min(config.asha_grace_period, end),
@@ -221,34 +242,63 @@ def _scheduler(config: SweepConfig) -> Any:
     )
 
 
+def _compared(config: SweepConfig) -> str:
+    """What a scheduler decides by."""
+    return "eval_loss" if config.settings.get("eval_strategy", "no") != "no" else "loss"
+
+
+class _ResultLog(JsonLoggerCallback):  # type: ignore[misc]  # ray has no types
+    """Tune's own, without the result that only says that an attempt was claimed."""
+
+    def log_trial_result(self, iteration: int, trial: TuneTrialState, result: Row) -> None:
+        if _says_something(result):
+            super().log_trial_result(iteration, trial, result)
+
+
+def _says_something(result: Row) -> bool:
+    return "step" in result or "status" in result
+
+
 class _Watch(tune.Callback):  # type: ignore[misc]  # ray has no types
     """Passes Tune's events on, and keeps how each trial ended and what its process died of."""
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: Listener, trials: Sequence[Trial], store: Store, config: SweepConfig) -> None:
         self._listener = listener  # not kept by Tune, which writes its callbacks down: a live display cannot be pickled
+        self._trials, self._store, self._compared = trials, store, _compared(config)
+        self._restarts = Restarts(config.max_failures)
         self.stopper = _Stopper()
         self.seen = Seen()
 
     def __getstate__(self) -> Row:
-        return {key: value for key, value in vars(self).items() if key != "_listener"}
+        return {key: value for key, value in vars(self).items() if key not in ("_listener", "_trials")}
 
     def on_trial_start(self, iteration: int, trials: Any, trial: TuneTrialState, **info: Any) -> None:
         # Told to all trials by `num_to_keep`, Tune would save the whole experiment's state at each checkpoint, which for a
         # thousand trials takes longer than they do, and on an object store is most requests (docs/scale.md).
         trial.run_metadata.checkpoint_manager.checkpoint_config.num_to_keep = 1
+        self._restarts.started(trial)
+        note_pruned(self._trials, self._store, self.seen)
         self.seen.unfinished.setdefault(_name(trial), {})
         self._listener.started(_name(trial))
 
     def on_trial_result(self, iteration: int, trials: Any, trial: TuneTrialState, result: Row, **info: Any) -> None:
-        self.seen.unfinished[_name(trial)] = result
-        self._listener.row(_name(trial), result)
+        self._restarts.heard(trial)
+        if _says_something(result):
+            self.seen.unfinished[_name(trial)] = result
+            self._listener.row(_name(trial), result)
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: TuneTrialState, **info: Any) -> None:
-        last = self.seen.unfinished.get(_name(trial), {})
-        if last.get("done") or not self.stopper.stop_all():
-            self.seen.unfinished.pop(_name(trial), None)
+        last = self.seen.unfinished.pop(_name(trial), {})
+        if (
+            "status" not in last
+        ):  # not its own ending, so the scheduler's decision: when all are to stop, this is not called
+            found = {"pruned_step": last.get("step"), "pruned_value": last.get(self._compared)}
+            self.seen.pruned[_name(trial)] = {**found, "pruned_metric": self._compared}
         trial.metric_n_steps.clear()  # Tune's running means: 40 kB a trial, of no use once it has ended
         self._listener.ended(_name(trial), last.get("status", "pruned"))
+
+    def on_trial_recover(self, iteration: int, trials: Any, trial: TuneTrialState, **info: Any) -> None:
+        self._restarts.restarted(trial)
 
     def on_trial_error(self, iteration: int, trials: Any, trial: TuneTrialState, **info: Any) -> None:
         path = trial.error_file

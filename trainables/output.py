@@ -1,11 +1,14 @@
 """What a trial prints goes to its own log file."""
 
+import io
 import logging
+import os
 import sys
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Any, BinaryIO, Self, TextIO
 
 
 class Output:
@@ -15,7 +18,7 @@ class Output:
         self._path, self._echo = path, echo
 
     def __enter__(self) -> Self:
-        self._file = self._path.open("a", encoding="utf-8", errors="replace", buffering=1)
+        self._file = _Log(self._path)
         self._before = sys.stdout, sys.stderr, warnings.showwarning
         sys.stdout = self._through(sys.stdout)
         sys.stderr = self._through(sys.stderr)
@@ -36,6 +39,33 @@ class Output:
             handler.setStream(sys.stderr)
         logging.getLogger().removeHandler(self._handler)
         self._file.close()
+
+
+class _Log(io.TextIOWrapper):
+    """A text file. What a full disk does not take is left out: a trial does not end for what it prints."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(_opened(path), encoding="utf-8", errors="replace", line_buffering=True)
+
+    def write(self, text: str, /) -> int:
+        with suppress(OSError):
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            super().flush()
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("ab")
+    except OSError:
+        return Path(os.devnull).open("ab")
 
 
 class _Both:

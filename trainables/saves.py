@@ -1,5 +1,6 @@
 """The newest checkpoint of a trial, on its way from the training's thread to Tune's, which copies it to the store."""
 
+import os
 import shutil
 import threading
 import time
@@ -10,6 +11,10 @@ from sweep.checkpoints import seal
 from sweep.store import Row
 
 PAUSE_S = 2.0  # until a checkpoint that the store refused is tried again
+
+
+class LocalDiskRefuses(OSError):
+    """A checkpoint could not be copied on this machine's own disk: the store was not even asked."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +67,19 @@ class Saves:
         return self.waiting is not None and time.monotonic() >= self._not_before
 
     def copy(self, into: Path) -> None:
-        """Copies the pinned one, sealed."""
+        """Copies the pinned one, sealed.
+
+        Raises:
+            LocalDiskRefuses: for instance since it is full.
+        """
         self._copied = saved = self._pinned
-        if saved is not None:
-            shutil.copytree(saved.folder, into, dirs_exist_ok=True)
+        if saved is None:
+            return
+        try:
+            shutil.copytree(saved.folder, into, copy_function=_link, dirs_exist_ok=True)
             seal(into, saved.step, saved.outcome, self._micro_batch)
+        except OSError as error:
+            raise LocalDiskRefuses(error.errno, str(error)) from error
 
     def accepted(self) -> None:
         """The store has what was copied last."""
@@ -82,3 +95,11 @@ class Saves:
         if saved is not None:
             seal(saved.folder, saved.step, saved.outcome, self._micro_batch)
         return saved.folder if saved else None
+
+
+def _link(source: str, target: str) -> None:
+    """The same file under another name, which takes no room; a copy where the disk has no links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)

@@ -22,20 +22,21 @@ from ray import tune
 from ray.tune.result import SHOULD_CHECKPOINT
 
 from sweep import redact
-from sweep.errors import StoreAway
+from sweep.columns import AGAIN
+from sweep.errors import LockLost, StoreAway
 from sweep.imports import uncollected
 from sweep.names import resolver
 from sweep.patience import patiently
 from sweep.provenance import versions
 from sweep.store import Row, Store
-from trainables import leftovers, process
+from trainables import leftovers, process, scratch
 from trainables.claim import claim
 from trainables.context import Context, Trainable
 from trainables.endings import classify
 from trainables.output import Output
 from trainables.reporting import Reporter
 from trainables.results import seen_by_tune, without_nulls
-from trainables.saves import Saves
+from trainables.saves import LocalDiskRefuses, Saves
 from trainables.trackers import Run, Trackers, ours, place
 
 INTERVAL = 0.1  # seconds between results that Tune gets; rows in between come with the next
@@ -50,7 +51,8 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
         if not options["gpus"]:
             os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Ray lets a process that asked for no GPU see them all
         self._trainable, self._shared, self._options = kind(), shared, options
-        self._store = Store(options["location"])
+        self._store = Store(options["location"], options["nonce"])
+        scratch.remove_abandoned()
         self._clean: process.Clean | None = None
         self._used = 0
         self._reported = 0.0
@@ -69,13 +71,18 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
         self._micro_batch: int | None = self._trial["columns"]["micro_batch"]
         redact.learn(self._trial["settings"])
         self._thread: threading.Thread | None = None
+        self._over = False
 
     # --- Tune asks -------------------------------------------------------------------------------------------------
 
     def step(self) -> dict[str, Any]:
-        """The newest row with those in between; at the trial's end its outcome, after its checkpoint was kept."""
-        if self._thread is None:
+        """The newest row with those in between; at the trial's end its outcome, after its checkpoint was kept.
+
+        The first result only says that the attempt was claimed: the driver counts restarts by it.
+        """
+        if self._thread is None and not self._over:
             self._start()
+            return {"attempt": self._attempt}
         while not self._over:
             self._pace()
             rows = self._reporter.take(HEARTBEAT)
@@ -104,13 +111,15 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
 
     def save(self, checkpoint_dir: str | None = None) -> Any:
         """Has Tune keep the newest checkpoint. Where the store refuses, training goes on, and it is tried again."""
-        with tempfile.TemporaryDirectory(prefix="checkpoint-") as folder:
-            try:
+        self._store.fence()
+        try:
+            with tempfile.TemporaryDirectory(prefix="checkpoint-", dir=self._work_dir) as folder:
                 kept = super().save(checkpoint_dir or folder)
-            except (OSError, RuntimeError) as error:  # RuntimeError: Tune does not find its marker in the store
-                self._note(f"the store refused a checkpoint, which waits now: {error!r}")
-                self._saves.refused()
-                return type(self)._no_checkpoint(dict(self._last))
+        except (OSError, RuntimeError) as error:  # RuntimeError: Tune does not find its marker in the store
+            who = f"the local disk ({self._work_dir})" if isinstance(error, LocalDiskRefuses) else "the store"
+            self._note(f"{who} refused a checkpoint, which waits now: {error!r}")
+            self._saves.refused()
+            return type(self)._no_checkpoint(dict(self._last))
         self._saves.accepted()
         return kept
 
@@ -150,8 +159,7 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
         trial_id = self._trial["trial_id"]
         self._last: Row = {}
         self._outcome: Row = {}
-        self._over = False
-        self._work_dir = Path(tempfile.mkdtemp(prefix="trial-"))
+        self._work_dir = scratch.make()
         root = Path(self._options["spool"])
         ended = any((folder / "ending.json").exists() for folder in leftovers.waiting(root, trial_id))
         patience = 0 if ended else self._options["patience"]  # an attempt before this one has waited
@@ -159,12 +167,15 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
             self._claimed = patiently(
                 lambda: claim(self._store, root, trial_id, self._work_dir, self._micro_batch), patience
             )
-        except OSError as error:
+        except BaseException as error:
             shutil.rmtree(self._work_dir, ignore_errors=True)
-            raise self._away(error, root / trial_id) from None
+            if isinstance(error, OSError):
+                raise self._away(error, root / trial_id) from None
+            raise
         self._attempt = self._claimed.attempt
         if self._claimed.ended:
             self._outcome, self._over = self._claimed.ended, True
+            shutil.rmtree(self._work_dir, ignore_errors=True)
 
     def _away(self, error: OSError, folder: Path) -> StoreAway:
         kept = f"What it measured is kept in {folder} on {platform.node()}. " if folder.exists() else ""
@@ -191,6 +202,7 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
     def _prepare_attempt(self) -> None:
         trial_id, attempt = self._trial["trial_id"], self._attempt
         self._stop, self._trained = threading.Event(), threading.Event()
+        self._cut_short = self._lost = False
         self._saves = Saves(self._work_dir, self._micro_batch)
         self._peaks: Row = {}
         self._reported_step: int | None = None
@@ -200,10 +212,11 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
             self._storage.current_checkpoint_index, self._claimed.last_checkpoint_number
         )
         self._folder = self._attempts_folder()
-        (self._folder / "log").write_text(self._claimed.log)
+        with suppress(OSError):  # a full disk: the log is the least of what is measured
+            (self._folder / "log").write_text(self._claimed.log)
         self._started_at = datetime.now(UTC)
         self._reporter = Reporter(
-            lambda sequence, rows: self._store.write_step_part(trial_id, attempt, sequence, rows),
+            lambda sequence, rows: self._write_part(trial_id, attempt, sequence, rows),
             spool=self._folder / "steps",
             patience=self._options["patience"],
         )
@@ -240,13 +253,26 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
             work_dir=self._work_dir,
             report=self._report,
             save=self._saves.offer,
-            should_stop=self._stop.is_set,
+            should_stop=self._should_stop,
             note=self._trackers.note,
             threads=self._options["threads"],
             verbose=self._options["verbose"],
             resume_from=self._claimed.checkpoint,
             earlier=self._claimed.earlier,
         )
+
+    def _should_stop(self) -> bool:
+        """For the training. Once it has heard yes, what it returns is no complete outcome."""
+        self._cut_short |= self._stop.is_set()
+        return self._cut_short
+
+    def _write_part(self, trial_id: str, attempt: int, sequence: int, rows: list[Row]) -> None:
+        try:
+            self._store.write_step_part(trial_id, attempt, sequence, rows)
+        except LockLost:
+            self._lost = True
+            self._stop.set()
+            raise
 
     def _report(self, row: Row) -> None:
         for name in PEAKS:
@@ -259,17 +285,24 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
 
     def _train(self) -> None:
         """The training thread: runs the trainable, turns whatever comes out of it into an outcome, and flushes."""
-        with Output(self._folder / "log", echo=self._options["verbose"]):
-            found = self._context.resume_from
-            if found is not None and found.outcome is not None:
-                self._outcome = found.outcome  # it had ended; only its row is missing
-            else:
-                # Not those that an attempt before made beyond its checkpoint: this one's loss does not cover them.
-                self._outcome = {"status": "completed", **self._run()}
-                self._outcome["steps"] = len(self._claimed.earlier) + self._reported_rows
+        try:
+            with Output(self._folder / "log", echo=self._options["verbose"]):
+                self._outcome = self._run_or_found()
+        except BaseException as error:  # `step` waits for this thread's end: it must come
+            self._outcome = classify(error)
+        finally:
             self._trained.set()
-            self._deadline: float = time.monotonic() + self._options["patience"]
-            self._reporter.close()
+            patience = 0.0 if self._lost else self._options["patience"]
+            self._deadline: float = time.monotonic() + patience
+            self._reporter.close(patience)
+
+    def _run_or_found(self) -> Row:
+        found = self._context.resume_from
+        if found is not None and found.outcome is not None:
+            return found.outcome  # it had ended; only its row is missing
+        outcome = self._run()
+        # Not those that an attempt before made beyond its checkpoint: this one's loss does not cover them.
+        return {"status": "completed", **outcome, "steps": len(self._claimed.earlier) + self._reported_rows}
 
     def _run(self) -> Row:
         try:
@@ -279,8 +312,8 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
             outcome = {**self._peaks, **self._context.so_far, **classify(error)}
             outcome["error_message"] = redact.text(outcome["error_message"])
             error.__traceback__ = None  # its frames hold the model
-        if self._stop.is_set() and outcome.get("status", "completed") == "completed":
-            return {**outcome, "status": "pruned"}
+        if self._cut_short and outcome.get("status", "completed") == "completed":
+            return {**outcome, "status": "interrupted"}  # why it was told to stop, only the driver knows
         return outcome
 
     # --- results ---------------------------------------------------------------------------------------------------
@@ -302,6 +335,8 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
 
     def _offer_final(self) -> bool:
         final, self._context.final = self._context.final, None
+        if self._outcome["status"] in AGAIN:  # nothing final: the next attempt is to go on, not to find it
+            return False
         if final is not None:
             self._saves.offer(final, self._last.get("step", 0), self._outcome)
         return final is not None
@@ -336,8 +371,6 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
         try:
             patiently(lambda: leftovers.land(self._store, folder, trial_id, self._attempt, ending), self._left)
         except OSError as error:
-            if ending.row["status"] == "pruned":  # or the sweep was stopped, which only the driver can tell
-                ending.row["status"] = "interrupted"
             ending.save(folder)
             raise self._away(error, folder) from None
         else:

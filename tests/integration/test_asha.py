@@ -23,7 +23,13 @@ def test_ranks_that_fall_behind_are_pruned_and_the_answer_says_so(
     for rank, row in rows.items():
         mine = frame[frame.trial_id == row["trial_id"]].step.tolist()
         assert mine == list(range(1, row["steps"] + 1))
-        assert rank == 512 or (10 <= row["steps"] < 120 and row["train_loss"] and row["eval_loss"] is None)
+        if rank == 512:
+            assert row["pruned_step"] is row["pruned_metric"] is row["pruned_value"] is None
+            continue
+        assert 10 <= row["steps"] < 120 and row["train_loss"] and row["eval_loss"] is None
+        decided = frame[(frame.trial_id == row["trial_id"]) & (frame.step == row["pruned_step"])]
+        assert row["pruned_step"] >= 10 and row["pruned_metric"] == "loss"
+        assert decided.loss.tolist() == [row["pruned_value"]]
     said = capsys.readouterr()
     assert "stopped early by the scheduler, so not trained as long as the others" in " ".join(said.out.split())
     assert main(words) == 0  # pruned is done

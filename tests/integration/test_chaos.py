@@ -1,9 +1,22 @@
 """Kills in the middle change nothing; the long version is `python -m benchmarks.chaos`."""
 
-from benchmarks.chaos import compare
+from benchmarks.chaos import Kill, compare
+
+KILLS = [
+    Kill("worker", "SIGKILL", "any"),
+    Kill("worker", "SIGTERM", "evaluation"),
+    Kill("worker", "SIGKILL", "upload"),
+    Kill("driver", "SIGKILL", "evaluation"),
+    Kill("driver", "SIGTERM", "upload"),
+    Kill("gcs_server", "SIGKILL", "any"),
+    Kill("raylet", "SIGTERM", "evaluation"),
+]
 
 
-def test_a_sweep_whose_workers_and_drivers_are_killed_ends_like_an_undisturbed_one() -> None:
-    found = compare(worker_kills=3, driver_kills=2, seed=0, more=["--max_steps", "15"])
-    assert found["different"] == []
-    assert found["drivers_started"] >= 3
+def test_a_sweep_under_attack_ends_like_an_undisturbed_one_and_leaves_nothing_behind() -> None:
+    found = compare(KILLS, seed=0, more=["--max_steps", "15"])
+    assert found["kills"] == {" ".join(kill): 1 for kill in KILLS}
+    assert found["different"] == found["false_endings"] == []
+    assert found["left_in_tmp"] == found["left_running"] == []
+    codes = found["exit_codes"]
+    assert codes["driver SIGTERM"] == {130: 1} and codes["gcs_server SIGKILL"] == codes["raylet SIGTERM"] == {1: 1}

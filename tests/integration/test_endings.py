@@ -134,10 +134,23 @@ def test_a_resumed_trials_steps_are_those_that_its_loss_covers(store: str) -> No
 def test_a_process_that_was_killed_leaves_its_rows_and_its_log(store: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(store, "--dies", "--max_failures", "0") == 1
     row = only_row(store)
-    assert (row["status"], row["error_type"]) == ("failed", "ProcessDied")
+    assert (row["status"], row["error_type"], row["attempts"]) == ("failed", "ProcessDied", 1)
     assert "died" in row["error_message"]
     assert "these were its last words" in Store(f"{store}/one").read_bytes(row["log"]).decode()
     assert row["log"] in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("ray_here")
+@pytest.mark.parametrize("restarts", [0, 1])
+def test_a_trial_is_restarted_as_often_as_was_asked_also_in_a_process_that_was_used_before(
+    store: str, restarts: int
+) -> None:
+    command = ["--grid", "dies=false,true", "--max_concurrent_trials", "1", "--max_failures", str(restarts)]
+    assert run(store, *command) == 1
+    rows = Store(f"{store}/one").trials().to_pylist()
+    assert {row["dies"]: (row["status"], row["attempts"]) for row in rows} == {
+        False: ("completed", 1), True: ("failed", 1 + restarts),
+    }  # fmt: skip
 
 
 @pytest.mark.usefixtures("ray_here")

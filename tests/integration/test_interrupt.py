@@ -6,6 +6,9 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
+
+from benchmarks.chaos import children
 from sweep.store import Store
 
 
@@ -46,3 +49,18 @@ def test_an_interrupted_sweep_leaves_rows_and_goes_on(store: str) -> None:
     assert place.trials().column("status").to_pylist() == ["completed"] * 3
     frame = place.steps().to_pandas()
     assert all(group.step.tolist() == list(range(1, 61)) for _, group in frame.groupby("trial_id"))
+
+
+def test_sigterm_while_ray_starts_is_an_interrupt(store: str) -> None:
+    with subprocess.Popen(command(store), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as starting:
+        deadline = time.monotonic() + 120
+        while not any(child.name() == "raylet" for child in children(starting.pid)):
+            assert time.monotonic() < deadline and starting.poll() is None
+            time.sleep(0.02)
+        left = children(starting.pid)
+        starting.terminate()
+        _, said = starting.communicate(timeout=120)
+    assert starting.returncode == 130, said
+    assert said.endswith("Interrupted. The same command goes on from here.\n") and "Traceback" not in said
+    assert not Path(store, "one", "lock.json").exists()
+    assert not psutil.wait_procs(left, timeout=90)[1]

@@ -1,0 +1,38 @@
+"""How often Ray Tune starts a trial again whose process died: as often as was asked, whatever else it counts."""
+
+from collections import Counter
+from typing import Any
+
+
+class Restarts:
+    """Sets each Tune trial's `max_failures`.
+
+    A process that was used before and is not clean ends itself, which Tune takes for a failure. It does so before the
+    trial's first result, which comes as soon as the attempt is claimed: what ends a used process until then is not counted.
+    """
+
+    def __init__(self, allowed: int) -> None:
+        self._allowed = allowed
+        self._processes: set[int] = set()
+        self._unproven: set[str] = set()  # trials in a used process that have not had their first result
+        self._excused: Counter[str] = Counter()
+
+    def started(self, trial: Any) -> None:
+        process = hash(trial.temporary_state.ray_actor)
+        if process in self._processes:
+            self._unproven.add(trial.trial_id)
+        self._processes.add(process)
+        self._allow(trial)
+
+    def heard(self, trial: Any) -> None:
+        if trial.trial_id in self._unproven:
+            self._unproven.discard(trial.trial_id)
+            self._allow(trial)
+
+    def restarted(self, trial: Any) -> None:
+        if trial.trial_id in self._unproven:
+            self._unproven.discard(trial.trial_id)
+            self._excused[trial.trial_id] += 1
+
+    def _allow(self, trial: Any) -> None:
+        trial.max_failures = self._allowed + self._excused[trial.trial_id] + (trial.trial_id in self._unproven)

@@ -1,0 +1,41 @@
+"""An attempt's folder in the temporary directory, whose name says whose it is: what a killed process left is removed later."""
+
+import re
+import shutil
+import tempfile
+from hashlib import sha256
+from pathlib import Path
+
+from sweep.processes import began, boot_time, here, me
+
+_NAME = re.compile(r"trial-(\d+)-(\d+)-([0-9a-f]{8})-")
+
+
+def make() -> Path:
+    """A new folder of this process's."""
+    pid, start = me()
+    return Path(tempfile.mkdtemp(prefix=f"trial-{pid}-{start}-{_here()}-"))
+
+
+def remove_abandoned() -> list[Path]:
+    """Removes the folders whose process is gone; returns them. Those of a process that cannot be seen from here stay."""
+    gone = [folder for folder in Path(tempfile.gettempdir()).glob("trial-*") if _abandoned(folder)]
+    for folder in gone:
+        shutil.rmtree(folder, ignore_errors=True)
+    return gone
+
+
+def _abandoned(folder: Path) -> bool:
+    match = _NAME.match(folder.name)
+    if match is None:
+        return False
+    pid, start, place = match.groups()
+    try:
+        before_boot = folder.lstat().st_mtime < boot_time()
+    except OSError:
+        return False
+    return before_boot or (place == _here() and began(int(pid)) != start)
+
+
+def _here() -> str:
+    return sha256(here().encode()).hexdigest()[:8]
