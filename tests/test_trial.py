@@ -66,7 +66,7 @@ def trial(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     (tmp_path / "tmp").mkdir()
     InHand.options = {
         "location": store.location, "nonce": store.nonce, "base": ".", "sweep_name": "sweep", "threads": 1,
-        "verbose": False, "patience": 0.5, "spool": str(tmp_path / "spool"), "gpus": 0, "provenance": {},
+        "verbose": False, "patience": 2, "spool": str(tmp_path / "spool"), "gpus": 0, "provenance": {},
         "trials": {NAME: {"settings": {}, "columns": {"trial_id": NAME, "lora_r": 2, "micro_batch": None}, "axes": {}}},
     }  # fmt: skip
     yield InHand({"trial": {"trial_id": NAME}})
@@ -209,7 +209,7 @@ def test_a_worker_whose_driver_has_lost_the_lock_writes_nothing_more_and_stops(
 ) -> None:
     there, go_on = reached(stage)
     trial.step()
-    assert there.wait(60) and trial._reporter.flush() == 0
+    assert there.wait(60) and trial._reporter.flush(60) == 0
     locked_by(Store(store.location), elsewhere(silent_for=0))
     before = everything(store)
     go_on.set()
