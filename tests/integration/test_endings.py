@@ -154,6 +154,18 @@ def test_a_trial_is_restarted_as_often_as_was_asked_also_in_a_process_that_was_u
 
 
 @pytest.mark.usefixtures("ray_here")
+@pytest.mark.parametrize(("fits", "code", "named"), [("4", 1, 1), ("8", 0, 0)])
+def test_a_report_that_cannot_be_written_is_a_warning_beside_the_trials_endings(
+    store: str, fits: str, code: int, named: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (Path(store) / "one" / "report.html" / "in the way").mkdir(parents=True)
+    assert run(store, "--fits", fits) == code
+    said = capsys.readouterr().err
+    assert said.count("warning: The report cannot be written") == 1
+    assert said.count(": oom: CUDA out of memory") == named
+
+
+@pytest.mark.usefixtures("ray_here")
 def test_a_loss_that_is_no_number_is_the_end_and_its_step_is_kept(llama: str, rows_file: str, store: str) -> None:
     command = words(llama, rows_file, store, "--lora_r", "full", "--max_steps", "12", "--max_grad_norm", "0")
     assert main([*command, "--learning_rate", "1e30"]) == 1

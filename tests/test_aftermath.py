@@ -1,0 +1,74 @@
+"""What only the driver knows of a trial's end goes into the row that the trial's process left."""
+
+from pathlib import Path
+
+import pytest
+
+from sweep.aftermath import Seen, leave_rows, note_pruned
+from sweep.space import Trial, trials
+from sweep.store import Row, Store
+
+DECIDED: Row = {"pruned_step": 10, "pruned_metric": "loss", "pruned_value": 3.5}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(str(tmp_path / "sweep"))
+
+
+@pytest.fixture
+def trial() -> Trial:
+    (one,) = trials({}, [2], [0], {}, "fixed")
+    return one
+
+
+def left(store: Store, trial: Trial, status: str) -> None:
+    store.write_trial({**trial.columns(), "status": status, "steps": 12, "attempts": 1}, {})
+
+
+@pytest.mark.parametrize("status", ["completed", "failed", "oom", "diverged"])
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_trial_that_had_ended_by_itself_stays_as_it_is(
+    store: Store, trial: Trial, status: str, stopped: bool
+) -> None:
+    left(store, trial, status)
+    before = store.trial(trial.trial_id)
+    seen = Seen(pruned={trial.trial_id: DECIDED}, errors={trial.trial_id: {}}, unfinished={trial.trial_id: {}})
+    leave_rows([trial], store, seen, stopped)
+    assert store.trial(trial.trial_id) == before
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_what_the_scheduler_decided_is_written_with_what_decided_it(store: Store, trial: Trial, stopped: bool) -> None:
+    left(store, trial, "interrupted")
+    leave_rows([trial], store, Seen(pruned={trial.trial_id: DECIDED}), stopped)
+    row = store.trial(trial.trial_id)
+    assert row is not None and row["status"] == "pruned" and row["steps"] == 12
+    assert {key: row[key] for key in DECIDED} == DECIDED
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_trial_that_was_told_to_stop_by_nobody_here_stays_interrupted(
+    store: Store, trial: Trial, stopped: bool
+) -> None:
+    left(store, trial, "interrupted")
+    leave_rows([trial], store, Seen(unfinished={trial.trial_id: {"step": 12}}), stopped)
+    row = store.trial(trial.trial_id)
+    assert row is not None and (row["status"], row["pruned_step"]) == ("interrupted", None)
+
+
+def test_a_trial_that_ray_gave_up_has_failed_whatever_its_process_left(store: Store, trial: Trial) -> None:
+    left(store, trial, "interrupted")
+    leave_rows([trial], store, Seen(errors={trial.trial_id: {"error_type": "ProcessDied"}}), False)
+    row = store.trial(trial.trial_id)
+    assert row is not None and (row["status"], row["error_type"]) == ("failed", "ProcessDied")
+
+
+def test_a_decision_waits_for_the_trials_row_and_is_written_once(store: Store, trial: Trial) -> None:
+    seen = Seen(pruned={trial.trial_id: DECIDED})
+    note_pruned([trial], store, seen)
+    assert store.trial(trial.trial_id) is None and trial.trial_id in seen.pruned
+    left(store, trial, "interrupted")
+    note_pruned([trial], store, seen)
+    row = store.trial(trial.trial_id)
+    assert row is not None and row["status"] == "pruned" and not seen.pruned
