@@ -121,9 +121,10 @@ class Chaos:
     def left(self) -> dict[str, list[str]]:
         """What a sweep should have taken away: files in the temporary folder and in the cache's spool, processes."""
         alive = psutil.wait_procs(list(self.seen.values()), timeout=90)[1]
+        temporary = sorted(path.name for path in (self.folder / "tmp").iterdir())  # torch's cache is meant to stay
         spool = [str(path) for path in (self.folder / "cache").glob("lora-rank-sweep/spool/*")]
         return {
-            "left_in_tmp": sorted(path.name for path in (self.folder / "tmp").iterdir()) + spool,
+            "left_in_tmp": [name for name in temporary if not name.startswith("torchinductor_")] + spool,
             "left_running": [one.name() for one in alive],
         }
 

@@ -16,6 +16,7 @@ MAKE = "from trainables import scratch; print(scratch.make())"
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
     return tmp_path
 
 
@@ -52,3 +53,16 @@ def test_a_process_that_cannot_be_seen_from_here_keeps_its_folder_until_the_mach
     assert scratch.remove_abandoned() == []
     monkeypatch.setattr(scratch, "boot_time", lambda: gone.stat().st_mtime + 1)
     assert scratch.remove_abandoned() == [gone]
+
+
+def test_what_libraries_put_into_the_temporary_directory_goes_with_its_process(temporary: Path) -> None:
+    """As wandb does when it is imported; and torch keeps what it has compiled for all processes."""
+    work = (
+        "import os, tempfile; from trainables import scratch; scratch.settle(); tempfile.mkdtemp(); tempfile.mkstemp()"
+    )
+    command = [sys.executable, "-c", f"{work}; print(os.environ['TORCHINDUCTOR_CACHE_DIR']); os._exit(1)"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert Path(done.stdout.strip()).parent == temporary
+    (folder,) = temporary.iterdir()
+    assert len(list(folder.iterdir())) == 2
+    assert scratch.remove_abandoned() == [folder] and not list(temporary.iterdir())

@@ -63,14 +63,19 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def trial(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[InHand]:
     monkeypatch.setattr(Toy, "at", {})
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))  # which a trial's process changes for itself
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "torch"))
     (tmp_path / "tmp").mkdir()
     InHand.options = {
         "location": store.location, "nonce": store.nonce, "base": ".", "sweep_name": "sweep", "threads": 1,
         "verbose": False, "patience": 2, "spool": str(tmp_path / "spool"), "gpus": 0, "provenance": {},
         "trials": {NAME: {"settings": {}, "columns": {"trial_id": NAME, "lora_r": 2, "micro_batch": None}, "axes": {}}},
     }  # fmt: skip
-    yield InHand({"trial": {"trial_id": NAME}})
-    assert not list((tmp_path / "tmp").glob("trial-*"))  # whatever happened
+    trial = InHand({"trial": {"trial_id": NAME}})
+    yield trial
+    assert not list(trial._scratch.glob("attempt-*"))  # whatever happened
+    trial.cleanup()
+    assert not list((tmp_path / "tmp").iterdir())
 
 
 def steps_until(trial: InHand, end: Callable[[Row], bool]) -> Row:

@@ -1,8 +1,11 @@
-"""An attempt's folder in the temporary directory, whose name says whose it is: what a killed process left is removed later."""
+"""A process's own folder in the temporary directory, whose name says whose it is: what a killed process left is removed later."""
 
+import getpass
+import os
 import re
 import shutil
 import tempfile
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -15,6 +18,17 @@ def make() -> Path:
     """A new folder of this process's."""
     pid, start = me()
     return Path(tempfile.mkdtemp(prefix=f"trial-{pid}-{start}-{_here()}-"))
+
+
+def settle() -> Path:
+    """From now on all temporary files of this process are in a folder of its own, those of libraries included; returns it."""
+    remove_abandoned()
+    folder = make()
+    with suppress(OSError, KeyError):  # a user without a name
+        # What torch has compiled is there for later processes: it stays where torch would have it.
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder.parent / f"torchinductor_{getpass.getuser()}"))
+    os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+    return folder
 
 
 def remove_abandoned() -> list[Path]:

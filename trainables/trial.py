@@ -52,7 +52,7 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
             os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Ray lets a process that asked for no GPU see them all
         self._trainable, self._shared, self._options = kind(), shared, options
         self._store = Store(options["location"], options["nonce"])
-        scratch.remove_abandoned()
+        self._scratch = scratch.settle()
         self._clean: process.Clean | None = None
         self._used = 0
         self._reported = 0.0
@@ -137,7 +137,10 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
         """Nothing: an attempt finds its checkpoint in the store, whether Tune or a new driver began it."""
 
     def cleanup(self) -> None:
-        self._end_thread()
+        try:
+            self._end_thread()
+        finally:
+            shutil.rmtree(self._scratch, ignore_errors=True)
 
     # --- an attempt ------------------------------------------------------------------------------------------------
 
@@ -159,7 +162,7 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
         trial_id = self._trial["trial_id"]
         self._last: Row = {}
         self._outcome: Row = {}
-        self._work_dir = scratch.make()
+        self._work_dir = Path(tempfile.mkdtemp(prefix="attempt-"))
         root = Path(self._options["spool"])
         ended = any((folder / "ending.json").exists() for folder in leftovers.waiting(root, trial_id))
         patience = 0 if ended else self._options["patience"]  # an attempt before this one has waited
@@ -241,7 +244,7 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
             leftovers.protect(Path(self._options["spool"]))
             folder.mkdir(parents=True, exist_ok=True)
         except OSError:
-            folder = Path(tempfile.mkdtemp(prefix="sweep-spool-"))
+            folder = Path(tempfile.mkdtemp(prefix="sweep-spool-", dir=self._scratch.parent))
         return folder
 
     def _make_context(self) -> Context:
