@@ -3,20 +3,16 @@
 from benchmarks.chaos import Kill, compare
 
 KILLS = [
-    Kill("worker", "SIGKILL", "any"),
     Kill("worker", "SIGTERM", "evaluation"),
-    Kill("worker", "SIGKILL", "upload"),
-    Kill("driver", "SIGKILL", "evaluation"),
-    Kill("driver", "SIGTERM", "upload"),
+    Kill("driver", "SIGKILL", "upload"),
     Kill("gcs_server", "SIGKILL", "any"),
     Kill("raylet", "SIGTERM", "evaluation"),
 ]
 
 
 def test_a_sweep_under_attack_ends_like_an_undisturbed_one_and_leaves_nothing_behind() -> None:
-    found = compare(KILLS, seed=0, more=["--max_steps", "15"])
+    found = compare(KILLS, seed=0, more=["--max_steps", "8", "--lora_r", "2", "8"])
     assert found["kills"] == {" ".join(kill): 1 for kill in KILLS}
     assert found["different"] == found["false_endings"] == []
     assert found["left_in_tmp"] == found["left_running"] == []
-    codes = found["exit_codes"]
-    assert codes["driver SIGTERM"] == {130: 1} and codes["gcs_server SIGKILL"] == codes["raylet SIGTERM"] == {1: 1}
+    assert found["exit_codes"]["gcs_server SIGKILL"] == found["exit_codes"]["raylet SIGTERM"] == {1: 1}
