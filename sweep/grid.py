@@ -4,6 +4,7 @@ python -m sweep.grid [--lora_r 8 16 full] [--seeds 0 1] [--model_name_or_path M]
 """
 
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -60,6 +61,18 @@ def _terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+def _command() -> NoReturn:
+    """`main` in a process of its own."""
+    from trainables import scratch
+
+    folder = scratch.settle(alone=True)  # Ray has its files elsewhere, and its processes theirs
+    try:
+        code = main()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    _leave(code)
+
+
 def _leave(code: int) -> NoReturn:
     """Ends the process. After an interrupt not by the usual way: a Ray that was half started aborts there (134)."""
     ray = sys.modules.get("ray")
@@ -86,7 +99,7 @@ def _sweep(words: list[str]) -> int:
     from sweep.aftermath import one_line
     from sweep.config import verbose
     from sweep.store import Store
-    from trainables import leftovers, scratch
+    from trainables import leftovers
 
     _quieten(verbose(words))
     config, trainable, resolve = _checked(words)
@@ -99,7 +112,6 @@ def _sweep(words: list[str]) -> int:
         footprints = getattr(trainable, "footprints", None)
         show(planned, footprints(planned.todo, resolve) if footprints else {})
         return OK
-    scratch.remove_abandoned()
     root = leftovers.place(store, planned.sweep_id)
     for folder in leftovers.of_others(store, root):
         print(f"{folder}: {OF_ANOTHER}", file=sys.stderr)
@@ -237,4 +249,4 @@ def _ending(row: Any, store: Any) -> str:
 
 
 if __name__ == "__main__":
-    _leave(main())
+    _command()

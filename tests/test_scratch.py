@@ -55,6 +55,14 @@ def test_a_process_that_cannot_be_seen_from_here_keeps_its_folder_until_the_mach
     assert scratch.remove_abandoned() == [gone]
 
 
+def test_a_process_that_is_to_be_alone_changes_nothing_for_those_that_it_starts(temporary: Path) -> None:
+    work = "import os, tempfile; from trainables import scratch; before = dict(os.environ); print(scratch.settle(alone=True))"
+    command = [sys.executable, "-c", f"{work}; assert dict(os.environ) == before; print(tempfile.mkdtemp())"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    folder, made = map(Path, done.stdout.split())
+    assert made.parent == folder and folder.parent == temporary
+
+
 def test_what_libraries_put_into_the_temporary_directory_goes_with_its_process(temporary: Path) -> None:
     """As wandb does when it is imported; and torch keeps what it has compiled for all processes."""
     work = (

@@ -20,14 +20,20 @@ def make() -> Path:
     return Path(tempfile.mkdtemp(prefix=f"trial-{pid}-{start}-{_here()}-"))
 
 
-def settle() -> Path:
-    """From now on all temporary files of this process are in a folder of its own, those of libraries included; returns it."""
+def settle(*, alone: bool = False) -> Path:
+    """From now on all temporary files of this process are in a folder of its own, those of libraries included; returns it.
+
+    Those of the processes that it starts, too, unless it is to be `alone`.
+    """
     remove_abandoned()
     folder = make()
+    tempfile.tempdir = str(folder)
+    if alone:
+        return folder
     with suppress(OSError, KeyError):  # a user without a name
         # What torch has compiled is there for later processes: it stays where torch would have it.
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder.parent / f"torchinductor_{getpass.getuser()}"))
-    os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+    os.environ["TMPDIR"] = str(folder)
     return folder
 
 
