@@ -69,7 +69,11 @@ def trial(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     InHand.options = {
         "location": store.location, "nonce": store.nonce, "base": ".", "sweep_name": "sweep", "threads": 1,
         "verbose": False, "patience": 2, "spool": str(tmp_path / "spool"), "gpus": 0, "provenance": {},
-        "trials": {NAME: {"settings": {}, "columns": {"trial_id": NAME, "lora_r": 2, "micro_batch": None}, "axes": {}}},
+        "trials": {
+            NAME: {
+                "settings": {}, "columns": {"trial_id": NAME, "lora_r": 2, "micro_batch": None}, "axes": {}, "provenance": {},
+            }
+        },
     }  # fmt: skip
     trial = InHand({"trial": {"trial_id": NAME}})
     yield trial
