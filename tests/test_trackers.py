@@ -138,6 +138,7 @@ def test_no_secret_and_no_other_process_reaches_a_tracker(tmp_path: Path, monkey
     monkeypatch.setenv("WANDB_SERVICE", "somebody-elses")
     monkeypatch.setenv("WANDB_PROJECT", "mine")
     monkeypatch.setenv("HF_TOKEN", "canary-hf-0123456789")
+    monkeypatch.setenv("HOME", str(tmp_path))
     found = trackers._environment(RUN, tmp_path, tmp_path / "scratch")
     assert "WANDB_SERVICE" not in found and found["WANDB_PROJECT"] == "mine"
     assert found["TMPDIR"] == str(tmp_path / "scratch")
@@ -145,7 +146,7 @@ def test_no_secret_and_no_other_process_reaches_a_tracker(tmp_path: Path, monkey
     tracker = Trackers(["wandb"], run, [], tmp_path, tmp_path / "scratch", tmp_path / "log")
     tracker.finish({"status": "failed", "error_message": "no canary-hf-0123456789"})
     written = b"".join(path.read_bytes() for path in (tmp_path / "wandb").rglob("*") if path.is_file())
-    assert b"canary" not in written
+    assert b"canary" not in written and str(tmp_path).encode() not in written
 
 
 def test_without_trackers_nothing_is_started_and_nothing_imported() -> None:

