@@ -36,6 +36,35 @@ def losses(answer: Answer, steps: Mapping[str, "pd.DataFrame"]) -> Plot | None:
     return Plot("loss", "Loss by step", caption, figure(traces, "optimizer step", "training loss"), raw=True)
 
 
+def held_out(answer: Answer, steps: Mapping[str, "pd.DataFrame"]) -> Plot | None:
+    """Held-out loss on the steps where it was measured (`--eval_strategy`): a line for each trial."""
+    traces: list[Trace] = []
+    for index, one in enumerate(answer.configurations):
+        color, dash, marker = look(index)
+        measured = {
+            name: steps[name][steps[name]["eval_loss"].notna()] for name in _started(answer, one) if name in steps
+        }
+        drawn = [(name, frame) for name, frame in measured.items() if len(frame)]
+        traces += [
+            {
+                "name": text(one.label),
+                "legendgroup": text(one.label),
+                "showlegend": place == 0,
+                "mode": "lines+markers",
+                "line": {"color": color, "dash": dash, "width": 1.5},
+                "marker": {"symbol": marker, "size": 6},
+                "x": [int(step) for step in frame["step"]],
+                "y": curves.rounded(frame["eval_loss"].to_numpy(dtype=float)),
+                "hovertext": text(name),
+            }
+            for place, (name, frame) in enumerate(drawn)
+        ]
+    if not traces:
+        return None
+    caption = "Held-out loss where it was measured during training; one line per trial. Lower is better."
+    return Plot("held-out", "Held-out loss by step", caption, figure(traces, "optimizer step", "held-out loss"))
+
+
 def _started(answer: Answer, one: Configuration) -> list[str]:
     """Its trials, with those that run or ended early."""
     return [*one.trials, *(lost.trial_id for lost in answer.outcomes if lost.label == one.label)]

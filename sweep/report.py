@@ -62,10 +62,13 @@ def html(sweep: "Sweep", answer: "Answer") -> str:
 
 def _plots(sweep: "Sweep", answer: "Answer") -> "list[Plot]":
     from sweep.drawing_costs import against, throughput
-    from sweep.drawing_steps import by_trial, losses, memory
+    from sweep.drawing_ranks import by_rank
+    from sweep.drawing_steps import by_trial, held_out, losses, memory
 
     steps = by_trial(sweep.steps)
     made = (
+        by_rank(answer, sweep.trials),
+        held_out(answer, steps),
         losses(answer, steps),
         against(answer, "peak_memory_allocated_bytes", "memory", "Loss against peak GPU memory"),
         against(answer, "train_runtime", "time", "Loss against training time"),

@@ -112,6 +112,55 @@ def test_seeds_are_a_band_around_a_line_per_configuration(tmp_path: Path) -> Non
     assert all(a <= b <= c for a, b, c in zip(low, lines[0]["y"], high, strict=True))
 
 
+def test_the_picture_of_the_answer_comes_first(tmp_path: Path) -> None:
+    store = make(tmp_path, configurations=3, seeds=3, steps=5)
+    page = page_of(store)
+    found = analysis.answer(analysis.load(store.location))
+    plots = figures(page)
+    assert next(iter(plots)) == "ranks"
+    line, dots = plots["ranks"]["data"]
+    assert line["x"] == [4, 8, 16]
+    assert line["y"] == pytest.approx([one.loss for one in found.configurations], rel=1e-6)
+    rows = {row["trial_id"]: row for row in store.trials().to_pylist()}
+    losses = sorted((row["lora_r"], row["eval_loss"]) for row in rows.values())
+    assert sorted(zip(dots["x"], dots["y"], strict=True)) == [(rank, pytest.approx(loss)) for rank, loss in losses]
+    lowest = min(line["y"])
+    for mean, up, down, one in zip(
+        line["y"], line["error_y"]["array"], line["error_y"]["arrayminus"], found.configurations, strict=True
+    ):
+        assert one.comparison and one.comparison.upper is not None and one.comparison.lower is not None
+        assert mean + up == pytest.approx(max(lowest * (1 + one.comparison.upper), mean), rel=1e-6)
+        assert mean - down == pytest.approx(min(lowest * (1 + one.comparison.lower), mean), rel=1e-6)
+    (band,) = plots["ranks"]["layout"]["shapes"]
+    assert (band["y0"], band["y1"]) == pytest.approx((lowest, lowest * 1.005), rel=1e-6)
+    assert plots["ranks"]["layout"]["xaxis"]["type"] == "log"
+
+
+def test_full_fine_tuning_is_a_line_across_the_ranks(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "full"))
+    shared = {"status": "completed", "seed": 0, "settings": "{}", "steps": 5}
+    for name, method, rank, loss in (("a", "lora", 8, 2.0), ("b", "lora", 64, 1.9), ("c", "full", None, 1.8)):
+        row = {"trial_id": name, "method": method, "lora_r": rank, "eval_loss": loss, "train_loss": loss, **shared}
+        store.write_trial(row, {})
+    store.write_sweep({"trials": [], "axes": {}, "base": {}})
+    traces = figures(page_of(store))["ranks"]["data"]
+    assert [(trace["x"], trace["y"]) for trace in traces if trace["name"] == "full"] == [([8, 64], [1.8, 1.8])]
+
+
+def test_held_out_loss_is_drawn_where_it_was_measured(tmp_path: Path) -> None:
+    store = make(tmp_path, configurations=2, seeds=1, steps=4)
+    assert "held-out" not in figures(page_of(store))
+    name = trial_id(0, 0)
+    rows = [
+        {"trial_id": name, "attempt": 1, "step": step, "loss": 2.0, "eval_loss": loss}
+        for step, loss in ((1, None), (2, 1.9), (3, None), (4, 1.7))
+    ]
+    store.write_step_part(name, 1, 0, rows)
+    store.merge_steps(name)
+    (trace,) = figures(page_of(store))["held-out"]["data"]
+    assert (trace["x"], trace["y"]) == ([2, 4], [1.9, 1.7])
+
+
 def test_a_value_is_text_wherever_it_stands(tmp_path: Path) -> None:
     store = Store(str(tmp_path / "hostile"))
     provenance = json.dumps({"model_fingerprint": HOSTILE, "versions": {HOSTILE: HOSTILE}})
