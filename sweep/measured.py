@@ -13,6 +13,11 @@ from sweep.store import Row
 if TYPE_CHECKING:
     from sweep.loading import Sweep
 
+OTHER_TEXTS = (
+    "The trials were evaluated on different data: a loss over other texts says nothing of the configuration, so nothing is "
+    "claimed. Compare within one data set."
+)
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -59,6 +64,8 @@ def _of(
     kept = {trial: loss for trial, loss in losses.items() if trial not in bad}
     if name == "train_loss":
         return Measured(name, kept, None, (*remarks, *warnings), bad)
+    if len({parsed(row, "provenance").get("data_fingerprint") for row in rows if row["trial_id"] in kept} - {None}) > 1:
+        return Measured(name, kept, None, (*remarks, *warnings, OTHER_TEXTS), bad)
     found = shared(sweep, kept, "tokens" if name == "eval_loss" else "bytes")
     return Measured(name, found.losses, found.examples, (*remarks, *warnings, *found.warnings), bad)
 

@@ -40,6 +40,18 @@ def test_with_the_evidence_it_is_decided(tmp_path: Path) -> None:
     assert pick.text.startswith("Take r=4: it is the cheapest configuration shown to be within 0.5 % of the best.")
 
 
+def test_losses_over_other_texts_claim_nothing(tmp_path: Path) -> None:
+    """As `--grid dataset_name=a,b` makes them: held-out example 0 of the one is not example 0 of the other."""
+    store = store_of(tmp_path)
+    for seed in range(CLEAR.seeds):
+        for configuration, data in ((0, "a"), (1, "a"), (2, "b")):
+            change(store, trial_id(configuration, seed), provenance=json.dumps({"data_fingerprint": data}))
+    found, pick = answer(store)
+    assert found.basis == "none" and not pick.decided
+    assert not any(one.comparison and one.comparison.different for one in found.configurations)
+    assert any("different data" in warning for warning in found.warnings)
+
+
 # --- bad runs --------------------------------------------------------------------------------------------------------
 
 
