@@ -131,7 +131,7 @@ def uneven(logs: Floats, present: Mask, times: float) -> tuple[Mask, Floats]:
     """Which configuration's spread over seeds is more than `times` that of the others together; and how many times each's is.
 
     Both of shape (..., configurations). Pooling needs spreads that are alike: with one rank's at eight to ten times the
-    others', 6 to 8 % of equal ranks were called different at three seeds.
+    others', pooled bounds alone called 6 to 8 % of equal ranks different at three seeds.
     """
     spreads = np.stack(
         [
