@@ -39,7 +39,8 @@ def check_values(
         )
     _check_lora(ranks, own, settings, sources, complaints)
     for key in ("model_name_or_path", "dataset_name"):
-        if not settings.get(key) and own["trainable"].startswith("trainables.sft:"):
+        named = settings.get(key) or all(own["grid"].get(key, [None]))
+        if not named and own["trainable"].startswith("trainables.sft:"):
             complaints.append(f"--{key} is missing: name one, or start from --preset demo.")
     name = own["name"]
     if name is not None and not re.fullmatch(r"[\w][\w.-]{0,99}", name):

@@ -1,22 +1,24 @@
-"""What `--dry_run` prints: the trials, where each setting came from, and what disk they take."""
+"""What `--dry_run` prints: the trials, where each setting came from, how long they are and what disk they take."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from sweep import disk
+from sweep import disk, length
 from sweep.disk import Footprint
+from sweep.length import Length
 from sweep.plan import Plan
 from sweep.space import differing
 
 
-def show(planned: Plan, sizes: Mapping[str, Footprint]) -> None:
-    """Prints to stdout. `sizes` are those of the trials' checkpoints, as far as they are known."""
+def show(planned: Plan, sizes: Mapping[str, Footprint], lengths: Mapping[str, Length]) -> None:
+    """Prints to stdout. `sizes` are those of the trials' checkpoints, `lengths` the trials' own, as far as they are known."""
     from rich.console import Console
 
     console = Console()
     config = planned.config
     console.print(_trials(planned))
     console.print(_settings(planned))
+    length.show(planned.todo, lengths, console)
     for line in disk.sentences(planned.todo, sizes):
         print(line)
     done = len(planned.trials) - len(planned.todo)

@@ -110,7 +110,12 @@ def _sweep(words: list[str]) -> int:
         from sweep.dryrun import show
 
         footprints = getattr(trainable, "footprints", None)
-        show(planned, footprints(planned.todo, resolve) if footprints else {})
+        lengths = getattr(trainable, "lengths", None)
+        show(
+            planned,
+            footprints(planned.todo, resolve) if footprints else {},
+            lengths(planned.todo, resolve) if lengths else {},
+        )
         return OK
     root = leftovers.place(store, planned.sweep_id)
     for folder in leftovers.of_others(store, root):

@@ -69,6 +69,14 @@ def test_axes_come_from_flags_and_yaml_alike(tmp_path: Path) -> None:
     assert listed.grid["lora_target_modules"] == (["q_proj", "v_proj"], ["all-linear"])
 
 
+def test_models_and_data_sets_may_be_named_by_an_axis_alone() -> None:
+    assert good("--model_name_or_path", "M", "--grid", "dataset_name=a.json,b.json").grid["dataset_name"] == (
+        "a.json",
+        "b.json",
+    )
+    assert "dataset_name is missing" in complaints_of("--model_name_or_path", "M", "--grid", "dataset_name=a.json,none")
+
+
 def test_a_sweep_without_a_preset_is_named_after_model_and_data() -> None:
     assert good("--model_name_or_path", "org/Model-1b", "--dataset_name", "some/rows.jsonl").name == "Model-1b-rows"
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from sweep.errors import ConfigError
 from trainables.files import brief
+from trainables.length import with_lengths
 from trainables.quiet import warnings_of
 
 _FIRST = ("assistant_only_loss", "chat_template_path", "completion_only_loss", "dataset_num_proc", "dataset_text_field")
@@ -50,7 +51,8 @@ def tokenize(
     for name, before, after in zip(("training", "held-out"), whole, ready, strict=True):
         packed = bool(settings.get("packing")) and name == "training"
         lines += _losses(name, before, after, settings, packed)
-    tables = {"train": _table(ready[0]), "held_out": _table(ready[1])}
+    lengths, limit = _lengths(whole[0]), settings.get("max_length", 1024)
+    tables = {"train": with_lengths(_table(ready[0]), lengths, limit), "held_out": _table(ready[1])}
     held = tables["held_out"]
     tables["held_out"] = held.append_column("bytes", _text_bytes(held, tokenizer)).append_column(
         "content_hash", _content_hashes(held)
@@ -111,8 +113,7 @@ def _losses(name: str, before: Any, after: Any, settings: Mapping[str, Any], pac
     limit = settings.get("max_length", 1024)
     if limit is None:
         return
-    lengths = pa.compute.list_value_length(before.with_format("arrow")["input_ids"][:])
-    longer = int((lengths.to_numpy() > limit).sum())
+    longer = int((_lengths(before) > limit).sum())
     split = packed and settings.get("packing_strategy", "bfd") != "bfd"
     if longer:
         what = "split over several sequences" if split else "cut"
@@ -126,6 +127,10 @@ def _losses(name: str, before: Any, after: Any, settings: Mapping[str, Any], pac
                 f"--max_length {limit}: no {name} row has a token with a loss within it. Raise it, or shorten the prompts."
             ]
         )
+
+
+def _lengths(data: Any) -> Any:
+    return pa.compute.list_value_length(data.with_format("arrow")["input_ids"][:]).to_numpy()
 
 
 def _table(data: Any) -> pa.Table:

@@ -8,12 +8,14 @@ from typing import Any
 from sweep.disk import Footprint
 from sweep.errors import ConfigError
 from sweep.identity import Identity, Source
+from sweep.length import Length
 from sweep.names import Resolve, is_there
 from sweep.space import Trial
 from sweep.store import Row
 from trainables import hub, model, packing, sources
 from trainables.context import Context
 from trainables.data import Rows, load_rows
+from trainables.length import length_of
 from trainables.tokens import (
     Tokens,
     data_key,
@@ -90,6 +92,11 @@ class SFT:
             for warning in (*rows.warnings, *shared[key].warnings):
                 print(f"warning: {warning}", file=sys.stderr)
         return shared, {}
+
+    def lengths(self, trials: Sequence[Trial], resolve: Resolve) -> Mapping[str, Length]:
+        """How long the trials are, by trial id. Makes their tokens, where those are not in the cache."""
+        shared, _ = self.prepare(trials, resolve)
+        return {trial.trial_id: length_of(trial.settings, shared[data_key(trial.settings)]) for trial in trials}
 
     def warm(self) -> None:
         import trainables.training  # noqa: F401  # seconds

@@ -7,6 +7,7 @@ itself.
 
 import hashlib
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -137,6 +138,9 @@ def prepare(rows: Rows, settings: Settings, resolve: Resolve, cache_dir: Path | 
         key = _hash([rows.fingerprint, printed, shaping, _versions()])
         folder = Path(cache_dir) if cache_dir else default_folder()
         found = TokenCache(folder).load(key) if folder else None
+        if not found:
+            count = len(rows.train) + len(rows.held_out)
+            print(f"Tokenizing {count:,} rows, once: the tokens are kept.", file=sys.stderr)
         tables, warnings = found or _make(rows, settings, tokenizer, key)
     if found is None:
         warnings = [*warnings, *_kept(folder, key, tables, warnings)]
