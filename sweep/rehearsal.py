@@ -30,6 +30,7 @@ _TRAINER = (
     "optim_target_modules",
     "warmup_steps",
 )
+_MODEL = ("attn_implementation", "load_in_4bit", "load_in_8bit", "model_init_kwargs", "use_liger_kernel")
 _MANY_STEPS = 1_000_000  # where their number is not known yet: no schedule's parts are too long for it
 
 
@@ -38,7 +39,10 @@ def complaints(config: SweepConfig) -> list[str]:
     if not config.trainable.startswith("trainables.sft:"):
         return []
     here = not config.address and not os.environ.get("RAY_ADDRESS")
-    distinct = {json.dumps(one.settings, sort_keys=True, default=str): one.settings for one in config.trials()}
+    looked_at = [
+        {key: one.settings[key] for key in (*_MODEL, *_TRAINER) if key in one.settings} for one in config.trials()
+    ]
+    distinct = {json.dumps(settings, sort_keys=True): settings for settings in looked_at}
     found: dict[str, None] = {}
     for settings in distinct.values():
         texts = [*(_packages(settings) if here else ()), *_trainer(settings, here)]

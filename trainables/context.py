@@ -1,6 +1,7 @@
 """What a trainable is, and what it is given: the line between Ray Tune's side of a trial and the training itself.
 
 A trainable is a class without arguments that has `run`; `check` and `prepare` run on the driver before anything starts.
+With `footprints` (see sweep/disk.py) and `lengths` (sweep/length.py), by trial id, `--dry_run` can say more.
 """
 
 from collections.abc import Callable, Mapping, Sequence
