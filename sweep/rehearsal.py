@@ -91,7 +91,7 @@ def _trainer(settings: Mapping[str, Any], here: bool) -> Iterator[str]:
     optimizer = _optimizer(args) if here else None
     if optimizer:
         yield f"--optim {shown(settings.get('optim'))}: refused by the trainer: {sentence(optimizer)}"
-    schedule = _schedule(args)
+    schedule = _schedule(args) if args.learning_rate >= 0 else None  # another has been refused
     if schedule:
         key = "lr_scheduler_type" if settings.get("lr_scheduler_type") else "lr_scheduler_kwargs"
         yield (

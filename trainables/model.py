@@ -129,10 +129,8 @@ def _target_complaints(model: Any, name: str, settings: Mapping[str, Any]) -> li
 def _attention_complaints(model: Any, name: str, settings: Mapping[str, Any]) -> list[str]:
     """Whether the model has the attention that is asked for. Packages' and kernels' are not its own: not looked at here."""
     given = settings.get("model_init_kwargs")
-    own = (
-        given.get("attn_implementation") if isinstance(given, Mapping) else None
-    )  # a text that is none is refused elsewhere
-    chosen = own or settings.get("attn_implementation")
+    inside = given.get("attn_implementation") if isinstance(given, Mapping) else None
+    chosen = inside or settings.get("attn_implementation")
     if not isinstance(chosen, str) or "/" in chosen or chosen.startswith("flash_attention_"):
         return []
     try:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from sweep.disk import Footprint
@@ -87,7 +88,7 @@ class SFT:
         for key, settings in _by_data(trials).items():
             rows = self._load(settings, resolve)
             commit, _ = self._model(settings, resolve)
-            made = prepare(rows, model.pinned(settings, commit), resolve)
+            made = prepare(rows, model.pinned(settings, commit), resolve, on_make=partial(_say_tokenizing, rows))
             shared[key] = replace(made, commit=commit)
             for warning in (*rows.warnings, *shared[key].warnings):
                 print(f"warning: {warning}", file=sys.stderr)
@@ -118,6 +119,11 @@ def _packing_complaints(trials: Sequence[Trial], resolve: Resolve) -> list[str]:
     for warning in unknown:
         print(f"warning: {warning}", file=sys.stderr)
     return wrong
+
+
+def _say_tokenizing(rows: Rows) -> None:
+    count = len(rows.train) + len(rows.held_out)
+    print(f"Tokenizing {count:,} rows, once: the tokens are kept.", file=sys.stderr)
 
 
 def _by_data(trials: Sequence[Trial]) -> dict[str, Mapping[str, Any]]:

@@ -7,8 +7,7 @@ itself.
 
 import hashlib
 import json
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -118,7 +117,13 @@ def _hash(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
-def prepare(rows: Rows, settings: Settings, resolve: Resolve, cache_dir: Path | str | None = None) -> Tokens:
+def prepare(
+    rows: Rows,
+    settings: Settings,
+    resolve: Resolve,
+    cache_dir: Path | str | None = None,
+    on_make: Callable[[], None] = lambda: None,
+) -> Tokens:
     """The rows' tokens, from the cache if they are there.
 
     Args:
@@ -126,6 +131,7 @@ def prepare(rows: Rows, settings: Settings, resolve: Resolve, cache_dir: Path | 
         settings: a trial's settings under TRL's names.
         resolve: gives a user's path as an existing local one, and any other name unchanged.
         cache_dir: the cache's folder; `token_cache.default_folder()` if None.
+        on_make: called before tokens are made that the cache does not have.
 
     Raises:
         ConfigError: there is no such tokenizer, or TRL refuses to prepare these rows with these settings.
@@ -139,8 +145,7 @@ def prepare(rows: Rows, settings: Settings, resolve: Resolve, cache_dir: Path | 
         folder = Path(cache_dir) if cache_dir else default_folder()
         found = TokenCache(folder).load(key) if folder else None
         if not found:
-            count = len(rows.train) + len(rows.held_out)
-            print(f"Tokenizing {count:,} rows, once: the tokens are kept.", file=sys.stderr)
+            on_make()
         tables, warnings = found or _make(rows, settings, tokenizer, key)
     if found is None:
         warnings = [*warnings, *_kept(folder, key, tables, warnings)]
@@ -261,7 +266,7 @@ def _template_print(settings: Settings) -> str | None:
 
 
 def _versions() -> dict[str, str]:
-    return {name: version(name) for name in ("trl", "transformers", "tokenizers")} | {"layout": "2"}
+    return {name: version(name) for name in ("trl", "transformers", "tokenizers")} | {"layout": "3"}
 
 
 def _make(rows: Rows, settings: Settings, tokenizer: Any, key: str) -> tuple[dict[str, pa.Table], list[str]]:
