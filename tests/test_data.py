@@ -178,11 +178,20 @@ def test_where_more_than_a_tenth_is_blank_that_is_a_complaint(
     assert not complaint(tmp_path / "rows.json"), "a tenth is not more than a tenth"
 
 
-def test_the_tenth_is_of_the_split_and_not_of_one_of_its_files(tmp_path: Path) -> None:
-    write_json(tmp_path / "a.json", [*ROWS[:2], *BLANK[:1]])
-    write_json(tmp_path / "b.json", ROWS[2:])
-    (said,) = load(tmp_path).warnings
-    assert "a.json: 1 of 3 rows" in said
+@pytest.mark.parametrize("filled", [0, 2])
+def test_the_tenth_is_of_the_split_and_not_of_one_of_its_files(filled: int, tmp_path: Path, reference: Any) -> None:
+    write_json(tmp_path / "a.json", [*ROWS[:filled], *BLANK[:1]])
+    write_json(tmp_path / "b.json", ROWS[filled:])
+    rows = load(tmp_path)
+    assert f"a.json: 1 of {filled + 1} rows" in rows.warnings[0] and len(rows.warnings) == 1
+    assert rows.fingerprint == reference.fingerprint
+
+
+@pytest.mark.parametrize("blank", ["", None])
+def test_blank_rows_alone_are_a_complaint(blank: str | None, tmp_path: Path) -> None:
+    write_json(tmp_path / "rows.json", [{"text": blank}] * 12)
+    said = complaint(tmp_path / "rows.json")
+    assert "12 of 12 rows" in said and "and 7 more, 12 in all. That is more than a tenth" in said
 
 
 def test_without_the_hub_the_offline_ways_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ own that no setting changes: every trial, seed and machine has the same ones, an
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -152,7 +152,13 @@ def _draw(table: pa.Table, size: float | int | None, notes: Notes) -> tuple[pa.T
             f"--dataset_group: the {count} held-out rows that are asked for take every cluster, since clusters stay whole: "
             "none are left to train on. Give a smaller --test_split_size, or a column with more clusters."
         )
-    return table.take([row for row in range(rows) if row not in chosen]), table.take(sorted(chosen))
+    return _all_but(table, chosen), _all_but(table, set(range(rows)) - set(chosen))
+
+
+def _all_but(table: pa.Table, rows: Collection[int]) -> pa.Table:
+    """The table without some of its rows, in its order; none may be left."""
+    left_out = set(rows)
+    return table.filter(pa.array([row not in left_out for row in range(table.num_rows)], pa.bool_()))
 
 
 # --- checks ------------------------------------------------------------------------------------------------------------
@@ -222,10 +228,7 @@ def _without_blanks(
             )
         else:
             notes.warnings.append(f"{found}. They are left out (rows are counted from 0).")
-    return [
-        part.table.take(sorted(set(range(part.table.num_rows)) - set(rows))) if rows else part.table
-        for part, rows in zip(parts, blank, strict=True)
-    ]
+    return [_all_but(part.table, rows) if rows else part.table for part, rows in zip(parts, blank, strict=True)]
 
 
 # --- result ------------------------------------------------------------------------------------------------------------
