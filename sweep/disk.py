@@ -11,7 +11,10 @@ UNITS = ("B", "kB", "MB", "GB", "TB")
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes of a trial's checkpoints: one to go on from (weights and optimizer), and the final one (weights)."""
+    """Bytes of a trial's checkpoints: one to go on from (weights and optimizer), and the final one (weights).
+
+    With load_best_model_at_end, the one to go on from has the best one's weights too.
+    """
 
     newest: int
     final: int

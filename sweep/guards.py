@@ -7,7 +7,7 @@ from typing import Any
 
 from sweep.answer import DifferenceInSettings, DifferenceKind
 from sweep.groups import Group, method_of, parsed, text_of
-from sweep.space import WATCHING, is_lora_setting
+from sweep.space import is_lora_setting, watching
 from sweep.store import Row
 
 _BATCH = (("per_device_train_batch_size", 8), ("gradient_accumulation_steps", 1))  # with the trainer's defaults
@@ -85,15 +85,16 @@ def _few(labels: Sequence[str]) -> str:
 
 def _setting_guards(trials: Iterable[tuple[str, Row]]) -> list[Guard]:
     keys = dict.fromkeys(key for _, row in trials for key in parsed(row, "settings"))
-    return [Guard(key, _setting(key)) for key in keys if key not in WATCHING | _OWN_GUARD]
+    return [Guard(key, _setting(key)) for key in keys if key not in _OWN_GUARD]
 
 
 def _setting(key: str) -> Callable[[Row], Any]:
     def value(row: Row) -> Any:
         if not row.get("settings") or (is_lora_setting(key) and method_of(row) == "full"):
             return None
-        found = parsed(row, "settings").get(key)
-        return "default" if found is None else found
+        settings = parsed(row, "settings")
+        found = settings.get(key)
+        return None if key in watching(settings) else "default" if found is None else found
 
     return value
 

@@ -14,7 +14,7 @@ from sweep.config import SweepConfig
 from sweep.errors import NotASweep, OtherSweep, StoreError
 from sweep.flags import FLAGS
 from sweep.shrink import can_shrink
-from sweep.space import WATCHING, Trial
+from sweep.space import Trial, watching
 from sweep.store import Store, unreadable
 
 DEFAULTS = {flag.name: flag.default for flag in FLAGS}
@@ -82,11 +82,12 @@ def _refuse_remains(store: Store) -> None:
 
 def refuse_other(before: Mapping[str, Any], now: Mapping[str, Any], location: str) -> None:
     """Raises OtherSweep, naming every difference, unless both are the same sweep, apart from its axes' values."""
-    axes = {*before.get("axes", {}), *now["axes"]}
+    axes = {**before.get("axes", {}), **now["axes"]}
+    watched = watching({**before.get("base", {}), **axes}) & watching({**now.get("base", {}), **axes})
     ways = []
     for part in ("base", "rules"):
         old, new = before.get(part, {}), now.get(part, {})
-        keys = [key for key in dict.fromkeys([*old, *new]) if key not in axes and key not in WATCHING]
+        keys = [key for key in dict.fromkeys([*old, *new]) if key not in axes and key not in watched]
         ways += [
             f"{key}: {_shown(old.get(key))} there, {_shown(new.get(key))} now"
             for key in keys

@@ -19,8 +19,9 @@ AlphaRule = Literal["fixed", "proportional", "rslora"]
 FULL: Literal["full"] = "full"
 REFERENCE_RANK, REFERENCE_ALPHA = 16, 32  # TRL's defaults for lora_r and lora_alpha
 
-# How a trial is watched, saved or fed, not what it computes: a change of these is no other trial.
-WATCHING = frozenset(
+# How a trial is watched, saved or fed: no bit of what it computes depends on these, so a change of them is no other trial.
+# (dataloader_persistent_workers is none of them: workers that stay draw no new seed, so dropout differs from epoch 2 on.)
+_WATCHING = frozenset(
     {
         "report_to",
         "project",
@@ -33,10 +34,15 @@ WATCHING = frozenset(
         "dataset_num_proc",
         "dataloader_num_workers",
         "dataloader_prefetch_factor",
-        "dataloader_persistent_workers",
         "dataloader_pin_memory",
     }
 )
+_CHOOSING = frozenset({"save_strategy", "save_steps"})  # the steps among which load_best_model_at_end finds the best
+
+
+def watching(settings: Mapping[str, Any]) -> frozenset[str]:
+    """Settings that do not change what a trial with these settings computes."""
+    return _WATCHING - _CHOOSING if settings.get("load_best_model_at_end") else _WATCHING
 
 
 @dataclass(frozen=True)
@@ -140,7 +146,8 @@ def alpha_of(rank: int, lora_alpha: float, rule: AlphaRule) -> float:
 
 def config_hash(settings: Mapping[str, Any], axes: Mapping[str, Any] | None = None) -> str:
     """Hash of what the settings make a trial compute. An axis counts always, or its values could not be told apart."""
-    kept = {key: value for key, value in settings.items() if key not in WATCHING or key in (axes or {})}
+    left_out = watching(settings) - set(axes or {})
+    kept = {key: value for key, value in settings.items() if key not in left_out}
     kept = redact.plain(kept)  # the same on every machine, and a token renewed is no other trial
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 

@@ -252,3 +252,17 @@ def test_a_margin_is_a_fraction(tmp_path: Path, margin: str, capsys: pytest.Capt
 
 def test_the_sweeps_own_margin_is_the_default(tmp_path: Path) -> None:
     assert of_rows(tmp_path, [row()], margin=0.02).margin == 0.02
+
+
+def test_a_time_that_is_not_known_takes_no_part(tmp_path: Path) -> None:
+    """As a trial's that went on from a checkpoint of an earlier version."""
+    cost = {"peak_memory_allocated_bytes": 100, "trainable_parameters": 1}
+    slow, quick = ({"train_runtime": seconds, **cost} for seconds in (20.0, 10.0))
+    rows = [row("a", 8, 0, **slow), row("b", 8, 1, **{**slow, "train_runtime": None})]
+    known = of_rows(tmp_path / "known", [*rows, row("c", 16, 0, **quick), row("d", 16, 1, **quick)])
+    assert [one.train_runtime for one in known.configurations] == [20.0, 10.0] and recommended(known) == "r=16"
+    unknown = {**quick, "train_runtime": None}
+    none = of_rows(tmp_path / "none", [*rows, row("c", 16, 0, **unknown), row("d", 16, 1, **unknown)])
+    assert none.configurations[1].train_runtime is None and recommended(none) == "r=8", (
+        "the first, all else being equal"
+    )

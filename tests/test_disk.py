@@ -38,6 +38,14 @@ def test_the_sizes_are_those_of_the_checkpoints_that_are_made(base: dict[str, An
     assert said.newest - said.final > 150_000  # the optimizer, which is more than that allows
 
 
+def test_the_best_ones_weights_are_counted_where_they_are_kept(base: dict[str, Any]) -> None:
+    plain, best = (
+        footprints(trials({**base, "load_best_model_at_end": wanted}, [128], [0], {}, "fixed"), RESOLVE).popitem()[1]
+        for wanted in (False, True)
+    )
+    assert best.final == plain.final and best.newest == plain.newest + plain.final
+
+
 def test_full_fine_tuning_takes_the_precision_that_the_model_is_loaded_in(base: dict[str, Any]) -> None:
     cases: list[tuple[str, Rank]] = [("float32", FULL), ("bfloat16", FULL), ("bfloat16", 8)]
     wide, narrow, adapter = (

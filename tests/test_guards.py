@@ -108,3 +108,11 @@ def test_a_column_that_a_later_version_added_is_no_axis(tmp_path: Path) -> None:
     loaded = sweep.load(store.location)
     assert loaded.axes == ("packing",)
     assert list(loaded.trials["novelty"]) == [1]
+
+
+def test_how_often_checkpoints_are_saved_differs_only_where_the_best_is_chosen_from_them(tmp_path: Path) -> None:
+    for chosen in (False, True):
+        best = {**BASE, "load_best_model_at_end": True} if chosen else BASE
+        rows = [row(name, rank, settings={**best, "save_steps": rank}) for name, rank in (("a", 8), ("b", 16))]
+        found = [one.name for one in of_rows(tmp_path / str(chosen), rows).differences]
+        assert found == (["save_steps"] if chosen else [])

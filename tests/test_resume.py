@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sweep.checkpoints import Checkpoint
-from sweep.space import Trial, trials
+from sweep.space import Rank, Trial, trials
 from sweep.store import Row
 from tests.untuned import context_of, settings
 from trainables import evaluate, resume
@@ -47,9 +47,9 @@ class Machine:
         for clock in ("time", "perf_counter"):
             self.monkeypatch.setattr(time, clock, lambda: self.now)
 
-    def trial(self, **more: Any) -> Trial:
+    def trial(self, rank: Rank = 4, **more: Any) -> Trial:
         chosen = {**settings(self.folder), "lr_scheduler_type": "constant", "save_steps": 3, "max_steps": 6, **more}
-        return trials(chosen, [4], [0], {}, "fixed")[0]
+        return trials(chosen, [rank], [0], {}, "fixed")[0]
 
     def attempt(
         self,
@@ -102,8 +102,8 @@ class Machine:
 
     def lost(self) -> None:
         """What attempts had on their node is gone."""
-        for attempt in range(1, self.attempts + 1):
-            shutil.rmtree(self.folder / f"work-{attempt}")
+        for work in self.folder.glob("work-*"):
+            shutil.rmtree(work)
 
 
 @pytest.fixture
@@ -136,7 +136,6 @@ def test_nothing_left_to_train_means_nothing_is_trained(machine: Machine, length
     with pytest.raises(Killed):
         machine.attempt(trial, evaluates=killed)
     machine.lost()
-    machine.attempts = 3
     again = machine.attempt(trial, goes_on_from=last)
     assert [row["step"] for row in machine.rows] == [row["step"] for row in calm_rows] == list(range(1, last + 1))
     assert only(again, LEARNED) == only(calm, LEARNED)
@@ -193,6 +192,36 @@ def test_a_training_whose_evaluation_failed_goes_on_with_the_evaluation(machine:
         machine.attempt(trial, evaluates=fails)
     again = machine.attempt(trial, goes_on_from=6)
     assert only(again, (*LEARNED, *TIMES)) == pytest.approx(only(calm, (*LEARNED, *TIMES)), abs=1e-3)
+
+
+@pytest.mark.parametrize("rank", [4, "full"])
+def test_the_best_model_so_far_goes_along_with_the_newest_checkpoint(machine: Machine, rank: Rank) -> None:
+    """The best is taken to be the one of highest loss, which is the first."""
+    best: dict[str, Any] = {"load_best_model_at_end": True, "metric_for_best_model": "loss", "greater_is_better": True}
+    trial = machine.trial(rank, **best, learning_rate=1e-2, eval_strategy="steps", eval_steps=2, save_steps=2)
+    calm = machine.attempt(trial)
+    newest = machine.attempt(machine.trial(rank, learning_rate=1e-2))
+    assert calm["eval_loss"] > newest["eval_loss"] + 0.01
+    with pytest.raises(Killed):
+        machine.attempt(trial, killed_after=5)
+    for step in (4, 6):  # to train from, and with nothing left to train
+        machine.lost()
+        kept = machine.saved[step]
+        assert {path.name for path in kept.rglob("optimizer.pt")} and not (kept / resume.BEST / "optimizer.pt").exists()
+        again = machine.attempt(trial, goes_on_from=step)
+        assert only(again, LEARNED) == only(calm, LEARNED)
+
+
+def test_a_checkpoint_that_is_the_best_itself_is_kept_once(machine: Machine) -> None:
+    best: dict[str, Any] = {"load_best_model_at_end": True, "eval_strategy": "steps", "eval_steps": 2, "save_steps": 2}
+    trial = machine.trial(**best, learning_rate=1e-2)
+    calm = machine.attempt(trial)
+    with pytest.raises(Killed):
+        machine.attempt(trial, killed_after=5)
+    for step in (4, 6):
+        machine.lost()
+        assert not (machine.saved[step] / resume.BEST).exists()
+        assert only(machine.attempt(trial, goes_on_from=step), LEARNED) == only(calm, LEARNED)
 
 
 def test_peaks_of_earlier_attempts_count(machine: Machine) -> None:

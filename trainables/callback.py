@@ -18,7 +18,7 @@ class StepRows(TrainerCallback):  # type: ignore[misc]  # transformers has no ty
     The trainer has to log every step (`logging_steps=1`) and every loss as it is (`logging_nan_inf_filter=False`). A
     step ends when its loss has been read: only then has the device done what `on_step_end` merely saw enqueued. A row
     is emitted there; where an evaluation may follow, after that. After training, `close` is called whatever happened.
-    It comes last of the callbacks, so that the time that others take to save is none of a step's.
+    It comes after the callbacks that save, so that what that takes is none of a step's time.
 
     Args:
         emit: takes a finished row.

@@ -47,8 +47,9 @@ def _footprint(settings: Mapping[str, Any], resolve: Resolve) -> Footprint | Non
         except ValueError:  # the trial will say why
             return None
     weights = sum(one.numel() * _width(one, settings) for one in network.parameters() if one.requires_grad)
-    text = _tokenizer_bytes(Path(resolve(name)))
-    return Footprint(newest=round(weights + _optimizer_bytes(settings, weights) + text), final=weights + text)
+    final = weights + _tokenizer_bytes(Path(resolve(name)))
+    best = final if settings.get("load_best_model_at_end") else 0  # goes along with the newest
+    return Footprint(newest=round(final + _optimizer_bytes(settings, weights) + best), final=final)
 
 
 def _width(parameter: Any, settings: Mapping[str, Any]) -> int:

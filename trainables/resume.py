@@ -65,8 +65,8 @@ def start(found: Checkpoint | None, load_best: bool) -> Start:
 
 
 def _best(folder: Path, state: TrainerState) -> Path | None:
-    if (folder / BEST).is_dir():
-        return folder / BEST
+    if (folder / BEST).is_dir():  # within, the trainer would take it for a second adapter
+        return (folder / BEST).rename(folder.with_name(BEST))
     return folder if state.best_model_checkpoint and state.best_global_step == state.global_step else None
 
 
