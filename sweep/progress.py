@@ -1,8 +1,10 @@
 """What a person sees while a sweep runs: one live table on a terminal, plain lines at intervals elsewhere; on stderr."""
 
+import math
 import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -10,6 +12,7 @@ from typing import Any, Self
 from sweep.space import Trial
 
 INTERVAL = 15.0  # seconds between plain lines
+LASTS = 2.0  # seconds after which a phase is worth a plain line of its own
 MARKS = {"waiting": "dim", "running": "cyan", "completed": "green", "pruned": "yellow", "interrupted": "yellow"}
 GIB = 2**30
 
@@ -28,10 +31,20 @@ class Line:
     steps_per_second: float | None = None
     memory_bytes: int | None = None
     rate_from: tuple[float, int] | None = None
+    phase: str = ""  # what it does while it does not step
+    phase_from: float = 0.0
+    rows_left: int | None = None
+
+    def enters(self, phase: str, rows_left: int | None, now: float) -> None:
+        """Takes in what it does before its first step and after its last."""
+        self.status = "running"
+        if phase != self.phase:
+            self.phase, self.phase_from = phase, now
+        self.rows_left = rows_left
 
     def heard(self, result: Mapping[str, Any], now: float) -> None:
         """Takes a result in. The rate counts from the first result on, so that loading does not slow it."""
-        self.status = "running"
+        self.status, self.phase = "running", ""
         self.step = int(result.get("step", self.step))
         self.total = int(result.get("total_steps", self.total))
         self.loss = result.get("loss", self.loss)
@@ -42,9 +55,16 @@ class Line:
             self.steps_per_second = (self.step - self.rate_from[1]) / (now - self.rate_from[0])
 
     @property
+    def doing(self) -> str:
+        """What it does now: empty while it trains, waits or has ended."""
+        if self.status != "running" or not self.phase:
+            return ""
+        return self.phase + ("" if self.rows_left is None else f", {self.rows_left} rows left")
+
+    @property
     def left(self) -> float | None:
         """Seconds until its last step, at the rate so far."""
-        if self.status != "running" or not self.steps_per_second or not self.total:
+        if self.status != "running" or self.phase or not self.steps_per_second or not self.total:
             return None
         return (self.total - self.step) / self.steps_per_second
 
@@ -52,10 +72,15 @@ class Line:
 class Progress:
     """Hears the runner and shows it. Enter it around a run."""
 
-    def __init__(self, trials: Sequence[Trial], ended: Mapping[str, str]) -> None:
+    def __init__(
+        self, trials: Sequence[Trial], ended: Mapping[str, str], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._lines = {trial.trial_id: _line(trial, ended.get(trial.trial_id)) for trial in trials}
-        self._began = self._said = time.monotonic()
+        self._clock = clock
+        self._began = self._ticked = self._said = clock()
         self._live: Any = None
+        self._over = threading.Event()
+        self._ticker: threading.Thread | None = None
 
     def __enter__(self) -> Self:
         from rich.console import Console
@@ -67,6 +92,8 @@ class Progress:
             self._live.__enter__()
         else:
             print(f"{len(self._lines)} trials; {self._counts()}", file=sys.stderr, flush=True)
+            self._ticker = threading.Thread(target=self._tick_on, name="progress", daemon=True)
+            self._ticker.start()
         return self
 
     def __exit__(
@@ -74,21 +101,21 @@ class Progress:
     ) -> None:
         if self._live is not None:
             self._live.__exit__(kind, error, trace)
+        self._over.set()
+        if self._ticker is not None:
+            self._ticker.join()
 
     # --- what the runner tells -----------------------------------------------------------------------------------
 
     def started(self, trial_id: str) -> None:
-        self._lines[trial_id].status = "running"
+        self._lines[trial_id].enters("starting", None, -math.inf)  # said by the line that follows
         self._say(f"{trial_id}: started")
 
+    def phase(self, trial_id: str, phase: str, rows_left: int | None) -> None:
+        self._lines[trial_id].enters(phase, rows_left, self._clock())
+
     def row(self, trial_id: str, result: Mapping[str, Any]) -> None:
-        now = time.monotonic()
-        self._lines[trial_id].heard(result, now)
-        if now - self._said > INTERVAL:
-            self._said = now
-            for name, line in self._lines.items():
-                if line.status == "running":
-                    self._say(f"{name}: {_sentence(line)}")
+        self._lines[trial_id].heard(result, self._clock())
 
     def ended(self, trial_id: str, status: str) -> None:
         line = self._lines[trial_id]
@@ -97,9 +124,24 @@ class Progress:
 
     # --- how it looks --------------------------------------------------------------------------------------------
 
+    def _tick_on(self) -> None:
+        while not self._over.wait(1.0):
+            self.tick()
+
+    def tick(self) -> None:
+        """Plain lines that are due: of every running trial at intervals, in between of one whose phase lasts."""
+        now, before = self._clock(), self._ticked
+        self._ticked = now
+        if all_due := now - self._said >= INTERVAL:
+            self._said = now
+        for name, line in self._lines.items():
+            lasts = bool(line.doing) and before - line.phase_from < LASTS <= now - line.phase_from
+            if line.status == "running" and (all_due or lasts):
+                self._say(f"{name}: {_sentence(line)}")
+
     def _say(self, text: str) -> None:
         if self._live is None:
-            print(f"[{time.monotonic() - self._began:5.0f} s] {text}", file=sys.stderr, flush=True)
+            print(f"[{self._clock() - self._began:5.0f} s] {text}", file=sys.stderr, flush=True)
 
     def _counts(self) -> str:
         count: dict[str, int] = {}
@@ -112,7 +154,7 @@ class Progress:
 
         on_gpu = any(line.memory_bytes for line in self._lines.values())
         table = Table(
-            title=f"{self._counts()} · {_duration(time.monotonic() - self._began)}", title_justify="left", box=None
+            title=f"{self._counts()} · {_duration(self._clock() - self._began)}", title_justify="left", box=None
         )
         for name in (
             "rank",
@@ -149,7 +191,7 @@ def _cells(line: Line) -> list[str]:
         line.rank,
         str(line.seed),
         line.axes,
-        line.status,
+        line.doing or line.status,
         f"{line.step}/{line.total}" if line.total else str(line.step or ""),
         "" if line.loss is None else f"{line.loss:.4f}",
         "" if line.steps_per_second is None else f"{line.steps_per_second:.2f}",
@@ -159,9 +201,10 @@ def _cells(line: Line) -> list[str]:
 
 
 def _sentence(line: Line) -> str:
-    parts = [f"step {line.step}{f' of {line.total}' if line.total else ''}"]
+    parts = [f"step {line.step}{f' of {line.total}' if line.total else ''}"] if line.step or not line.doing else []
     parts += [] if line.loss is None else [f"loss {line.loss:.4f}"]
-    parts += [] if line.steps_per_second is None else [f"{line.steps_per_second:.2f} steps/s"]
+    parts += [line.doing] if line.doing else []
+    parts += [] if line.doing or line.steps_per_second is None else [f"{line.steps_per_second:.2f} steps/s"]
     parts += [] if line.left is None else [f"{_duration(line.left)} left"]
     return ", ".join(parts)
 

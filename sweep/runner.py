@@ -45,6 +45,7 @@ class Listener(Protocol):
     """Hears what happens to trials, in the driver's thread."""
 
     def started(self, trial_id: str) -> None: ...
+    def phase(self, trial_id: str, phase: str, rows_left: int | None) -> None: ...
     def row(self, trial_id: str, result: Mapping[str, Any]) -> None: ...
     def ended(self, trial_id: str, status: str) -> None: ...
 
@@ -248,7 +249,7 @@ def _compared(config: SweepConfig) -> str:
 
 
 class _ResultLog(JsonLoggerCallback):  # type: ignore[misc]  # ray has no types
-    """Tune's own, without the result that only says that an attempt was claimed."""
+    """Tune's own, without the results that only say that an attempt was claimed, or what a trial does."""
 
     def log_trial_result(self, iteration: int, trial: TuneTrialState, result: Row) -> None:
         if _says_something(result):
@@ -283,6 +284,8 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # ray has no types
 
     def on_trial_result(self, iteration: int, trials: Any, trial: TuneTrialState, result: Row, **info: Any) -> None:
         self._restarts.heard(trial)
+        if "phase" in result:
+            self._listener.phase(_name(trial), result["phase"], result.get("rows_left"))
         if _says_something(result):
             self.seen.unfinished[_name(trial)] = result
             self._listener.row(_name(trial), result)

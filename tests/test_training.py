@@ -87,3 +87,14 @@ def test_an_evaluation_that_runs_out_of_memory_is_tried_with_half_its_batch(
         assert again["eval_loss"] == pytest.approx(whole["eval_loss"], rel=1e-6)
         assert again["train_loss"] == whole["train_loss"]
     assert "tried again with 2 at a time" in capsys.readouterr().out
+
+
+def test_a_trial_says_what_it_does_before_its_first_step_and_after_its_last(tmp_path: Path) -> None:
+    """In order, with the steps in between; of an evaluation how many rows are left, batch by batch."""
+    said: list[Any] = []
+    (trial,) = trials(settings(tmp_path) | {"per_device_eval_batch_size": 3}, [8], [0], {}, "fixed")
+    context = context_of(trial, tmp_path, report=lambda row: said.append(row["step"]))
+    context.phase = lambda phase, rows_left: said.append(phase if rows_left is None else rows_left)
+    train(context)
+    held_out = len(context.evals)
+    assert said == ["loading the model", "first step", 1, 2, *range(held_out, 0, -3), "saving"]

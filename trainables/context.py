@@ -22,7 +22,8 @@ class Context:
     `report` takes a row of step columns and never waits; `note` takes a step's number and more metrics of it for the
     trial's trackers, before its row is reported; `save` hands over a folder to be kept as the trial's newest
     checkpoint, `final` one that holds the result; `resume_from` is the checkpoint to go on from, `earlier` the step rows
-    that were made up to it.
+    that were made up to it. `phase` takes what the trial does before its first step and after its last, with the rows that
+    are left of it, if it has rows: it is shown to the user, and never waits.
     """
 
     trial_id: str
@@ -34,6 +35,7 @@ class Context:
     save: Callable[[Path, int], None]
     should_stop: Callable[[], bool]
     note: Callable[[int, Row], None] = lambda step, metrics: None
+    phase: Callable[[str, int | None], None] = lambda name, rows_left: None
     threads: int = 1
     verbose: bool = False
     resume_from: Checkpoint | None = None

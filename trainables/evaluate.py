@@ -1,21 +1,23 @@
 """Held-out loss after training, one number per example, so that trials can be compared pair by pair."""
 
+from collections.abc import Callable
 from typing import Any
 
 from sweep.store import Row
 from trainables.endings import is_out_of_memory
 
 
-def held_out(trainer: Any, table: Any, batch_size: int) -> list[Row]:
+def held_out(trainer: Any, table: Any, batch_size: int, left: Callable[[int], None] = lambda rows: None) -> list[Row]:
     """Rows of EVALS but for `trial_id`, one per row of a held-out table of tokens.
 
     Loss is the sum over an example's labelled tokens, in nats, from the model as TRL's trainer runs it (its precision, its
     fused head). Long examples come first: what does not fit, does not fit at once, and batches hold little padding.
-    Where a batch does not fit, all is tried again with half of it, down to one example.
+    Where a batch does not fit, all is tried again with half of it, down to one example. `left` is told before each
+    batch how many rows there still are.
     """
     while True:
         try:
-            return _held_out(trainer, table, batch_size)
+            return _held_out(trainer, table, batch_size, left)
         except Exception as error:
             if batch_size == 1 or not is_out_of_memory(error):
                 raise
@@ -23,7 +25,7 @@ def held_out(trainer: Any, table: Any, batch_size: int) -> list[Row]:
         print(f"Out of memory in the evaluation: it is tried again with {batch_size} at a time.")
 
 
-def _held_out(trainer: Any, table: Any, batch_size: int) -> list[Row]:
+def _held_out(trainer: Any, table: Any, batch_size: int, left: Callable[[int], None]) -> list[Row]:
     import torch
 
     columns = {name: table.column(name).to_pylist() for name in table.column_names}
@@ -32,6 +34,7 @@ def _held_out(trainer: Any, table: Any, batch_size: int) -> list[Row]:
     trainer.model.eval()
     with torch.no_grad():
         for start in range(0, len(order), batch_size):
+            left(len(order) - start)
             batch = order[start : start + batch_size]
             sums, counts = _losses(trainer, [(columns["input_ids"][row], columns["labels"][row]) for row in batch])
             for row, loss, count in zip(batch, sums, counts, strict=True):

@@ -31,7 +31,7 @@ FIXED = {
 
 
 class Watch(TrainerCallback):  # type: ignore[misc]  # transformers has no types here
-    """Tells how many steps there will be, and hands the trainer's checkpoints over."""
+    """Tells that the first step has begun, and how many there will be, and hands the trainer's checkpoints over."""
 
     def __init__(self, context: Context, begin: Start, steps: StepRows) -> None:
         self._context, self._begin, self._steps = context, begin, steps
@@ -42,6 +42,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers has no types
         self._context.total_steps = state.max_steps
         if self._begin.nothing_left:
             raise NothingLeft
+        self._context.phase("first step", None)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         made = Path(args.output_dir) / f"checkpoint-{state.global_step}"
@@ -71,6 +72,7 @@ def train(context: Context) -> Row:
         should_stop=context.should_stop,
     )
     watching = [integrations.Notes(context), Watch(context, begin, steps), steps, *integrations.others(context)]
+    context.phase("loading the model", None)
     trainer = _trainer(context, args, mine, watching)
     context.leftovers.append(weakref.ref(trainer.model))
     memory.reset()
@@ -115,13 +117,17 @@ def _fit(trainer: Any, begin: Start) -> dict[str, float]:
 
 
 def _evaluate(context: Context, trainer: Any, mine: tokens.Tokens, memory: Memory) -> float | None:
+    batch_size = trainer.args.per_device_eval_batch_size
     try:
         with memory.apart():
-            context.evals = evaluate.held_out(trainer, mine.held_out, trainer.args.per_device_eval_batch_size)
+            context.evals = evaluate.held_out(
+                trainer, mine.held_out, batch_size, lambda rows: context.phase("evaluating", rows)
+            )
     except Exception as error:
         if is_out_of_memory(error):  # as it would be another time: what was trained is all that there will be
             context.final = _final(trainer, context)
         raise
+    context.phase("saving", None)
     context.final = _final(trainer, context)
     return evaluate.mean_loss(context.evals)
 

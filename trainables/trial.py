@@ -72,6 +72,7 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
         redact.learn(self._trial["settings"])
         self._thread: threading.Thread | None = None
         self._over = False
+        self._phase, self._shown_phase = Row(), Row()  # what it does, and what of that Tune has been told
 
     # --- Tune asks -------------------------------------------------------------------------------------------------
 
@@ -90,6 +91,9 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
                 return self._result(rows) | {SHOULD_CHECKPOINT: True}
             if rows:
                 return self._result(rows)
+            if (phase := self._phase) and phase is not self._shown_phase:
+                self._shown_phase = phase
+                return dict(phase)
             if self._reporter.closed and self._thread is not None:
                 self._thread.join()  # it flushes what is left
                 if not self._hand_over_final() and not self._wait_for_checkpoint():
@@ -256,6 +260,7 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
             work_dir=self._work_dir,
             report=self._report,
             save=self._saves.offer,
+            phase=self._enter,
             should_stop=self._should_stop,
             note=self._trackers.note,
             threads=self._options["threads"],
@@ -277,7 +282,11 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
             self._stop.set()
             raise
 
+    def _enter(self, phase: str, rows_left: int | None) -> None:
+        self._phase = without_nulls({"phase": phase, "rows_left": rows_left})
+
     def _report(self, row: Row) -> None:
+        self._phase = {}  # it trains: a phase that Tune was not told of in time is over
         for name in PEAKS:
             if row.get(name) is not None:
                 self._peaks[name] = max(row[name], self._peaks.get(name, 0))

@@ -13,6 +13,7 @@ import pytest
 from sweep import load
 from sweep.grid import main
 from sweep.names import Resolve
+from sweep.progress import Progress
 from sweep.space import Trial
 from sweep.store import Row, Store
 from trainables.context import Context
@@ -174,3 +175,32 @@ def test_adding_a_rank_starts_one_trial_per_seed_and_no_other(store: str, tmp_pa
     assert not {line.split()[1] for line in new} & {line.split()[1] for line in before}
     after = {row["trial_id"]: row for row in Store(f"{store}/one").trials().to_pylist()}
     assert len(after) == 6 and all(after[row["trial_id"]] == row for row in rows)
+
+
+class Phased(Probe):
+    """Says what it does before its only step and after it, and takes a while for each."""
+
+    def run(self, context: Context) -> Row:
+        context.phase("loading", None)
+        time.sleep(1.5)
+        context.phase("first step", None)  # over before anybody could be told
+        context.report({"step": 1, "loss": 1.0})
+        time.sleep(1.5)
+        context.phase("evaluating", 7)
+        time.sleep(1.5)
+        return {"eval_loss": 1.0}
+
+
+@pytest.mark.usefixtures("ray_with_two_gpus")
+def test_what_a_trial_does_is_shown_and_is_no_result_of_tunes_log(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also with a scheduler, which finds its metric in none of it."""
+    heard: list[Any] = []
+    monkeypatch.setattr(Progress, "phase", lambda self, *words: heard.append(words[1:]))
+    monkeypatch.setattr(
+        Progress, "row", lambda self, name, result: heard.append((result["step"], result.get("status")))
+    )
+    command = ["--trainable", f"{HERE}:Phased", "--storage_path", store, "--name", "one", "--lora_r", "4"]
+    assert main([*command, "--scheduler", "asha"]) == 0
+    assert heard == [("loading", None), (1, None), ("evaluating", 7), (1, "completed")]
+    (log,) = (Path(store) / "one" / "tune").glob("*/*/result.json")
+    assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == [1, 1]

@@ -1,0 +1,87 @@
+"""What a person is told of trials while they run: plain lines where there is no terminal, a table where there is one."""
+
+import pytest
+from rich.console import Console
+
+from sweep.progress import INTERVAL, LASTS, Progress
+from sweep.space import Trial
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Told:
+    """A display of two trials, whose clock a test turns, and what it has said since it was last asked."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self.clock, self._capsys = Clock(), capsys
+        trials = [Trial(name, 8, 16.0, 0, {}, {}, "") for name in ("one", "two")]
+        self.progress = Progress(trials, {}, self.clock)
+
+    def after(self, seconds: float) -> list[str]:
+        """Lines said in the seconds that follow, without their times."""
+        for _ in range(round(10 * seconds)):
+            self.clock.now += 0.1
+            self.progress.tick()
+        return [line.partition("] ")[2] for line in self._capsys.readouterr().err.splitlines()]
+
+    def table(self) -> str:
+        console = Console(width=120)
+        with console.capture() as shown:
+            console.print(self.progress._table())
+        return shown.get()
+
+
+@pytest.fixture
+def told(capsys: pytest.CaptureFixture[str]) -> Told:
+    return Told(capsys)
+
+
+def test_a_plain_line_says_what_lasts_before_the_first_step_and_after_the_last(told: Told) -> None:
+    told.progress.started("one")
+    assert told.after(LASTS + 1) == ["one: started"]
+    told.progress.phase("one", "loading the model", None)
+    assert told.after(LASTS + 1) == ["one: loading the model"]
+    told.progress.phase("one", "first step", None)
+    assert told.after(LASTS + 1) == ["one: first step"]
+    told.progress.row("one", {"step": 4, "total_steps": 4, "loss": 2.5})
+    assert told.after(LASTS + 1) == []
+    for rows in (40, 32, 24):
+        told.progress.phase("one", "evaluating", rows)
+        said = told.after(1)
+    assert said == ["one: step 4 of 4, loss 2.5000, evaluating, 24 rows left"]
+    told.progress.ended("one", "completed")
+    assert told.after(1) == ["one: completed, step 4 of 4, loss 2.5000; 1 completed, 1 waiting"]
+
+
+def test_what_is_over_quickly_has_no_line(told: Told) -> None:
+    told.progress.started("one")
+    for phase in ("loading the model", "first step", "evaluating", "saving"):
+        told.progress.phase("one", phase, None)
+        assert not [line for line in told.after(LASTS - 1) if line != "one: started"]
+
+
+def test_every_running_trial_has_a_line_at_intervals_whether_anything_was_heard_or_not(told: Told) -> None:
+    for name in ("one", "two"):
+        told.progress.started(name)
+        told.progress.row(name, {"step": 1, "total_steps": 9})
+    told.progress.phase("two", "evaluating", 500)
+    told.after(LASTS + 1)
+    assert told.after(INTERVAL) == ["one: step 1 of 9", "two: step 1 of 9, evaluating, 500 rows left"]
+    told.progress.ended("one", "failed")
+    told.after(1)
+    assert told.after(INTERVAL) == ["two: step 1 of 9, evaluating, 500 rows left"]
+
+
+def test_the_table_says_what_a_trial_does_in_place_of_that_it_runs(told: Told) -> None:
+    told.progress.started("one")
+    assert "starting" in told.table() and "waiting" in told.table()
+    told.progress.phase("one", "evaluating", 24)
+    assert "evaluating, 24 rows left" in told.table()
+    told.progress.row("one", {"step": 1})
+    assert "evaluating" not in told.table() and " running " in told.table()
