@@ -52,7 +52,7 @@ def test_the_python_runs(folder: Path) -> None:
 
 
 def test_the_demo_leaves_every_row_and_ranks_differ_by_more_than_seeds(folder: Path) -> None:
-    rows = assert_whole(Store(str(folder / "results" / "demo")), trials=6, steps=60, held_out=200)
+    rows = assert_whole(Store(str(folder / "results" / "demo")), trials=9, steps=60, held_out=200)
     losses: dict[int, list[float]] = {}
     for row in rows:
         losses.setdefault(row["lora_r"], []).append(row["eval_loss"])
