@@ -33,7 +33,21 @@ VICTIMS, SIGNALS, WINDOWS = (
     ("SIGKILL", "SIGTERM"),
     ("any", "evaluation", "upload"),
 )
-SWEEP = ["--preset", "demo", "--name", "chaos", "--cpus_per_trial", "1", "--save_steps", "5", "--max_failures", "100"]
+SWEEP = [
+    "--preset",
+    "demo",
+    "--seeds",
+    "0",
+    "1",
+    "--name",
+    "chaos",
+    "--cpus_per_trial",
+    "1",
+    "--save_steps",
+    "5",
+    "--max_failures",
+    "100",
+]
 SWEEP += ["--trainable", "benchmarks.windows:Slow", "--max_steps", "30"]
 # What a trial measured and learned; times, places and process ids are another run's own.
 COMPARED = ["trial_id", "status", "steps", "train_loss", "eval_loss", "tokens", "epochs", "trainable_parameters"]
