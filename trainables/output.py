@@ -25,7 +25,7 @@ class Output:
         self._handler = logging.StreamHandler(self._file)
         logging.getLogger().addHandler(self._handler)
         for handler in _stream_handlers():
-            handler.setStream(sys.stderr)
+            _point(handler, sys.stderr)
         return self
 
     def _through(self, stream: TextIO) -> Any:
@@ -36,7 +36,7 @@ class Output:
     ) -> None:
         sys.stdout, sys.stderr, warnings.showwarning = self._before
         for handler in _stream_handlers():
-            handler.setStream(sys.stderr)
+            _point(handler, sys.stderr)
         logging.getLogger().removeHandler(self._handler)
         self._file.close()
 
@@ -85,6 +85,13 @@ class _Both:
 
     def isatty(self) -> bool:
         return False
+
+
+def _point(handler: logging.StreamHandler[Any], stream: Any) -> None:
+    try:
+        handler.setStream(stream)
+    except ValueError:  # what it wrote to before is closed, and cannot be flushed
+        handler.stream = stream
 
 
 def _stream_handlers() -> list[logging.StreamHandler[Any]]:
