@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BAND = "rgba(128,128,128,0.18)"
+BESIDE = 1.06  # a seed's dot stands beside the mean's bar, which would hide it
 
 
 def by_rank(answer: Answer, trials: "pd.DataFrame") -> Plot | None:
@@ -39,7 +40,7 @@ def by_rank(answer: Answer, trials: "pd.DataFrame") -> Plot | None:
 
 def _caption(answer: Answer) -> str:
     bars = (
-        f"a bar reaches from the least to the most that it can be, by its bounds above the best at {answer.confidence:.0%} "
+        f"a bar reaches from the least to the most that it can be, by its bounds above the best at {100 * answer.confidence:.0f} % "
         "confidence; "
         if answer.basis != "none"
         else ""
@@ -107,16 +108,16 @@ def _bars(members: Sequence[Configuration], color: str, lowest: float) -> dict[s
 
 
 def _dots(members: Sequence[Configuration], color: str, name: str, by_seed: Mapping[str, float]) -> Trace:
-    places = [(one.lora_r, by_seed[trial]) for one in members for trial in one.trials if trial in by_seed]
+    places = [(one.lora_r or 0, by_seed[trial]) for one in members for trial in one.trials if trial in by_seed]
     return {
-        "name": text(f"{name}, each seed"),
+        "name": text("each seed" if not members[0].axes else f"{name}, each seed"),
         "mode": "markers",
-        "marker": {"color": color, "size": 6, "opacity": 0.6, "symbol": "circle-open"},
-        "x": [rank for rank, _ in places],
+        "marker": {"color": color, "size": 7, "symbol": "circle-open"},
+        "x": [round(rank * BESIDE, 4) for rank, _ in places],
         "y": curves.rounded([loss for _, loss in places], 7),
-        "hovertemplate": "one seed, r=%{x}: %{y}<extra></extra>",
+        "hovertext": [f"r={rank}" for rank, _ in places],
+        "hovertemplate": "one seed, %{hovertext}: %{y}<extra></extra>",
         "legendgroup": text(name),
-        "showlegend": False,
     }
 
 

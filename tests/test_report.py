@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweep import analysis, curves, report
+from sweep.drawing_ranks import BESIDE
 from sweep.store import Store
 from tests.simulate import Design, losses, trial_id, write, write_steps
 
@@ -123,7 +124,9 @@ def test_the_picture_of_the_answer_comes_first(tmp_path: Path) -> None:
     assert line["y"] == pytest.approx([one.loss for one in found.configurations], rel=1e-6)
     rows = {row["trial_id"]: row for row in store.trials().to_pylist()}
     losses = sorted((row["lora_r"], row["eval_loss"]) for row in rows.values())
-    assert sorted(zip(dots["x"], dots["y"], strict=True)) == [(rank, pytest.approx(loss)) for rank, loss in losses]
+    assert sorted(zip(dots["x"], dots["y"], strict=True)) == [
+        (pytest.approx(rank * BESIDE), pytest.approx(loss)) for rank, loss in losses
+    ]
     lowest = min(line["y"])
     for mean, up, down, one in zip(
         line["y"], line["error_y"]["array"], line["error_y"]["arrayminus"], found.configurations, strict=True
