@@ -17,8 +17,12 @@ from trainables import weights
 WEIGHTS = ("*.safetensors", "*.bin", "*.index.json")
 
 
-def complaints(trials: Sequence[Trial], resolve: Resolve) -> list[str]:
-    """All that is wrong with the trials' models, each model looked at once, no weights loaded."""
+def complaints(trials: Sequence[Trial], resolve: Resolve, with_weights: bool = True) -> list[str]:
+    """All that is wrong with the trials' models, each model looked at once, no weights loaded.
+
+    Args:
+        with_weights: a local folder has to have them; a prediction does with the configuration.
+    """
     found: list[str] = []
     looked: dict[str, Any] = {}
     adapters: set[tuple[str, str]] = set()
@@ -28,7 +32,7 @@ def complaints(trials: Sequence[Trial], resolve: Resolve) -> list[str]:
             continue
         key = named(trial.settings)
         if key not in looked:
-            looked[key] = skeleton(name, trial.settings, resolve)
+            looked[key] = skeleton(name, trial.settings, resolve, with_weights)
         if isinstance(looked[key], str):
             found.append(looked[key])
             continue
@@ -42,7 +46,7 @@ def complaints(trials: Sequence[Trial], resolve: Resolve) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def skeleton(name: str, settings: Mapping[str, Any], resolve: Resolve) -> Any:
+def skeleton(name: str, settings: Mapping[str, Any], resolve: Resolve, with_weights: bool = True) -> Any:
     """The model without weights, or what is wrong with its name."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
@@ -56,8 +60,8 @@ def skeleton(name: str, settings: Mapping[str, Any], resolve: Resolve) -> Any:
         return f"{head}there is no such folder. Correct the path."
     remote = bool(settings.get("trust_remote_code", False))
     try:
-        config = AutoConfig.from_pretrained(resolve(name), revision=_revision(settings), trust_remote_code=remote)
-        wrong = weights.complaint(path) if there else None
+        config = AutoConfig.from_pretrained(resolve(name), revision=revision(settings), trust_remote_code=remote)
+        wrong = weights.complaint(path) if there and with_weights else None
         if wrong:
             return f"{head}{wrong}"
         with torch.device("meta"):
@@ -149,7 +153,7 @@ def _adapter_complaints(name: str, settings: Mapping[str, Any], resolve: Resolve
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     try:
-        network = with_adapter(skeleton(name, settings, resolve), settings)
+        network = with_adapter(skeleton(name, settings, resolve, with_weights=False), settings)
     except RuntimeError:  # that there are no weights may be all that is wrong
         return []
     except Exception as error:  # as many kinds as there are ways to give LoRA's settings
@@ -191,8 +195,8 @@ class _Targets:
 
 def named(settings: Mapping[str, Any]) -> str:
     """The model as the user names it, with its revision where that is not the main one."""
-    revision = _revision(settings)
-    return str(settings["model_name_or_path"]) + (f"@{revision}" if revision != "main" else "")
+    branch = revision(settings)
+    return str(settings["model_name_or_path"]) + (f"@{branch}" if branch != "main" else "")
 
 
 def commit(settings: Mapping[str, Any], resolve: Resolve) -> str | None:
@@ -207,7 +211,7 @@ def commit(settings: Mapping[str, Any], resolve: Resolve) -> str | None:
     from huggingface_hub import hf_hub_download
 
     try:
-        found = hf_hub_download(name, "config.json", revision=_revision(settings), dry_run=True)
+        found = hf_hub_download(name, "config.json", revision=revision(settings), dry_run=True)
     except Exception as error:  # the Hub's client has no common base of its own
         raise ConfigError([f"--model_name_or_path {name}: {_unreachable(name, error)}"]) from error
     return str(found.commit_hash)
@@ -221,7 +225,7 @@ def pinned(settings: Mapping[str, Any], to: str | None) -> Mapping[str, Any]:
     return {**settings, "model_revision": to, "model_init_kwargs": {**given, "revision": to}}
 
 
-def _revision(settings: Mapping[str, Any]) -> str:
+def revision(settings: Mapping[str, Any]) -> str:
     given = settings.get("model_init_kwargs")
     own = given.get("revision") if isinstance(given, Mapping) else None  # a text that is none is refused elsewhere
     return str(own or settings.get("model_revision") or "main")
@@ -231,7 +235,7 @@ def model_fingerprint(settings: Mapping[str, Any], resolve: Resolve) -> str:
     """Content hash of a local model folder; a Hub's model, its settings `pinned`, is known by its name and commit."""
     path = Path(resolve(str(settings["model_name_or_path"])))
     if not path.is_dir():
-        return f"{settings['model_name_or_path']}@{_revision(settings)}"
+        return f"{settings['model_name_or_path']}@{revision(settings)}"
     patterns = ("config.json", *WEIGHTS, *(["*.py"] if settings.get("trust_remote_code") else []))
     return remembered_fingerprint([file for pattern in patterns for file in path.glob(pattern)])
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from sweep.disk import Footprint
 from sweep.errors import ConfigError
+from sweep.estimate.memory import Device, Step
+from sweep.estimate.prediction import Extent
 from sweep.identity import Identity, Source
 from sweep.length import Length
 from sweep.names import Resolve, is_there
@@ -107,6 +109,50 @@ class SFT:
         from trainables.footprint import footprints
 
         return footprints(trials, resolve)
+
+    def check_models(self, trials: Sequence[Trial], resolve: Resolve) -> list[str]:
+        """All that is wrong with the models' configurations: that is all that a prediction needs of them."""
+        return model.complaints(trials, resolve, with_weights=False)
+
+    def predict(self, settings: Mapping[str, Any], resolve: Resolve, length: int, device: Device) -> Step:
+        """One optimizer step of a trial whose rows all have `length` tokens, simulated: nothing is loaded or allocated."""
+        from trainables.predict.steps import simulate
+
+        return simulate(settings, resolve, length, device)
+
+    def extents(
+        self, trials: Sequence[Trial], resolve: Resolve, rows: int | None, length: int | None
+    ) -> Mapping[str, Extent]:
+        """How much each trial trains; `rows` of `length` tokens in place of its data where both are given.
+
+        Raises:
+            ConfigError: the data or their tokenizer cannot be had.
+        """
+        from trainables.predict.extents import assumed, counted
+
+        if rows is not None and length is not None:
+            return {trial.trial_id: assumed(trial.settings, rows, length) for trial in trials}
+        tokens, _ = self.prepare(trials, resolve)
+        return {trial.trial_id: counted(trial.settings, tokens[data_key(trial.settings)]) for trial in trials}
+
+    def positions(self, settings: Mapping[str, Any], resolve: Resolve) -> int | None:
+        """How many tokens the model can see at most, where it has a limit."""
+        from trainables.predict.network import positions
+
+        return positions(settings, resolve)
+
+    def half_precision(self, settings: Mapping[str, Any]) -> bool:
+        """Whether matrix products run in 16 bits."""
+        from trainables.predict.steps import arguments
+
+        args = arguments(settings)
+        return bool(args.bf16 or args.fp16 or settings.get("dtype") in ("bfloat16", "float16"))
+
+    def prediction_notes(self, settings: Mapping[str, Any], device: Device) -> list[str]:
+        """What a prediction does not follow, or has by arithmetic."""
+        from trainables.predict.notes import notes
+
+        return notes(settings, device)
 
     def run(self, context: Context) -> Row:
         from trainables.training import train  # transformers, seconds to import: in the trial's process only

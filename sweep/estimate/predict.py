@@ -1,0 +1,178 @@
+"""Predicts a sweep: each configuration's step by the trainable's own simulation, as few as are exact."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweep.errors import ConfigError
+from sweep.estimate.cards import CARDS, Card, card, fits, most_peak
+from sweep.estimate.memory import Device, Step, over_ranks
+from sweep.estimate.prediction import UTILIZATION, Extent, Predicted, Prediction, alike
+from sweep.names import Resolve, load_trainable, resolver
+from sweep.space import Trial
+
+if TYPE_CHECKING:
+    from sweep.config import SweepConfig
+
+MOST_ROWS = 4096  # a larger batch is not looked for
+
+
+@dataclass(frozen=True)
+class Assumed:
+    """What is said of a sweep beyond its configuration.
+
+    Attributes:
+        device: whose operations are followed.
+        gpu: the card's name in CARDS; gpu_memory_gb: its memory in 10⁹ bytes.
+        utilization: share of the card's peak that training reaches.
+        price_per_hour: of the card, in US dollars.
+        rows, length: of the training data, in place of looking at them.
+    """
+
+    device: Device = "cuda"
+    gpu: str | None = None
+    gpu_memory_gb: float | None = None
+    utilization: float = UTILIZATION
+    price_per_hour: float | None = None
+    rows: int | None = None
+    length: int | None = None
+
+
+def checked(words: Sequence[str], assumed: Assumed) -> "SweepConfig":
+    """The configuration that a command line means; this machine need not be able to run it.
+
+    Raises:
+        ConfigError: with everything that is wrong.
+    """
+    from sweep import checks, ranges
+    from sweep import config as configs
+
+    found, complaints = configs.resolve(words, cuda=assumed.device == "cuda")
+    if found is None:
+        raise ConfigError(complaints)
+    trials = found.trials()
+    complaints += ranges.complaints(trials, found.where)
+    complaints += checks.check_trainer(trials, found.where)
+    if not complaints:
+        complaints += load_trainable(found.trainable)().check_models(trials, resolver(str(Path.cwd())))
+    if complaints:
+        raise ConfigError([found.as_written(text) for text in dict.fromkeys(complaints)])
+    return found
+
+
+def predict(config: "SweepConfig", assumed: Assumed = Assumed()) -> Prediction:  # frozen
+    """See `sweep.estimate.predict`."""
+    chosen = card(assumed.gpu, assumed.gpu_memory_gb)
+    trainable, trials, resolve = load_trainable(config.trainable)(), config.trials(), resolver(str(Path.cwd()))
+    extents = _extents(trials, trainable, resolve, assumed)
+    found = configurations(trials, trainable, extents, resolve, assumed.device)
+    if chosen is not None:
+        found = _with_largest(found, trials, trainable, resolve, assumed.device, chosen)
+    price = assumed.price_per_hour
+    if price is None and assumed.gpu is not None:
+        price = CARDS[assumed.gpu].usd_per_hour
+    return Prediction(found, assumed.device, chosen, assumed.gpu, assumed.utilization, price)
+
+
+def _extents(trials: Sequence[Trial], trainable: Any, resolve: Resolve, assumed: Assumed) -> Mapping[str, Extent]:
+    """By trial id: from the data, or from what was said of them.
+
+    Raises:
+        ConfigError: rows of that length are too long for a model.
+    """
+    found: Mapping[str, Extent] = trainable.extents(trials, resolve, assumed.rows, assumed.length)
+    wrong = [
+        f"--model_name_or_path {trial.settings.get('model_name_or_path')}: has {most:,} positions, and rows have up to "
+        f"{found[trial.trial_id].longest:,} tokens. Give a smaller --max_length."
+        for trial in trials
+        if (most := trainable.positions(trial.settings, resolve)) and found[trial.trial_id].longest > most
+    ]
+    if wrong:
+        raise ConfigError(list(dict.fromkeys(wrong)))
+    return found
+
+
+def _with_largest(
+    found: Sequence[Predicted], trials: Sequence[Trial], trainable: Any, resolve: Resolve, device: Device, chosen: Card
+) -> tuple[Predicted, ...]:
+    """The most demanding configuration says how many of its rows the card takes at once: the others take as many."""
+    place = max(range(len(found)), key=lambda index: found[index].peak_bytes)
+    settings = alike(trials)[found[place].label][0].settings
+    length = found[place].extent.longest
+
+    def peak(rows: int) -> int:
+        step: Step = trainable.predict({**settings, "per_device_train_batch_size": rows}, resolve, length, device)
+        return step.memory.total
+
+    most = replace(found[place], largest={length: largest_batch(peak, chosen)})
+    return tuple(most if index == place else one for index, one in enumerate(found))
+
+
+def configurations(
+    trials: Sequence[Trial], trainable: Any, extents: Mapping[str, Extent], resolve: Resolve, device: Device
+) -> tuple[Predicted, ...]:
+    """One for all trials that differ in their seed alone; `extents` are by trial id."""
+    groups = {label: (same, extents[same[0].trial_id]) for label, same in alike(trials).items()}
+    wanted = [(same[0], length) for same, extent in groups.values() for length in {extent.longest, extent.typical}]
+    steps = _steps(wanted, trainable, resolve, device)
+    return tuple(
+        Predicted(
+            label=label,
+            lora_r=same[0].rank,
+            step=steps[same[0].trial_id, extent.longest],
+            typical=steps[same[0].trial_id, extent.typical],
+            extent=extent,
+            trials=len(same),
+            half_precision=trainable.half_precision(same[0].settings),
+            notes=tuple(trainable.prediction_notes(same[0].settings, device)),
+        )
+        for label, (same, extent) in groups.items()
+    )
+
+
+def _steps(
+    wanted: Sequence[tuple[Trial, int]], trainable: Any, resolve: Resolve, device: Device
+) -> dict[tuple[str, int], Step]:
+    """By trial id and length. Trials that differ in rank and alpha alone are simulated together."""
+    families: dict[str, dict[int, Trial]] = {}
+    for trial, length in wanted:
+        families.setdefault(_family(trial, length), {})[trial.lora_r or 0] = trial
+    found: dict[tuple[str, int], Step] = {}
+    for key, by_rank in families.items():
+        length = json.loads(key)[0]
+
+        def simulate(rank: int, by_rank: Mapping[int, Trial] = by_rank, length: int = length) -> Step:
+            step: Step = trainable.predict(by_rank[rank].settings, resolve, length, device)
+            return step
+
+        steps = over_ranks(list(by_rank), simulate)
+        found |= {(trial.trial_id, length): steps[rank] for rank, trial in by_rank.items()}
+    return found
+
+
+def _family(trial: Trial, length: int) -> str:
+    """What trials have in common that differ in rank and seed: alpha is a factor, which takes no memory."""
+    rest = {key: value for key, value in trial.settings.items() if key not in ("seed", "lora_r", "lora_alpha")}
+    return json.dumps([length, trial.lora_r is None, rest], sort_keys=True, default=str)
+
+
+def largest_batch(peak: Callable[[int], int], card: Card) -> int:
+    """The most rows at once that fit the card, 0 if not one does; `peak` gives the bytes of a number of rows.
+
+    Memory grows by a line with the rows, but for steps that the loss's tiles make: so a line says where to look, and the
+    answer is one that fits while one row more does not.
+    """
+    low, high, last = 0, MOST_ROWS + 1, 1
+    size = first = peak(1)
+    slope = max((peak(8) - first) / 7, 1)
+    while high - low > 1:
+        if fits(size, card.bytes):
+            low = max(low, last)
+        else:
+            high = min(high, last)
+        if high - low > 1:
+            last = min(max(last + int((most_peak(card.bytes) - size) / slope), low + 1), high - 1)
+            size = peak(last)
+    return low

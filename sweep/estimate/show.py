@@ -1,0 +1,129 @@
+"""A prediction as tables for people, and as one JSON object."""
+
+import io
+from dataclasses import asdict
+from typing import Any
+
+from sweep.estimate.memory import KINDS
+from sweep.estimate.prediction import Predicted, Prediction
+
+WORDS = {
+    "parameters": "parameters",
+    "gradients": "gradients",
+    "optimizer_state": "optimizer",
+    "activations": "activations",
+    "temporaries": "temporaries",
+}
+
+
+def text(found: Prediction) -> str:
+    """Tables and sentences, as wide as the terminal."""
+    from rich.console import Console
+
+    buffer = io.StringIO()
+    console = Console(file=buffer, width=max(100, Console().width))
+    console.print(_memory(found))
+    console.print(_work(found))
+    for line in _lines(found):
+        console.print(line, highlight=False, markup=False)
+    return buffer.getvalue().rstrip()
+
+
+def _memory(found: Prediction) -> Any:
+    from rich.table import Table
+
+    title = f"Peak memory of a training step, predicted ({'GPU' if found.path == 'cuda' else 'CPU'})"
+    table = Table(title=title, title_justify="left", box=None)
+    table.add_column("configuration")
+    for name in ("peak", *WORDS.values(), "besides", *(["fits"] if found.card else [])):
+        table.add_column(name, justify="right")
+    for one in found.configurations:
+        parts = [gigabytes(getattr(one.step.memory, kind)) for kind in KINDS]
+        fit = ["yes" if one.fits(found.card) else "no"] if found.card else []
+        table.add_row(one.label, gigabytes(one.peak_bytes), *parts, gigabytes(one.beside_bytes), *fit)
+    return table
+
+
+def _work(found: Prediction) -> Any:
+    from rich.table import Table
+
+    table = Table(title="What the trials take", title_justify="left", box=None)
+    table.add_column("configuration")
+    for name in ("trials", "steps", "tokens", "FLOP", *(["hours"] if found.hours is not None else [])):
+        table.add_column(name, justify="right")
+    for one in found.configurations:
+        table.add_row(one.label, *_amounts(one, found))
+    return table
+
+
+def _amounts(one: Predicted, found: Prediction) -> list[str]:
+    extent, hours = one.extent, one.hours(found.card, found.utilization) if found.card else None
+    counts = [
+        str(one.trials),
+        f"{extent.steps:,}" if extent.steps else "?",
+        f"{extent.tokens:,}" if extent.tokens else "?",
+    ]
+    operations = f"{one.flops:.2e}" if one.flops else "?"
+    return [*counts, operations, *([f"{hours:.2f}"] if hours is not None else [])]
+
+
+def _lines(found: Prediction) -> list[str]:
+    lengths = sorted({(one.extent.longest, one.extent.typical) for one in found.configurations})
+    rows = "; ".join(f"{longest:,} tokens at most, {typical:,} typically" for longest, typical in lengths)
+    lines = [
+        f"Rows: {rows}. The longest make the peak, the typical ones the time. Steps and tokens are those of one trial, "
+        "FLOP (floating-point operations) and hours those of all that are alike.",
+        "`peak` is what torch.cuda.max_memory_allocated would say; `besides` is what nvidia-smi shows on top of it: the CUDA "
+        "context (500 MiB assumed) and what the allocator rounds up and cannot use (5 % assumed).",
+    ]
+    for one in found.configurations:
+        for length, batch in one.largest.items():
+            lines.append(
+                f"The largest micro-batch of {length:,} tokens that fits: {batch:,} rows ({one.label}, which takes most)."
+            )
+    if found.hours is not None:
+        price = f", ${found.dollars:.2f} at ${found.price_per_hour:.2f} an hour" if found.dollars is not None else ""
+        lines.append(
+            f"All trials: {found.hours:.2f} hours of one {found.card_name}{price}. Assumed: {found.utilization:.0%} of its peak; "
+            "evaluation, saving and start-up are not in it."
+        )
+    return [*lines, *dict.fromkeys(note for one in found.configurations for note in one.notes)]
+
+
+def gigabytes(count: int) -> str:
+    """In GB of 10⁹ bytes, to the megabyte."""
+    return f"{count / 1e9:.3f} GB" if count >= 1e6 else "0"
+
+
+def as_dict(found: Prediction) -> dict[str, Any]:
+    """Names as docs/estimate.md lists them; bytes, tokens, operations, hours and US dollars."""
+    return {
+        "device": found.path,
+        "gpu": found.card_name,
+        "gpu_memory_bytes": found.card.bytes if found.card else None,
+        "utilization": found.utilization,
+        "price_per_hour": found.price_per_hour,
+        "hours": found.hours,
+        "dollars": found.dollars,
+        "configurations": [_configuration(one, found) for one in found.configurations],
+    }
+
+
+def _configuration(one: Predicted, found: Prediction) -> dict[str, Any]:
+    return {
+        "configuration": one.label,
+        "lora_r": one.lora_r if isinstance(one.lora_r, int) else None,
+        "trials": one.trials,
+        "peak_memory_allocated_bytes": one.peak_bytes,
+        "memory": asdict(one.step.memory),
+        "besides_bytes": one.beside_bytes,
+        "fits": one.fits(found.card) if found.card else None,
+        "largest_batch": {str(length): batch for length, batch in one.largest.items()},
+        "longest": one.extent.longest,
+        "typical": one.extent.typical,
+        "steps": one.extent.steps,
+        "tokens": one.extent.tokens,
+        "flops": one.flops,
+        "hours": one.hours(found.card, found.utilization) if found.card else None,
+        "notes": list(one.notes),
+    }

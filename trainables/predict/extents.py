@@ -1,0 +1,34 @@
+"""How much a trial trains: steps, tokens, and how long its rows are."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow.compute as pc
+
+from sweep.estimate.prediction import Extent
+from trainables.predict.steps import arguments
+from trainables.tokens import Tokens
+
+
+def counted(settings: Mapping[str, Any], tokens: Tokens) -> Extent:
+    """On the rows as they will be trained on: cut, or packed."""
+    lengths = pc.list_value_length(tokens.train["input_ids"])
+    steps, epochs = _steps(settings, tokens.train.num_rows)
+    typical = round(pc.mean(lengths).as_py())
+    return Extent(steps, round(pc.sum(lengths).as_py() * epochs), typical, pc.max(lengths).as_py())
+
+
+def assumed(settings: Mapping[str, Any], rows: int, length: int) -> Extent:
+    steps, epochs = _steps(settings, rows)
+    return Extent(steps, round(rows * length * epochs), length, length)
+
+
+def _steps(settings: Mapping[str, Any], rows: int) -> tuple[int, float]:
+    """Optimizer steps and epochs, as the trainer has them: what is left of a batch, and of a step's batches, makes one more."""
+    args = arguments(settings)
+    batches = rows / args.per_device_train_batch_size
+    whole = math.floor(batches) if args.dataloader_drop_last else math.ceil(batches)
+    an_epoch = max(math.ceil(whole / args.gradient_accumulation_steps), 1)
+    steps = args.max_steps if args.max_steps > 0 else math.ceil(args.num_train_epochs * an_epoch)
+    return steps, steps / an_epoch

@@ -1,0 +1,96 @@
+"""Which storages are alive at each moment of a computation, and what they are for.
+
+Works on real and on fake tensors alike: both go through the dispatcher, and a weak reference sees a storage's end.
+"""
+
+import weakref
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from sweep.estimate.memory import KINDS, Kind, Memory
+
+
+@dataclass
+class Storage:
+    """One allocation: its size, and what it turned out to be for."""
+
+    bytes: int
+    kind: Kind = "temporaries"
+
+
+class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch types it in part
+    """Follows the storages that operations make, from the first operation that returns them to their ends.
+
+    Args:
+        block: bytes that the allocator rounds up to: 512 for CUDA's, 1 where nothing is rounded.
+    """
+
+    def __init__(self, block: int = 1) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._block, self._looking = block, True
+        self._known: dict[int, tuple[Storage, Any]] = {}
+        self._events: list[tuple[int, Storage]] = []  # bytes added or taken away, in order
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if not self._looking:
+            return result
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, torch.Tensor):
+                self._follow(leaf)
+        return result
+
+    def _follow(self, tensor: torch.Tensor) -> Storage:
+        storage = tensor.untyped_storage()
+        key = id(storage)  # one Python object for a storage, for as long as it lives
+        if key not in self._known:
+            found = Storage(-(-storage.nbytes() // self._block) * self._block)
+            self._known[key] = (found, weakref.ref(storage, lambda _: self._ended(key)))
+            self._events.append((found.bytes, found))
+        return self._known[key][0]
+
+    def _ended(self, key: int) -> None:
+        storage, _ = self._known.pop(key)
+        self._events.append((-storage.bytes, storage))
+
+    @contextmanager
+    def looking_away(self) -> Iterator[None]:
+        """What is made inside is not counted."""
+        self._looking = False
+        try:
+            yield
+        finally:
+            self._looking = True
+
+    def name(self, tensors: Iterable[Any], kind: Kind) -> None:
+        """Says what tensors are for; whatever is no tensor is passed over."""
+        for tensor in tensors:
+            if isinstance(tensor, torch.Tensor):
+                self._follow(tensor).kind = kind
+
+    @contextmanager
+    def kept_are(self, kind: Kind) -> Iterator[None]:
+        """What is made inside and still alive at the end is of this kind."""
+        before = set(self._known)
+        yield
+        for key, (storage, _) in self._known.items():
+            if key not in before and storage.kind == "temporaries":
+                storage.kind = kind
+
+    def peak(self) -> Memory:
+        """What was alive, by kind, at the moment when most was."""
+        total = most = at = 0
+        for place, (change, _) in enumerate(self._events):
+            total += change
+            if total > most:
+                most, at = total, place
+        sums = dict.fromkeys(KINDS, 0)
+        for change, storage in self._events[: at + 1]:
+            sums[storage.kind] += change
+        return Memory(**sums)

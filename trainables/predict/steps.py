@@ -1,0 +1,104 @@
+"""Two optimizer steps of a trial under fake tensors: what they hold in memory, and how much they compute.
+
+Nothing is allocated and no weights are needed: model, adapter, loss and optimizer are the real ones, and their operations run
+on tensors that have shapes, types and storages but no contents. The second step is the one that a long training repeats: the
+optimizer has its state then.
+"""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import fields
+from typing import Any
+
+import torch
+
+from sweep.estimate.memory import Device, Step
+from sweep.names import Resolve
+from trainables.predict.devices import BLOCK, behaviour
+from trainables.predict.flops import Flops
+from trainables.predict.live import Live
+from trainables.predict.network import as_fake, network
+from trainables.predict.quantized import bits, shrunk
+
+STEPS = 2
+MICRO_BATCHES = 2  # of a step, at most: from the second on the gradients are there, and nothing else changes
+
+
+def simulate(
+    settings: Mapping[str, Any], resolve: Resolve, length: int, device: Device, whole_logits: bool = False
+) -> Step:
+    """One trial's optimizer step.
+
+    Args:
+        length: tokens of every row of a micro-batch, all of them labelled.
+        device: whose operations are followed, a CPU's or CUDA's.
+        whole_logits: the loss is the model's own, over logits of (batch, length, vocabulary), as before TRL computed it in tiles.
+
+    Raises:
+        ValueError: no model, or no adapter, can be made of the settings.
+    """
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    args = arguments(settings)
+    made = network(settings, args, resolve)
+    live, flops = Live(BLOCK[device]), Flops()  # type: ignore[no-untyped-call]  # torch types it in part
+    with ExitStack() as stack:
+        stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
+        as_fake(made)
+        optimizer = _optimizer(made, args)
+        stack.enter_context(behaviour(live, device))
+        stack.enter_context(flops)
+        stack.enter_context(live)
+        live.name([*made.parameters(), *made.buffers()], "parameters")
+        for _ in range(STEPS):
+            _step(made, optimizer, args, length, live, whole_logits)
+    memory = shrunk(live.peak(), made, settings) if bits(settings) else live.peak()
+    done = STEPS * min(args.gradient_accumulation_steps, MICRO_BATCHES)
+    return Step(memory, flops.total * args.gradient_accumulation_steps // done)
+
+
+def arguments(settings: Mapping[str, Any]) -> Any:
+    """The trial's SFTConfig, on whatever machine: a prediction for a GPU needs none."""
+    from trl import SFTConfig
+
+    known = {field.name for field in fields(SFTConfig) if field.init}
+    chosen = {key: value for key, value in settings.items() if key in known}
+    return SFTConfig(**{**chosen, "output_dir": "unused", "report_to": "none", "use_cpu": True})
+
+
+def _optimizer(made: Any, args: Any) -> torch.optim.Optimizer:
+    from transformers import Trainer
+
+    try:
+        kind, options = Trainer.get_optimizer_cls_and_kwargs(args, made)
+    except ImportError:  # of a library that this machine need not have; notes.py says what that means
+        kind, options = torch.optim.AdamW, {}
+    optimizer: torch.optim.Optimizer = kind([one for one in made.parameters() if one.requires_grad], **options)
+    return optimizer
+
+
+def _step(made: Any, optimizer: torch.optim.Optimizer, args: Any, length: int, live: Live, whole_logits: bool) -> None:
+    """As the trainer does it: every micro-batch forward and backward, then clipping, the optimizer, and no gradients."""
+    trained = [one for one in made.parameters() if one.requires_grad]
+    for _ in range(min(args.gradient_accumulation_steps, MICRO_BATCHES)):
+        with live.kept_are("activations"):
+            loss = _loss(made, args, length, whole_logits)
+        loss.backward()  # type: ignore[no-untyped-call]
+        live.name((one.grad for one in trained), "gradients")
+        del loss
+    if args.max_grad_norm > 0:
+        torch.nn.utils.clip_grad_norm_(made.parameters(), args.max_grad_norm)
+    optimizer.step()
+    for state in optimizer.state.values():
+        live.name(state.values(), "optimizer_state")
+    made.zero_grad()
+
+
+def _loss(made: Any, args: Any, length: int, whole_logits: bool) -> torch.Tensor:
+    ids = torch.zeros(args.per_device_train_batch_size, length, dtype=torch.long)
+    half = torch.bfloat16 if args.bf16 else torch.float16
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids.clone(), "use_cache": False}
+    with torch.autocast("cpu", dtype=half, enabled=args.bf16 or args.fp16):
+        outputs = made(**inputs) if whole_logits else made(**inputs, fused_lm_head=True)
+    loss: torch.Tensor = outputs.loss if whole_logits else -outputs.log_probs.sum() / ids.numel()
+    return loss
