@@ -68,7 +68,7 @@ def test_what_libraries_put_into_the_temporary_directory_goes_with_its_process(t
     work = (
         "import os, tempfile; from trainables import scratch; scratch.settle(); tempfile.mkdtemp(); tempfile.mkstemp()"
     )
-    command = [sys.executable, "-c", f"{work}; print(os.environ['TORCHINDUCTOR_CACHE_DIR']); os._exit(1)"]
+    command = [sys.executable, "-c", f"{work}; print(os.environ['TORCHINDUCTOR_CACHE_DIR'], flush=True); os._exit(1)"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert Path(done.stdout.strip()).parent == temporary
     (folder,) = temporary.iterdir()
