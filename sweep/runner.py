@@ -136,7 +136,7 @@ def run(planned: Plan, store: Store, shared: Any, provenance: Mapping[str, Any],
             if trials and not stopper.stop_all():
                 tuner = _tuner(trials, planned, resources, store, root, shared, provenance, watch)
                 with _quiet(config.verbose):
-                    tuner.fit()
+                    _fit(tuner, stopper)
                 leftovers.write_all(store, root)
 
         try:
@@ -150,6 +150,15 @@ def run(planned: Plan, store: Store, shared: Any, provenance: Mapping[str, Any],
     if stopper.away:
         raise StoreAway(f"{store.location} refused files for long, so the sweep was stopped. The same command goes on.")
     return stopper.stopped
+
+
+def _fit(tuner: Any, stopper: "_Stopper") -> None:
+    """Runs Tune to its end. It reads its own error files back then, which a full disk may have cut off (EOFError)."""
+    try:
+        tuner.fit()
+    except Exception:
+        if not stopper.away:
+            raise
 
 
 def _tuner(

@@ -92,7 +92,7 @@ def _reads_right(page: "Page", pick: str, text: str) -> None:
 def _draws(page: "Page", width: int) -> None:
     """Every plot has marks, and nothing is wider than the window."""
     drawn = [plot.locator(".trace, .point").count() for plot in page.locator("[data-figure]").all()]
-    assert len(drawn) == 5
+    assert len(drawn) == 6
     assert all(drawn)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 

@@ -1,0 +1,18 @@
+"""What Tune raises as it ends is passed on, unless the store is away: then that is what there is to say."""
+
+import pytest
+
+from sweep import runner
+
+
+class Tuner:
+    def fit(self) -> None:
+        raise EOFError("Ran out of input")  # Tune's own error file, cut off by a full disk
+
+
+def test_a_store_that_is_away_explains_what_tune_raises() -> None:
+    stopper = runner._Stopper()
+    with pytest.raises(EOFError):
+        runner._fit(Tuner(), stopper)
+    stopper.away = True
+    runner._fit(Tuner(), stopper)
