@@ -9,7 +9,7 @@ from tests.cluster.lab import BUCKET, Host, Lab
 
 pytestmark = pytest.mark.cluster
 
-TRIALS = 6  # the demo's; fewer than max_workers
+TRIALS = 6  # of three ranks and two seeds; fewer than max_workers
 PREPARE = """
 import yaml
 from pathlib import Path
@@ -42,7 +42,7 @@ def head(hosts: Lab) -> Iterator[Host]:
 def test_waiting_trials_start_workers_from_zero(head: Host) -> None:
     assert head.python(WORKERS) == []
     sweep = head.start(
-        "RAY_AUTH_MODE=token .venv/bin/python -m sweep.grid --preset demo --name scaled --address auto"
+        "RAY_AUTH_MODE=token .venv/bin/python -m sweep.grid --preset demo --seeds 0 1 --name scaled --address auto"
         f" --gpus_per_trial 1 --storage_path s3://{BUCKET}/sweeps"
     )
     for _ in range(60):

@@ -18,7 +18,7 @@ DASHBOARD = 8265
 SWEEP = "codealpaca"  # the README's --name
 DISTURBED = "disturbed"
 OWN = "own-rows"
-TRIALS, STEPS = 6, 60  # of the demo: three ranks, two seeds
+TRIALS, STEPS = 9, 60  # of the demo: three ranks, three seeds
 
 Rows = list[dict[str, Any]]
 
