@@ -43,15 +43,15 @@ class Line:
         self.rows_left = rows_left
 
     def heard(self, result: Mapping[str, Any], now: float) -> None:
-        """Takes a result in. The rate counts from the first result on, so that loading does not slow it."""
-        self.status, self.phase = "running", ""
+        """Takes a result in. The rate counts from the first result on, so that loading does not slow it, to the newest step."""
+        self.status, self.phase, before = "running", "", self.step
         self.step = int(result.get("step", self.step))
         self.total = int(result.get("total_steps", self.total))
         self.loss = result.get("loss", self.loss)
         self.memory_bytes = result.get("peak_memory_allocated_bytes") or result.get("peak_rss_bytes", self.memory_bytes)
         if self.rate_from is None:
             self.rate_from = (now, self.step)
-        elif now > self.rate_from[0] and self.step > self.rate_from[1]:
+        elif now > self.rate_from[0] and self.step > before:
             self.steps_per_second = (self.step - self.rate_from[1]) / (now - self.rate_from[0])
 
     @property

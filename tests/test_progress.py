@@ -85,3 +85,14 @@ def test_the_table_says_what_a_trial_does_in_place_of_that_it_runs(told: Told) -
     assert "evaluating, 24 rows left" in told.table()
     told.progress.row("one", {"step": 1})
     assert "evaluating" not in told.table() and " running " in told.table()
+
+
+def test_the_rate_that_is_said_at_the_end_is_trainings(told: Told) -> None:
+    told.progress.row("one", {"step": 1, "total_steps": 5, "loss": 2.5})
+    told.after(2)
+    told.progress.row("one", {"step": 5, "total_steps": 5, "loss": 2.5})
+    told.progress.phase("one", "evaluating", 40)
+    told.after(100)
+    told.progress.row("one", {"step": 5, "total_steps": 5, "loss": 2.5, "done": True})
+    told.progress.ended("one", "completed")
+    assert told.after(1)[-1] == "one: completed, step 5 of 5, loss 2.5000, 2.00 steps/s; 1 completed, 1 waiting"
