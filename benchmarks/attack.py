@@ -20,8 +20,8 @@ import numpy.typing as npt
 from scipy import stats
 
 from benchmarks.power import MARGIN, rate, share
-from sweep.compare import Compared
-from sweep.stats import Floats, quantile
+from sweep.answer.compare import Compared
+from sweep.statistics.stats import Floats, quantile
 from tests.simulate import Design, Estimates, compared, losses, simulated
 
 LEVEL = 0.05

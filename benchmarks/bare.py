@@ -18,7 +18,7 @@ from typing import Any
 
 def settings_of(lora_r: int, seed: int, max_steps: int) -> dict[str, Any]:
     """A demo trial's settings."""
-    from sweep.config import DEMO, resolve
+    from sweep.config.sweep_config import DEMO, resolve
 
     words = ["--preset", DEMO, "--lora_r", str(lora_r), "--seeds", str(seed), "--max_steps", str(max_steps)]
     config, complaints = resolve(words, False)
@@ -73,8 +73,8 @@ def trainer_of(settings: dict[str, Any], rows: Any, ready: Any, folder: str, fir
 
 def loop(trials: Sequence[dict[str, Any]], ready: bool) -> list[dict[str, float]]:
     """Trains, evaluates and saves each; seconds to the first step, of training and of all."""
-    from trainables.data import load_rows
-    from trainables.tokens import dataset_of, prepare
+    from trainables.data.rows import load_rows
+    from trainables.data.tokens import dataset_of, prepare
 
     found = []
     with tempfile.TemporaryDirectory() as folder:

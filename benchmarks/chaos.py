@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import psutil
 
 from benchmarks.windows import FOLDER, PAUSE_S, inside
-from sweep.store import Store
+from sweep.store.store import Store
 
 VICTIMS, SIGNALS, WINDOWS = (
     ("worker", "driver", "gcs_server", "raylet"),

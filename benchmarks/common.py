@@ -17,7 +17,7 @@ def own_ray(cpus: int) -> Iterator[None]:
     """A Ray that was told of so many CPUs, for this process alone."""
     import ray
 
-    from sweep.runner import ENVIRONMENT
+    from sweep.run.runner import ENVIRONMENT
 
     os.environ.update(ENVIRONMENT)
     ray.init("local", num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
@@ -34,7 +34,7 @@ def sweep(folder: str, *words: str) -> Any:
         RuntimeError: a trial failed, or the command was wrong; with what the command said.
     """
     from sweep.grid import main
-    from sweep.store import Store
+    from sweep.store.store import Store
 
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
@@ -47,7 +47,7 @@ def sweep(folder: str, *words: str) -> Any:
 @contextlib.contextmanager
 def quiet_tune() -> Iterator[None]:
     """Bare Tune, without its banner and its warnings."""
-    from sweep.runner import _quiet
+    from sweep.run.runner import _quiet
 
     with _quiet(False):
         yield

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from benchmarks.common import median, own_ray, quiet_tune, show, spread, sweep
-from trainables.context import Context
+from sweep.contract.trainable import Context
 
 WANTED = 0.98
 STEP_S = 0.02

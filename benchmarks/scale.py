@@ -42,10 +42,10 @@ class Memory:
 
 def ours(trials: int, folder: str, memory: Memory) -> float:
     """Seconds of the runner: what is imported and checked before is not its work."""
-    from sweep.config import resolve
-    from sweep.plan import make
-    from sweep.runner import run
-    from sweep.store import Store
+    from sweep.config.sweep_config import resolve
+    from sweep.plan.planning import make
+    from sweep.run.runner import run
+    from sweep.store.store import Store
 
     seeds = [str(seed) for seed in range(trials)]
     words = [*SYNTHETIC, "--lora_r", "8", "--seeds", *seeds, "--max_steps", str(STEPS), "--step_time_s", str(STEP_S)]

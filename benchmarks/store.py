@@ -22,7 +22,7 @@ WANTED = 50
 
 def a_trials_settings() -> dict[str, Any]:
     """What Tune would be given as a trial's configuration, and writes into each of its results."""
-    from sweep.config import REPORT, resolve
+    from sweep.config.sweep_config import REPORT, resolve
 
     config, _ = resolve(["--preset", REPORT], False)
     assert config is not None
@@ -68,7 +68,7 @@ def multiply(experiment: Path, trials: int, steps: int) -> None:
 
 
 def write_ours(folder: Path, trials: int, steps: int) -> str:
-    from sweep.store import Store
+    from sweep.store.store import Store
 
     store = Store(str(folder / "ours"))
     store.write_sweep({"trials": [], "axes": {}, "base": {}})

@@ -22,7 +22,7 @@ WANTED = 1.10
 
 def sweep_seconds(words: Sequence[str], slots: int) -> tuple[float, list[dict[str, Any]]]:
     """Seconds of the sweep command with so many slots of one thread each, and its trials' rows."""
-    from sweep.store import Store
+    from sweep.store.store import Store
 
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "sweep.grid", "--preset", "demo", "--storage_path", folder, "--name", "sweep"]

@@ -98,7 +98,7 @@ class Worker:
     def warm(self) -> None:
         import pyarrow as pa
 
-        from trainables.tokens import dataset_of
+        from trainables.data.tokens import dataset_of
 
         dataset_of(pa.table({"input_ids": [[1]]}))
 
@@ -106,7 +106,7 @@ class Worker:
         """Seconds to a `Dataset` whose first batch was read, and its rows."""
         import ray
 
-        from trainables.tokens import dataset_of
+        from trainables.data.tokens import dataset_of
 
         def start() -> Any:
             data = dataset_of(ray.get(references[0]))
@@ -135,9 +135,9 @@ def shared(made: Any, trials: int) -> list[float]:
 def measure(model: str, rows_count: int, trials: int, usual: int) -> dict[str, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from trainables.data import load_rows
-    from trainables.quiet import quiet
-    from trainables.tokens import READY, dataset_of, prepare
+    from sweep.common.quiet import quiet
+    from trainables.data.rows import load_rows
+    from trainables.data.tokens import READY, dataset_of, prepare
 
     with tempfile.TemporaryDirectory() as folder, quiet():
         file = Path(folder) / "rows.jsonl"

@@ -165,9 +165,9 @@ def padding(lengths: Sequence[int], batch: int) -> dict[str, float]:
 def measure(shape: str, layers: int, steps: int, rounds: int) -> dict[str, Any]:
     import torch
 
-    from trainables.data import load_rows
-    from trainables.quiet import quiet
-    from trainables.tokens import dataset_of, prepare
+    from sweep.common.quiet import quiet
+    from trainables.data.rows import load_rows
+    from trainables.data.tokens import dataset_of, prepare
 
     torch.set_num_threads(1)
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in WAYS}

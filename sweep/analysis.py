@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from sweep.errors import SweepError
 
 if TYPE_CHECKING:
-    from sweep.answer import Answer
-    from sweep.loading import Sweep
-    from sweep.tables import Format
+    from sweep.answer.parts import Answer
+    from sweep.show.tables import Format
+    from sweep.store.loading import Sweep
 
 MARGIN = 0.005
 COSTS = ("memory", "time", "parameters")
@@ -26,7 +26,7 @@ def load(path: str) -> "Sweep":
     Raises:
         NotASweep, NewerSchema: there is none, or a later version wrote it.
     """
-    from sweep.loading import load
+    from sweep.store.loading import load
 
     return load(path)
 
@@ -37,7 +37,7 @@ def from_file(path: str) -> "Sweep":
     Raises:
         RowsError: names everything in it that cannot be understood.
     """
-    from sweep.rows import from_file
+    from sweep.store.rows import from_file
 
     return from_file(path)
 
@@ -49,7 +49,7 @@ def answer(sweep: "Sweep", *, margin: float | None = None, prefer: Sequence[str]
         margin: how far above the best a loss may be, as a fraction of it; by default the sweep's own, or half a percent.
         prefer: costs in the order in which they decide; those left out follow in their usual order.
     """
-    from sweep.summary import answer
+    from sweep.answer.build import answer
 
     if margin is None:
         own = sweep.config.get("margin")
@@ -59,7 +59,7 @@ def answer(sweep: "Sweep", *, margin: float | None = None, prefer: Sequence[str]
 
 def render(answer: "Answer", format: "Format" = "table", *, color: bool | None = None, width: int | None = None) -> str:
     """The answer as a table, JSON, CSV or Markdown. Colours by default only where standard output is a terminal."""
-    from sweep.tables import render
+    from sweep.show.tables import render
 
     return render(answer, format, color=color, width=width)
 
@@ -106,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _unsaid(found: "Answer", format: str) -> list[str]:
     """The warnings, where the format has no place for them."""
-    from sweep.tables import lost, warnings
+    from sweep.show.tables import lost, warnings
 
     return [*warnings(found), *lost(found)] if format == "csv" else []
 

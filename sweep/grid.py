@@ -13,9 +13,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from sweep import flags, redact
+from sweep import redact
+from sweep.common.imports import uncollected
+from sweep.config import flags
 from sweep.errors import ConfigError, LockLost, StoreAway, SweepError
-from sweep.imports import uncollected
 
 OK, SOME_FAILED, BAD_CONFIGURATION, INTERRUPTED = 0, 1, 2, 130
 FINE = {"completed", "pruned"}
@@ -63,7 +64,7 @@ def _terminable() -> Iterator[None]:
 
 def _command() -> NoReturn:
     """`main` in a process of its own."""
-    from trainables import scratch
+    from sweep.trial import scratch
 
     folder = scratch.settle(alone=True)  # Ray has its files elsewhere, and its processes theirs
     try:
@@ -86,7 +87,7 @@ def _leave(code: int) -> NoReturn:
 
 
 def _trainer_help() -> str:
-    from sweep.fields import describe, trainer_fields
+    from sweep.config.fields import describe, trainer_fields
 
     lines = ["", "trainer settings (TRL's SFTConfig, ModelConfig and data set arguments, and ours for the data):"]
     for field in trainer_fields().values():
@@ -95,11 +96,12 @@ def _trainer_help() -> str:
 
 
 def _sweep(words: list[str]) -> int:
-    from sweep import lock, plan, watchdog
-    from sweep.aftermath import one_line
-    from sweep.config import verbose
-    from sweep.store import Store
-    from trainables import leftovers
+    from sweep.config.sweep_config import verbose
+    from sweep.plan import planning as plan
+    from sweep.run import watchdog
+    from sweep.run.aftermath import one_line
+    from sweep.store import leftovers, lock
+    from sweep.store.store import Store
 
     _quieten(verbose(words))
     config, trainable, resolve = _checked(words)
@@ -107,7 +109,7 @@ def _sweep(words: list[str]) -> int:
     made_of = trainable.identify(config.trials(), resolve) if hasattr(trainable, "identify") else {}
     planned = plan.make(config, store, made_of)
     if config.dry_run:
-        from sweep.dryrun import show
+        from sweep.plan.dry_run import show
 
         footprints = getattr(trainable, "footprints", None)
         lengths = getattr(trainable, "lengths", None)
@@ -156,8 +158,9 @@ def _checked(words: list[str]) -> tuple[Any, Any, Any]:
     Raises:
         ConfigError: with everything that is wrong.
     """
-    from sweep import checks, config, ranges, rehearsal
-    from sweep.names import load_trainable, resolver
+    from sweep.common.names import load_trainable, resolver
+    from sweep.config import checks, ranges, rehearsal
+    from sweep.config import sweep_config as config
 
     with uncollected():
         cuda = _cuda_devices()
@@ -193,9 +196,12 @@ def _cuda_devices() -> int:
 
 
 def _run(planned: Any, store: Any, trainable: Any, resolve: Any, witness: Any) -> bool:
-    from sweep import identity, plan, provenance, watchdog
+    from sweep.common import provenance
+    from sweep.contract import identity
     from sweep.errors import NotASweep
-    from sweep.progress import Progress
+    from sweep.plan import planning as plan
+    from sweep.run import watchdog
+    from sweep.run.progress import Progress
 
     shared, notes = trainable.prepare(planned.todo, resolve)
     now = plan.content(planned.config, planned.trials, planned.made_of)
@@ -204,7 +210,7 @@ def _run(planned: Any, store: Any, trainable: Any, resolve: Any, witness: Any) -
         plan.refuse_other(before, now, planned.config.location)
     except NotASweep:
         before = {}
-    from sweep import runner
+    from sweep.run import runner
 
     runner.connect(planned.config)  # before anything is written: nothing may answer
     origin = {"versions": provenance.versions(), **provenance.git(), **notes}
@@ -222,7 +228,8 @@ def _run(planned: Any, store: Any, trainable: Any, resolve: Any, witness: Any) -
 
 
 def _answer(config: Any, store: Any, planned: Any, interrupted: bool) -> int:
-    from sweep import analysis, report, tracked
+    from sweep import analysis, report
+    from sweep.show import tracked
 
     sweep = analysis.load(config.location)
     found = analysis.answer(sweep, margin=config.margin)

@@ -12,32 +12,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweep.analysis import COSTS
+from sweep.common.reading import reason
 from sweep.errors import SweepError
-from sweep.reading import reason
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-    from sweep.answer import Answer
-    from sweep.drawing import Plot
-    from sweep.loading import Sweep
+    from sweep.answer.parts import Answer
+    from sweep.show.drawing import Plot
+    from sweep.store.loading import Sweep
 
 NAME = "report.html"
 
 
 def html(sweep: "Sweep", answer: "Answer") -> str:
     """The whole page."""
-    from jinja2 import Environment, FileSystemLoader
+    from jinja2 import Environment, PackageLoader
     from markupsafe import Markup
     from plotly.offline import get_plotlyjs
 
-    from sweep.cells import cells
-    from sweep.reproduce import commands
-    from sweep.tables import heading, lost, said, warnings
-    from sweep.wording import NOT_COVERED
+    from sweep.answer.wording import NOT_COVERED
+    from sweep.show.cells import cells
+    from sweep.show.reproduce import commands
+    from sweep.show.tables import heading, lost, said, warnings
 
     plots = _plots(sweep, answer)
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True)
+    environment = Environment(loader=PackageLoader("sweep.show"), autoescape=True)
     environment.filters["flags"] = _flags
     headings, rows = cells(answer)
     return environment.get_template("report.html.j2").render(
@@ -61,9 +61,9 @@ def html(sweep: "Sweep", answer: "Answer") -> str:
 
 
 def _plots(sweep: "Sweep", answer: "Answer") -> "list[Plot]":
-    from sweep.drawing_costs import against, throughput
-    from sweep.drawing_ranks import by_rank
-    from sweep.drawing_steps import by_trial, held_out, losses, memory
+    from sweep.show.drawing_costs import against, throughput
+    from sweep.show.drawing_ranks import by_rank
+    from sweep.show.drawing_steps import by_trial, held_out, losses, memory
 
     steps = by_trial(sweep.steps)
     made = (

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from sweep import analysis
-from sweep.answer import Answer
-from sweep.store import Store
+from sweep.answer.parts import Answer
+from sweep.store.store import Store
 from tests.simulate import Design, losses, write
 
 REPORT = """lora_r,train_runtime,train_samples_per_second,train_steps_per_second,train_loss,max memory allocated

@@ -15,19 +15,19 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sweep import noise, stats
-from sweep.advice import suggestions
-from sweep.answer import Suggestion
-from sweep.badruns import far_off
-from sweep.compare import UNEVEN, Compared, compare
-from sweep.costs import Cost
-from sweep.examples import Examples, Shared, shared
-from sweep.groups import Group
-from sweep.loading import Sweep
-from sweep.measured import Measured
-from sweep.recommend import choose
-from sweep.stats import CONFIDENCE, MIN_SEEDS, AboveBest, Difference, Floats
-from sweep.store import Store
+from sweep.answer.advice import suggestions
+from sweep.answer.badruns import far_off
+from sweep.answer.compare import UNEVEN, Compared, compare
+from sweep.answer.costs import Cost
+from sweep.answer.groups import Group
+from sweep.answer.measured import Measured
+from sweep.answer.parts import Suggestion
+from sweep.answer.recommend import choose
+from sweep.statistics import noise, stats
+from sweep.statistics.examples import Examples, Shared, shared
+from sweep.statistics.stats import CONFIDENCE, MIN_SEEDS, AboveBest, Difference, Floats
+from sweep.store.loading import Sweep
+from sweep.store.store import Store
 
 
 @dataclass(frozen=True)

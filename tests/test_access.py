@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import ray
 
-from sweep import access, runner
+from sweep.run import access, runner
 
 
 @pytest.fixture

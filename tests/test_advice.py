@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from sweep import analysis
-from sweep.advice import _Open, suggestions
-from sweep.answer import Suggestion
-from sweep.stats import CONFIDENCE, Difference, Term
+from sweep.answer.advice import _Open, suggestions
+from sweep.answer.parts import Suggestion
+from sweep.statistics.stats import CONFIDENCE, Difference, Term
 from tests.answers import REPORT, of_csv, of_rows, row, simulated
 from tests.simulate import Design, compared, costs, losses
 

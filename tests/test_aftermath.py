@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from sweep.aftermath import Seen, leave_rows, note_pruned
+from sweep.run.aftermath import Seen, leave_rows, note_pruned
 from sweep.space import Trial, trials
-from sweep.store import Row, Store
+from sweep.store.store import Row, Store
 
 DECIDED: Row = {"pruned_step": 10, "pruned_metric": "loss", "pruned_value": 3.5}
 

@@ -11,7 +11,7 @@ import pytest
 import sweep
 from sweep import analysis
 from sweep.errors import NotASweep
-from sweep.store import Store
+from sweep.store.store import Store
 from tests.answers import REPORT, csv_file, of_csv, of_rows, recommended, row, simulated
 from tests.simulate import Design, losses, write_steps
 

@@ -13,9 +13,10 @@ import pytest
 from scipy import special
 from scipy import stats as scipy_stats
 
-from sweep import analysis, noise, stats
-from sweep.stats import Floats, Term
-from sweep.store import Store
+from sweep import analysis
+from sweep.statistics import noise, stats
+from sweep.statistics.stats import Floats, Term
+from sweep.store.store import Store
 from tests.simulate import Bounds, Design, Estimates, bounds, compared, losses, simulated, write
 
 SWEEPS, LEVEL, MARGIN = 2000, 0.05, 0.005

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from sweep.columns import STEPS
-from sweep.store import Row
+from sweep.store.columns import STEPS
+from sweep.store.store import Row
 from tests import toys
 from tests.test_meters import FakeCuda
 from trainables.callback import StepRows

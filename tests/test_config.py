@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from sweep.config import SweepConfig, preset_names, resolve, verbose
-from sweep.fields import coerce, trainer_fields
+from sweep.config.fields import coerce, trainer_fields
+from sweep.config.sweep_config import SweepConfig, preset_names, resolve, verbose
 
 OWN = ["--model_name_or_path", "M", "--dataset_name", "D.json"]
 

@@ -11,12 +11,13 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from sweep import checks, flags, plan, ranges
-from sweep.config import SweepConfig, resolve
-from sweep.fields import TAKEN, describe, trainer_fields
-from sweep.names import load_trainable
-from sweep.reading import parse
-from sweep.store import Store
+from sweep.common.names import load_trainable
+from sweep.common.reading import parse
+from sweep.config import checks, flags, ranges
+from sweep.config.fields import TAKEN, describe, trainer_fields
+from sweep.config.sweep_config import SweepConfig, resolve
+from sweep.plan import planning as plan
+from sweep.store.store import Store
 
 SYNTHETIC = "trainables.synthetic:Synthetic"  # checks no model and no data
 OURS = [flag.name for flag in flags.FLAGS if flag.name not in ("config", "trainable", "storage_path")]

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from sweep import analysis
-from sweep.costs import LEAST, LEAST_SHARED, Cost, cheapest, side_by_side
-from sweep.store import Store
+from sweep.answer.costs import LEAST, LEAST_SHARED, Cost, cheapest, side_by_side
+from sweep.store.store import Store
 from tests.answers import of_rows, recommended, row
 from tests.simulate import write_steps
 

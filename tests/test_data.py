@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset, DatasetDict
 
+from sweep.common.quiet import quiet
 from sweep.errors import ConfigError
-from trainables.data import complaints_about_rows, held_out_count, load_rows
-from trainables.files import read_file
-from trainables.formats import ALPACA_WITH_INPUT, ALPACA_WITHOUT_INPUT
-from trainables.quiet import quiet
+from trainables.data.files import read_file
+from trainables.data.forms import ALPACA_WITH_INPUT, ALPACA_WITHOUT_INPUT
+from trainables.data.rows import complaints_about_rows, held_out_count, load_rows
 
 Settings = dict[str, Any]
 ROWS = [
@@ -206,7 +206,7 @@ def test_without_the_hub_the_offline_ways_are_named(monkeypatch: pytest.MonkeyPa
 def test_a_folder_that_cannot_be_looked_through_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a").mkdir()
     write_json(tmp_path / "a" / "rows.json")
-    monkeypatch.setattr("trainables.sources._MOST_ENTRIES", 1)
+    monkeypatch.setattr("trainables.data.sources._MOST_ENTRIES", 1)
     assert "holds more than 1 files and folders. Name the folder with the rows" in complaint(tmp_path)
     monkeypatch.undo()
     scandir = os.scandir
@@ -380,7 +380,8 @@ def test_the_fingerprint_is_of_content(tmp_path: Path, reference: Any) -> None:
 
 def test_the_fingerprint_is_the_same_in_another_process(tmp_path: Path, reference: Any) -> None:
     write_jsonl(tmp_path / "rows.jsonl")
-    code = f"from trainables.data import load_rows\nprint(load_rows({{'dataset_name': {str(tmp_path / 'rows.jsonl')!r}}}, str).fingerprint)"
+    load = f"load_rows({{'dataset_name': {str(tmp_path / 'rows.jsonl')!r}}}, str)"
+    code = f"from trainables.data.rows import load_rows\nprint({load}.fingerprint)"
     environment = {**os.environ, "PYTHONHASHSEED": "7"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.strip() == reference.fingerprint

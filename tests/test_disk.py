@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from sweep import disk
-from sweep.disk import Footprint, amount
+from sweep.contract import disk
+from sweep.contract.disk import Footprint, amount
 from sweep.space import FULL, Rank, trials
 from tests.untuned import RESOLVE, context_of, settings
-from trainables.footprint import footprints
+from trainables.predict.footprint import footprints
 from trainables.training import train
 
 

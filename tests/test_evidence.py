@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from sweep import analysis
-from sweep.answer import Answer, Recommendation
-from sweep.badruns import far_off
-from sweep.groups import group
-from sweep.store import Store
+from sweep.answer.badruns import far_off
+from sweep.answer.groups import group
+from sweep.answer.parts import Answer, Recommendation
+from sweep.store.store import Store
 from tests.answers import simulated
 from tests.simulate import Design, losses, trial_id, write
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sweep import runner
+from sweep.run import runner
 
 
 class Tuner:

@@ -6,7 +6,7 @@ import pytest
 
 import sweep
 from sweep import analysis, report
-from sweep.store import Store
+from sweep.store.store import Store
 from tests.answers import of_rows, row
 
 BASE = {"learning_rate": 1e-4, "per_device_train_batch_size": 8}

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
-from sweep import identity, plan, provenance
-from sweep.config import SweepConfig, resolve
+from sweep.common import provenance
+from sweep.config.sweep_config import SweepConfig, resolve
+from sweep.contract import identity
+from sweep.contract.identity import Source
 from sweep.errors import OtherSweep
-from sweep.identity import Source
-from sweep.store import Store
+from sweep.plan import planning as plan
+from sweep.store.store import Store
 
 WORDS = ["--trainable", "trainables.synthetic:Synthetic", "--lora_r", "8"]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sweep.imports import uncollected
+from sweep.common.imports import uncollected
 
 
 @pytest.fixture(autouse=True)

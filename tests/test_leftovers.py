@@ -10,9 +10,9 @@ import pytest
 
 from sweep import grid
 from sweep.errors import ConfigError
-from sweep.store import Store
+from sweep.store import leftovers
+from sweep.store.store import Store
 from tests.test_identity import WORDS
-from trainables import leftovers
 
 
 @pytest.fixture
@@ -107,7 +107,8 @@ def swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Store, list[
 
 def noted(store: Store, command: list[str], **known: str) -> str:
     """Writes the sweep.json of a sweep that has not got its row yet; returns its trial's id."""
-    from sweep import config, plan
+    from sweep.config import sweep_config as config
+    from sweep.plan import planning as plan
 
     found, _ = config.resolve(command, False)
     assert found is not None

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sweep import grid
-from sweep.length import Length, show
+from sweep.contract.length import Length, show
 from sweep.space import Trial, trials
 from tests import toys
 from tests.untuned import RESOLVE, context_of, settings
@@ -60,7 +60,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_lengths_are_of_whole_rows_and_the_share_that_is_cut_is_counted(place: Path) -> None:
     from transformers import AutoTokenizer
 
-    from trainables.data import load_rows
+    from trainables.data.rows import load_rows
 
     base = {"model_name_or_path": "model", "dataset_name": "rows.json", "max_length": 40}
     tokenizer = AutoTokenizer.from_pretrained("model")

@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from sweep import lock
 from sweep.errors import StoreError, SweepInUse
-from sweep.lock import Holder, held
-from sweep.store import Store
+from sweep.store import lock
+from sweep.store.lock import Holder, held
+from sweep.store.store import Store
 
 HOLD = """
 import sys
-from sweep import lock, store
+from sweep.store import lock
+from sweep.store import store
 with lock.held(store.Store(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

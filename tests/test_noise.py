@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from sweep import noise
-from sweep.noise import Examples
-from sweep.stats import Difference, Floats
+from sweep.statistics import noise
+from sweep.statistics.noise import Examples
+from sweep.statistics.stats import Difference, Floats
 from tests.simulate import Design, losses
 
 RNG = np.random.default_rng(7)

@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from trainables.output import Output
+from sweep.trial.output import Output
 
 
 def test_a_library_whose_stream_is_closed_logs_to_the_trials_log_all_the_same(tmp_path: Path) -> None:

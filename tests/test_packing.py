@@ -9,7 +9,7 @@ import transformers
 
 from sweep.space import trials
 from tests import toys
-from trainables import packing
+from trainables.data import packing
 
 OPT, LLAMA = transformers.OPTConfig(), transformers.LlamaConfig()
 

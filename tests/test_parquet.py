@@ -8,9 +8,9 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
 
-from sweep import parquet
-from sweep.columns import STEPS, schema
-from sweep.store import Store
+from sweep.store import parquet
+from sweep.store.columns import STEPS, schema
+from sweep.store.store import Store
 
 
 def rows(trial: str, first: int, last: int, attempt: int = 1) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sweep.errors import OtherSweep
-from sweep.plan import refuse_other
+from sweep.plan.planning import refuse_other
 
 
 def content(**base: Any) -> dict[str, Any]:

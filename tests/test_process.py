@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from trainables import process
+from sweep.trial import process
 
 
 class Model:

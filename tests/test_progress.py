@@ -3,7 +3,7 @@
 import pytest
 from rich.console import Console
 
-from sweep.progress import INTERVAL, LASTS, Progress
+from sweep.run.progress import INTERVAL, LASTS, Progress
 from sweep.space import Trial
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from sweep import rehearsal
-from sweep.config import resolve
+from sweep.config import rehearsal
+from sweep.config.sweep_config import resolve
 from sweep.space import trials
 from tests.untuned import context_of, settings
 from trainables import training
@@ -68,7 +68,7 @@ def test_a_trainable_of_ones_own_has_needs_of_its_own() -> None:
     [{"attn_implementation": "flash_attention_2"}, {"model_init_kwargs": {"attn_implementation": "k/flash-attn2"}}],
 )
 def test_padding_free_goes_with_flash_attention(given: dict[str, Any]) -> None:
-    from sweep.ranges import complaints as of_ranges
+    from sweep.config.ranges import complaints as of_ranges
 
     assert of_ranges(trials({"padding_free": True, **given}, [8], [0], {}, "fixed"), {}) == []
 

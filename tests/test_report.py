@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweep import analysis, curves, report
-from sweep.drawing_ranks import BESIDE
-from sweep.store import Store
+from sweep import analysis, report
+from sweep.show import curves
+from sweep.show.drawing_ranks import BESIDE
+from sweep.store.store import Store
 from tests.simulate import Design, losses, trial_id, write, write_steps
 
 HOSTILE = "<script>alert(1)</script>"

@@ -16,11 +16,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweep.store import Row, Store
-from trainables import reporting
-from trainables.backlog import LONGEST_S, Backlog
-from trainables.reporting import Clock, Reporter
-from trainables.spool import Spool, recover
+from sweep.store.spool import Spool, recover
+from sweep.store.store import Row, Store
+from sweep.trial import reporting
+from sweep.trial.backlog import LONGEST_S, Backlog
+from sweep.trial.reporting import Clock, Reporter
 
 
 class FastClock(Clock):
@@ -384,5 +384,5 @@ def test_settings_that_cannot_be_are_refused() -> None:
 
 
 def test_reporting_needs_neither_torch_nor_ray() -> None:
-    code = "import sys, trainables.reporting; sys.exit(bool({'torch', 'ray', 'transformers'} & set(sys.modules)))"
+    code = "import sys, sweep.trial.reporting; sys.exit(bool({'torch', 'ray', 'transformers'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -11,12 +11,13 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 
-from sweep import plan, redact
-from sweep.config import SweepConfig, resolve
-from sweep.fields import TAKEN, _kinds, trainer_fields
-from sweep.loading import Sweep
-from sweep.reproduce import commands
-from sweep.store import Store
+from sweep import redact
+from sweep.config.fields import TAKEN, _kinds, trainer_fields
+from sweep.config.sweep_config import SweepConfig, resolve
+from sweep.plan import planning as plan
+from sweep.show.reproduce import commands
+from sweep.store.loading import Sweep
+from sweep.store.store import Store
 from tests.answers import of_rows, row
 
 SYNTHETIC = "trainables.synthetic:Synthetic"

@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 import ray
 
-from sweep import checks, config, runner
+from sweep.config import checks
+from sweep.config import sweep_config as config
 from sweep.errors import ConfigError
+from sweep.run import runner
 
 CPU_NODE = {"Alive": True, "Resources": {"CPU": 4.0}}
 GPU_NODE = {"Alive": True, "Resources": {"CPU": 4.0, "GPU": 2.0}}

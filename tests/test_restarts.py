@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 from typing import Any
 
-from sweep.restarts import Restarts
+from sweep.run.restarts import Restarts
 
 
 class TuneTrial(SimpleNamespace):

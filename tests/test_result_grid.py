@@ -9,9 +9,9 @@ import pytest
 
 from sweep import analysis
 from sweep.errors import StoreError
-from sweep.loading import load
-from sweep.result_grid import result_grid
-from sweep.store import Store
+from sweep.store.loading import load
+from sweep.store.result_grid import result_grid
+from sweep.store.store import Store
 from tests.integration.faults import made
 
 FIRST, SECOND, THIRD = (f"20261125-20544{n}-000000-{9 - n}" for n in (1, 2, 3))

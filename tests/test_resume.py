@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from sweep.checkpoints import Checkpoint
 from sweep.space import Rank, Trial, trials
-from sweep.store import Row
+from sweep.store.checkpoints import Checkpoint
+from sweep.store.store import Row
 from tests.untuned import context_of, settings
 from trainables import evaluate, resume
 from trainables.training import train

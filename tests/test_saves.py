@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from sweep.checkpoints import SEAL
-from trainables.saves import Saves
-from trainables.trial import TuneTrial
+from sweep.store.checkpoints import SEAL
+from sweep.trial.saves import Saves
+from sweep.trial.tune_trial import TuneTrial
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from trainables import scratch
+from sweep.trial import scratch
 
 MAKE = "from trainables import scratch; print(scratch.make())"
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweep.shrink import ACCUMULATION, DEFAULTS, EVALUATION, MICRO, can_shrink, shrunk
+from sweep.plan.shrink import ACCUMULATION, DEFAULTS, EVALUATION, MICRO, can_shrink, shrunk
 from sweep.space import Trial, trials
 
 

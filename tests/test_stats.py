@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweep import noise, stats
-from sweep.stats import Difference, Floats, Term
+from sweep.statistics import noise, stats
+from sweep.statistics.stats import Difference, Floats, Term
 
 RNG = np.random.default_rng(7)
 

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 
-from sweep import columns
-from sweep.checkpoints import seal
 from sweep.errors import NewerSchema, NotASweep, StoreError
-from sweep.store import Store
+from sweep.store import columns
+from sweep.store.checkpoints import seal
+from sweep.store.store import Store
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def step(number: int, attempt: int = 1, trial: str = "a") -> dict[str, Any]:
 
 def test_the_page_of_columns_is_made_from_the_definition() -> None:
     page = Path(__file__).parent.parent / "docs" / "columns.md"
-    assert page.read_text() == columns.markdown(), "run: python -m sweep.columns > docs/columns.md"
+    assert page.read_text() == columns.markdown(), "run: python -m sweep.store.columns > docs/columns.md"
 
 
 def test_a_row_comes_back_as_it_was_written_and_what_is_missing_is_null(store: Store) -> None:

@@ -15,13 +15,13 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import SFTConfig, SFTTrainer
 
+from sweep.common.quiet import quiet
 from sweep.errors import ConfigError
 from tests import toys
-from trainables import preparation, tokens
-from trainables.data import Rows, load_rows
-from trainables.quiet import quiet
-from trainables.token_cache import TokenCache, default_folder
-from trainables.tokens import READY, Tokens, data_key, dataset_of, prepare
+from trainables.data import preparation, tokens
+from trainables.data.rows import Rows, load_rows
+from trainables.data.token_cache import TokenCache, default_folder
+from trainables.data.tokens import READY, Tokens, data_key, dataset_of, prepare
 
 Settings = dict[str, Any]
 WORDS = ("add", "sum", "Straße", "数字", "🙂", "return", "number", "x")
@@ -373,7 +373,7 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     def full(*_: object) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr("trainables.token_cache._hash", full)
+    monkeypatch.setattr("trainables.data.token_cache._hash", full)
     table = pa.table({"input_ids": [[1]]})
     with pytest.raises(OSError, match="no space"):
         TokenCache(tmp_path).save("k", {"train": table, "held_out": table}, [])
@@ -488,7 +488,7 @@ def test_nothing_is_printed_and_no_accelerator_is_touched(
 
 
 def test_the_users_folder_is_left_as_it_was(tmp_path: Path, cache: Path, model: Path) -> None:
-    from trainables.data import load_rows
+    from trainables.data.rows import load_rows
 
     with quiet():
         Dataset.from_list(TEXTS).save_to_disk(tmp_path / "saved")

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from sweep.trackers import trackers
+from sweep.trackers.trackers import Run, Trackers
 from tests.wandb_files import runs
-from trainables import integrations, trackers
-from trainables.trackers import Run, Trackers
+from trainables import integrations
 
 RUN = Run("r2-s0", "one", "trial", {"lora_r": 2})
 
@@ -102,7 +103,7 @@ def test_more_metrics_go_with_their_steps_those_from_before_too(
 WRITER = """
 import os, signal, sys
 from pathlib import Path
-from trainables.trackers import Run, Trackers
+from sweep.trackers.trackers import Run, Trackers
 folder = Path(sys.argv[1])
 tracker = Trackers(["wandb"], Run("r2-s0", "one", "trial"), [], folder, folder / "scratch", folder / "log")
 for step in range(1, 8):

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sweep.space import trials
-from sweep.store import Row
+from sweep.store.store import Row
 from tests.test_meters import FakeCuda
 from tests.untuned import context_of, settings
 from trainables.meters import Memory

@@ -11,12 +11,12 @@ from typing import Any, ClassVar
 
 import pytest
 
+from sweep.contract.trainable import Context
 from sweep.errors import LockLost
-from sweep.lock import held
-from sweep.store import Row, Store
+from sweep.store.lock import held
+from sweep.store.store import Row, Store
+from sweep.trial.tune_trial import TuneTrial
 from tests.test_lock import elsewhere, locked_by
-from trainables.context import Context
-from trainables.trial import TuneTrial
 
 NAME = "r2-s0"
 
@@ -196,7 +196,7 @@ def test_a_checkpoint_that_the_local_disk_has_no_room_for_is_not_laid_to_the_sto
     while not trial.step().get("should_checkpoint"):
         pass
     with monkeypatch.context() as full:
-        full.setattr("trainables.saves.seal", no_room)
+        full.setattr("sweep.trial.saves.seal", no_room)
         trial.save()
     assert "] the local disk (" in (said := capsys.readouterr().out) and "the store" not in said
     with monkeypatch.context() as away:

@@ -8,17 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from sweep import watchdog
 from sweep.errors import LockLost
-from sweep.lock import held
-from sweep.store import Store
-from sweep.watchdog import watching
+from sweep.run import watchdog
+from sweep.run.watchdog import watching
+from sweep.store.lock import held
+from sweep.store.store import Store
 from tests.test_lock import elsewhere, locked_by
 
 DRIVE = """
 import os, sys
-from sweep import lock, watchdog
-from sweep.store import Store
+from sweep.store import lock
+from sweep.run import watchdog
+from sweep.store.store import Store
 with lock.held(Store(sys.argv[1])) as store, watchdog.witnessed(store) as witness:
     {end}
 """
@@ -93,7 +94,7 @@ def test_ray_is_given_up_within_half_a_minute_before_its_own_code_ends_the_proce
 
 
 def test_the_loser_of_a_lock_is_told_by_its_own_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sweep.lock.BEAT_S", 0.01)
+    monkeypatch.setattr("sweep.store.lock.BEAT_S", 0.01)
     store, heard, told = Store(str(tmp_path / "sweep")), threading.Event(), []
 
     def lost(error: LockLost) -> None:

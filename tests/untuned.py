@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sweep.names import resolver
+from sweep.common.names import resolver
+from sweep.contract.trainable import Context
 from sweep.space import Trial
 from tests import toys
-from trainables.context import Context
 from trainables.sft import SFT
 
 RESOLVE = resolver(".")

@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from sweep.store import Row
+from sweep.store.store import Row
 from trainables.meters import Memory, Throughput, Work, peak_rss_bytes
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from sweep.store import Row
-from trainables.endings import is_out_of_memory
+from sweep.contract.outcomes import is_out_of_memory
+from sweep.store.store import Row
 
 
 def held_out(trainer: Any, table: Any, batch_size: int, left: Callable[[int], None] = lambda rows: None) -> list[Row]:

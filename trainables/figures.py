@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from sweep.store import Row
+from sweep.store.store import Row
 from trainables.callback import StepRows
 from trainables.meters import Memory, peak_rss_bytes, rates
 from trainables.resume import Start, Took

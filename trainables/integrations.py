@@ -1,4 +1,4 @@
-"""What a trainer's log says, for experiment trackers: ours (trainables.trackers), and the trainer's own integrations."""
+"""What a trainer's log says, for experiment trackers: ours (sweep.trackers.trackers), and the trainer's own integrations."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -8,8 +8,8 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.integrations import get_reporting_integration_callbacks
 
-from trainables.context import Context
-from trainables.trackers import OURS, asked
+from sweep.contract.trainable import Context
+from sweep.trackers.trackers import OURS, asked
 
 
 class Notes(TrainerCallback):  # type: ignore[misc]  # transformers has no types here

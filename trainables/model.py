@@ -7,10 +7,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from sweep.common.names import Resolve, is_there
+from sweep.common.provenance import remembered_fingerprint
+from sweep.common.reading import sentence
 from sweep.errors import ConfigError
-from sweep.names import Resolve, is_there
-from sweep.provenance import remembered_fingerprint
-from sweep.reading import sentence
 from sweep.space import Trial, is_lora_setting
 from trainables import weights
 

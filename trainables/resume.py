@@ -12,7 +12,7 @@ from pathlib import Path
 
 from transformers import TrainerState
 
-from sweep.checkpoints import SEAL, Checkpoint
+from sweep.store.checkpoints import SEAL, Checkpoint
 from trainables.meters import Counted
 
 TOOK, BEST, STATE = "sweep-training.json", "best", "trainer_state.json"

@@ -6,20 +6,20 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from sweep.disk import Footprint
+from sweep.common.names import Resolve, is_there
+from sweep.contract.disk import Footprint
+from sweep.contract.identity import Identity, Source
+from sweep.contract.length import Extent, Length
+from sweep.contract.memory import Device, Step
+from sweep.contract.trainable import Context
 from sweep.errors import ConfigError
-from sweep.estimate.memory import Device, Step
-from sweep.estimate.prediction import Extent
-from sweep.identity import Identity, Source
-from sweep.length import Length
-from sweep.names import Resolve, is_there
 from sweep.space import Trial
-from sweep.store import Row
-from trainables import hub, model, packing, sources
-from trainables.context import Context
-from trainables.data import Rows, load_rows
-from trainables.length import length_of
-from trainables.tokens import (
+from sweep.store.store import Row
+from trainables import hub, model
+from trainables.data import packing, sources
+from trainables.data.length import length_of
+from trainables.data.rows import Rows, load_rows
+from trainables.data.tokens import (
     Tokens,
     data_key,
     data_name,
@@ -106,7 +106,7 @@ class SFT:
 
     def footprints(self, trials: Sequence[Trial], resolve: Resolve) -> Mapping[str, Footprint]:
         """How large the trials' checkpoints will be."""
-        from trainables.footprint import footprints
+        from trainables.predict.footprint import footprints
 
         return footprints(trials, resolve)
 

@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
-from sweep.names import Resolve
+from sweep.common.names import Resolve
+from sweep.contract.trainable import Context
 from sweep.space import Trial
-from sweep.store import Row
-from trainables.context import Context
+from sweep.store.store import Row
 
 EXAMPLES, TOKENS = 50, 100
 

@@ -10,11 +10,12 @@ from transformers import PrinterCallback, TrainerCallback, TrainerControl, Train
 from trl import SFTConfig, SFTTrainer, get_peft_config, get_quantization_config
 
 from sweep import redact
-from sweep.store import Row
-from trainables import evaluate, figures, integrations, model, resume, tokens
+from sweep.contract.outcomes import is_out_of_memory
+from sweep.contract.trainable import Context
+from sweep.store.store import Row
+from trainables import evaluate, figures, integrations, model, resume
 from trainables.callback import StepRows
-from trainables.context import Context
-from trainables.endings import is_out_of_memory
+from trainables.data import tokens
 from trainables.meters import Counted, Memory, Throughput, reset_peak_rss
 from trainables.resume import NOT_KEPT, NothingLeft, Start
 

@@ -6,7 +6,7 @@ The Python API is `predict`; importing this loads neither torch nor ray.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sweep.config import SweepConfig
+    from sweep.config.sweep_config import SweepConfig
     from sweep.estimate.prediction import Prediction
 
 __all__ = ["predict"]

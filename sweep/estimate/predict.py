@@ -6,15 +6,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sweep.common.names import Resolve, load_trainable, resolver
+from sweep.contract.length import Extent
+from sweep.contract.memory import Device, Step, over_ranks
 from sweep.errors import ConfigError
 from sweep.estimate.cards import CARDS, Card, card, fits, most_peak
-from sweep.estimate.memory import Device, Step, over_ranks
-from sweep.estimate.prediction import UTILIZATION, Extent, Predicted, Prediction, alike
-from sweep.names import Resolve, load_trainable, resolver
+from sweep.estimate.prediction import UTILIZATION, Predicted, Prediction, alike
 from sweep.space import Trial
 
 if TYPE_CHECKING:
-    from sweep.config import SweepConfig
+    from sweep.config.sweep_config import SweepConfig
 
 MOST_ROWS = 4096  # a larger batch is not looked for
 
@@ -46,8 +47,8 @@ def checked(words: Sequence[str], assumed: Assumed) -> "SweepConfig":
     Raises:
         ConfigError: with everything that is wrong.
     """
-    from sweep import checks, ranges
-    from sweep import config as configs
+    from sweep.config import checks, ranges
+    from sweep.config import sweep_config as configs
 
     found, complaints = configs.resolve(words, cuda=assumed.device == "cuda")
     if found is None:

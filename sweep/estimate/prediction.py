@@ -4,21 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sweep.contract.length import Extent
+from sweep.contract.memory import Step
 from sweep.estimate.cards import Card, beside, fits
-from sweep.estimate.memory import Step
 from sweep.space import Rank, Trial
 
 UTILIZATION = 0.3  # share of a card's peak that training reaches: an assumption, see docs/estimate.md
-
-
-@dataclass(frozen=True)
-class Extent:
-    """How much a trial trains: optimizer steps, and lengths of its rows in tokens. Null where the data are not at hand."""
-
-    steps: int | None
-    tokens: int | None
-    typical: int
-    longest: int
 
 
 @dataclass(frozen=True)

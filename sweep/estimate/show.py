@@ -4,7 +4,7 @@ import io
 from dataclasses import asdict
 from typing import Any
 
-from sweep.estimate.memory import KINDS
+from sweep.contract.memory import KINDS
 from sweep.estimate.prediction import Predicted, Prediction
 
 WORDS = {

@@ -11,10 +11,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sweep import analysis, grid, plan
-from sweep.config import resolve
-from sweep.identity import Source
-from sweep.store import Store
+from sweep import analysis, grid
+from sweep.config.sweep_config import resolve
+from sweep.contract.identity import Source
+from sweep.plan import planning as plan
+from sweep.store.store import Store
 
 ROWS = [{"instruction": f"say {n}", "input": "", "output": f"word {n}"} for n in range(20)]
 HEADER = "lora_r,train_loss\n"

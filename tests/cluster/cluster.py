@@ -73,7 +73,7 @@ class Cluster:
     def tables(self, name: str) -> dict[str, Any]:
         """Trial and step rows of a sweep, read on the client from the bucket."""
         code = (
-            f"from sweep.store import Store; store = Store('s3://{BUCKET}/sweeps/{name}')\n"
+            f"from sweep.store.store import Store; store = Store('s3://{BUCKET}/sweeps/{name}')\n"
             "answer = {'trials': store.trials().drop_columns(['started_at', 'ended_at']).to_pylist(), "
             "'steps': store.steps().select(['trial_id', 'attempt', 'step', 'loss']).to_pylist()}"
         )

@@ -35,7 +35,7 @@ def started(**resources: int) -> Iterator[Any]:
 
     import ray
 
-    from sweep.runner import ENVIRONMENT
+    from sweep.run.runner import ENVIRONMENT
 
     os.environ.update(ENVIRONMENT)
     ray.init("local", include_dashboard=False, log_to_driver=False, logging_level="ERROR", **resources)

@@ -3,7 +3,7 @@
 import pytest
 
 from sweep.grid import main
-from sweep.store import Store
+from sweep.store.store import Store
 
 
 @pytest.mark.usefixtures("ray_here")

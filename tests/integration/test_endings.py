@@ -13,13 +13,13 @@ from typing import Any, ClassVar
 
 import pytest
 
-from sweep.aftermath import death, oom_kills
+from sweep.common.names import Resolve
+from sweep.contract.trainable import Context
 from sweep.grid import main
-from sweep.names import Resolve
+from sweep.run.aftermath import death, oom_kills
 from sweep.space import Trial
-from sweep.store import Row, Store
+from sweep.store.store import Row, Store
 from tests.integration.test_sweep import words
-from trainables.context import Context
 
 
 class Mock:

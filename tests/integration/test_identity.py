@@ -9,7 +9,7 @@ import pytest
 
 from sweep import analysis
 from sweep.grid import main
-from sweep.store import Store
+from sweep.store.store import Store
 from tests import toys
 from tests.integration.test_sweep import words
 

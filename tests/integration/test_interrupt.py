@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.chaos import children
-from sweep.store import Store
+from sweep.store.store import Store
 
 
 def command(store: str) -> list[str]:

@@ -9,7 +9,7 @@ import psutil
 
 from benchmarks.chaos import trial_processes
 from sweep.grid import main
-from sweep.store import Store
+from sweep.store.store import Store
 from tests.integration.test_interrupt import command
 from tests.test_lock import elsewhere, locked_by
 

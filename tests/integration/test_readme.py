@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sweep.store import Store
+from sweep.store.store import Store
 from tests import toys
 from tests.integration.test_sweep import assert_whole
 

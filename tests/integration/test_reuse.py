@@ -10,12 +10,12 @@ from typing import Any, ClassVar
 
 import pytest
 
+from sweep.common.names import Resolve
+from sweep.contract.trainable import Context
 from sweep.grid import main
-from sweep.names import Resolve
 from sweep.space import Trial
-from sweep.store import Row, Store
+from sweep.store.store import Row, Store
 from tests.integration.test_sweep import words
-from trainables.context import Context
 
 HERE = "tests.integration.test_reuse"
 MEASURED = ["loss", "grad_norm", "learning_rate", "tokens"]

@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 
 from sweep import load
+from sweep.common.names import Resolve
+from sweep.contract.trainable import Context
 from sweep.grid import main
-from sweep.names import Resolve
-from sweep.progress import Progress
+from sweep.run.progress import Progress
 from sweep.space import Trial
-from sweep.store import Row, Store
-from trainables.context import Context
+from sweep.store.store import Row, Store
 
 HERE = "tests.integration.test_runner"
 
@@ -111,7 +111,7 @@ def test_one_failing_trial_does_not_stop_the_others_and_leaves_its_row(
 def test_tunes_own_analysis_opens_what_was_written(store: str) -> None:
     from ray import tune
 
-    from trainables.trial import TuneTrial
+    from sweep.trial.tune_trial import TuneTrial
 
     assert main(synthetic(store, "--lora_r", "4", "64")) == 0
     (run,) = (Path(store) / "one" / "tune").iterdir()

@@ -143,7 +143,7 @@ def test_the_same_command_resumes_whichever_way_home_is_written(swept: Path, hom
 
 def test_ray_tune_opens_what_was_written(swept: Path, home: Path) -> None:
     code = (
-        "import sys; from ray import tune; from trainables.trial import TuneTrial\n"
+        "import sys; from ray import tune; from sweep.trial.tune_trial import TuneTrial\n"
         "found = tune.Tuner.restore(sys.argv[1], trainable=TuneTrial).get_results()\n"
         "print(len(found), [bool(one.checkpoint) for one in found])"
     )

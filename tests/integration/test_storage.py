@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from sweep.store import Store
+from sweep.store.leftovers import place, waiting
+from sweep.store.store import Store
 from tests.integration.faults import made
-from trainables.leftovers import place, waiting
 
 STEPS = 80
 FULL, READ_ONLY = (pytest.param(kind, marks=pytest.mark.mount) for kind in ("full", "read-only"))

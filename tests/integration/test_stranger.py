@@ -11,7 +11,7 @@ import pytest
 PROJECT = Path(__file__).parents[2]
 HOST = """
 import os, sys, ray
-from sweep import runner
+from sweep.run import runner
 runner.start(None, False)
 
 @ray.remote(num_cpus=0)

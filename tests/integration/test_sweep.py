@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sweep.grid import main
-from sweep.store import Store
+from sweep.store.store import Store
 
 SMALL = [
     "--per_device_train_batch_size",
@@ -108,7 +108,7 @@ def plain_script(model: str, rows: str, folder: Path) -> list[dict[str, float]]:
     from peft import LoraConfig
     from trl import SFTConfig, SFTTrainer
 
-    from trainables.data import load_rows
+    from trainables.data.rows import load_rows
 
     torch.set_num_threads(1)
     loaded = load_rows({"dataset_name": rows, "test_split_size": 10}, lambda name: name)

@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
-from sweep.columns import STEPS
+from sweep.contract.trainable import Context
 from sweep.grid import main
-from sweep.store import Row, Store
+from sweep.store.columns import STEPS
+from sweep.store.store import Row, Store
 from tests.integration.test_sweep import words
 from tests.wandb_files import OfflineRun, runs
-from trainables.context import Context
 from trainables.sft import SFT
 
 METRICS = [column.name for column in STEPS if column.name not in ("trial_id", "attempt", "step", "timestamp")]
@@ -196,7 +196,7 @@ def test_a_tracker_that_raises_stops_nothing(store: str, tmp_path: Path) -> None
 
 def test_values_are_said_as_json_says_them(tmp_path: Path) -> None:
     """A loss that is no number is a step's like any other."""
-    from trainables.trackers import Run, Trackers
+    from sweep.trackers.trackers import Run, Trackers
 
     trackers = Trackers(["wandb"], Run("nan", "one", "trial"), [], tmp_path, tmp_path / "scratch", tmp_path / "log")
     for step, loss in ((1, 0.5), (2, math.nan), (3, math.inf)):

@@ -12,7 +12,7 @@ from unittest import mock
 
 import torch
 
-from sweep.estimate.memory import Device
+from sweep.contract.memory import Device
 from trainables.predict.live import Live
 
 BLOCK: dict[Device, int] = {"cpu": 1, "cuda": 512}  # bytes that the allocator rounds up to

@@ -6,9 +6,9 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from sweep.estimate.prediction import Extent
+from sweep.contract.length import Extent
+from trainables.data.tokens import Tokens
 from trainables.predict.steps import arguments
-from trainables.tokens import Tokens
 
 
 def counted(settings: Mapping[str, Any], tokens: Tokens) -> Extent:

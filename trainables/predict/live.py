@@ -13,7 +13,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from sweep.estimate.memory import KINDS, Kind, Memory
+from sweep.contract.memory import KINDS, Kind, Memory
 
 
 @dataclass

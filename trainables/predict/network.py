@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from sweep.names import Resolve
+from sweep.common.names import Resolve
 from trainables import model
 
 LOSS_OUTPUTS = ("log_probs", "entropy", "is_top1")  # what SFTTrainer has its fused head compute

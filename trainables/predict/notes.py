@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sweep.estimate.memory import Device
+from sweep.contract.memory import Device
 from trainables.predict.network import KERNELS
 from trainables.predict.quantized import bits
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sweep.estimate.memory import Memory
+from sweep.contract.memory import Memory
 
 # Bytes for each weight. 4 bit: half a byte, and a scale for each 64 (a float32; nested, a byte, with a float32 for each 256 of them).
 # 8 bit: a byte; its scales are one float32 a row.

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from sweep.estimate.memory import Device, Step
-from sweep.names import Resolve
+from sweep.common.names import Resolve
+from sweep.contract.memory import Device, Step
 from trainables.predict.devices import BLOCK, behaviour
 from trainables.predict.flops import Flops
 from trainables.predict.live import Live

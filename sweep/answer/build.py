@@ -1,0 +1,201 @@
+"""From a sweep's rows to the answer."""
+
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from sweep.answer.compare import Compared, compare
+from sweep.answer.costs import costs_of, side_by_side
+from sweep.answer.groups import Group, group, parsed, spread
+from sweep.answer.guards import differences
+from sweep.answer.measured import Measured, bits_per_byte, measure
+from sweep.answer.metrics import COSTS, METRICS
+from sweep.answer.parts import Answer, Comparison, Configuration, Front, Outcome, Recommendation
+from sweep.answer.recommend import recommend
+from sweep.answer.wording import basis_text
+from sweep.errors import SweepError
+from sweep.statistics import stats
+from sweep.store.loading import Sweep
+
+_WHY = {
+    "pruned": "stopped early by the scheduler, so not trained as long as the others",
+    "diverged": "its loss became NaN or infinite",
+    "interrupted": "the sweep was stopped while it ran",
+    "running": "not at its end yet",
+    "not started": "planned, no trace of it yet",
+}
+_PARTIAL = {"running", "not started", "interrupted"}
+
+
+def answer(sweep: Sweep, *, margin: float, prefer: Sequence[str]) -> Answer:
+    """Which configuration to take, how sure that is, and at what price.
+
+    Args:
+        margin: how far above the best a loss may be, as a fraction of it.
+        prefer: costs in the order in which they decide: memory, time, parameters. Those left out follow.
+
+    Raises:
+        SweepError: the margin or a cost is not one, or the rows cannot be told apart.
+    """
+    order = _order(margin, prefer)
+    rows = [*sweep.records(), *({**row, "status": "not started"} for row in sweep.not_started)]
+    groups = group(rows, sweep.axes)
+    measured = measure(sweep, groups)
+    compared = compare(groups, measured, margin, stats.CONFIDENCE)
+    configurations = _configurations(sweep, groups, measured, compared)
+    shown = [one for one in configurations if one.comparison]
+    statuses = Counter(str(row["status"]) for row in rows)
+    return Answer(
+        name=sweep.name,
+        partial=bool(_PARTIAL & statuses.keys()),
+        metric=measured.metric,
+        confidence=stats.CONFIDENCE,
+        margin=margin,
+        prefer=order,
+        basis=compared.basis if compared else "none",
+        basis_text=_basis_text(compared),
+        statuses=dict(statuses),
+        configurations=configurations,
+        recommendation=_recommendation(sweep, compared, shown, order) if compared else None,
+        fronts=_fronts(shown),
+        differences=differences(groups, sweep.varied),
+        outcomes=_outcomes(groups),
+        warnings=(*measured.warnings, *_warnings(statuses, shown, groups)),
+        provenance=_provenance(sweep, groups),
+    )
+
+
+def _order(margin: float, prefer: Sequence[str]) -> tuple[str, ...]:
+    if not 0 <= margin < 1:
+        raise SweepError(f"--margin is {margin}: give a fraction from 0 to below 1, such as 0.005 for half a percent.")
+    unknown = [name for name in prefer if name not in COSTS]
+    if unknown:
+        raise SweepError(f"--prefer has {', '.join(unknown)}: the costs are {', '.join(COSTS)}.")
+    return tuple(dict.fromkeys([*prefer, *COSTS]))
+
+
+def _recommendation(
+    sweep: Sweep, compared: Compared, shown: Sequence[Configuration], order: Sequence[str]
+) -> Recommendation:
+    shared = side_by_side(row for one in compared.groups for row in one.rows)
+    costs = [costs_of(one, COSTS, sweep, shared) for one in compared.groups]
+    return recommend(compared, shown, costs, order, stats.CONFIDENCE)
+
+
+def _basis_text(compared: Compared | None) -> str:
+    if compared is None or len(compared.groups) < 2:
+        return "Nothing to compare: fewer than two configurations have a result."
+    return basis_text(compared, stats.CONFIDENCE)
+
+
+def _configurations(
+    sweep: Sweep, groups: Sequence[Group], measured: Measured, compared: Compared | None
+) -> tuple[Configuration, ...]:
+    places = {one.label: index for index, one in enumerate(compared.groups)} if compared else {}
+    bits = bits_per_byte(sweep) if measured.metric in {"eval_loss", "bits_per_byte"} else {}
+    return tuple(
+        _configuration(
+            one,
+            measured,
+            bits,
+            compared.comparison(places[one.label]) if compared and one.label in places else None,
+        )
+        for one in groups
+    )
+
+
+def _configuration(
+    one: Group, measured: Measured, bits: Mapping[str, float], comparison: Comparison | None
+) -> Configuration:
+    losses = [measured.losses[name] for name in measured.by_seed(one).values()]
+    in_bits = [bits[row["trial_id"]] for row in one.completed if row["trial_id"] in bits]
+    first = one.rows[0]
+    return Configuration(
+        label=one.label,
+        method=one.method,
+        lora_r=first.get("lora_r"),
+        lora_alpha=first.get("lora_alpha"),
+        axes=one.axes,
+        trials=tuple(row["trial_id"] for row in one.completed),
+        seeds=tuple(row.get("seed") for row in one.completed),
+        loss=statistics.fmean(losses) if losses else None,
+        loss_sd=spread(losses),
+        eval_loss=one.mean("eval_loss"),
+        eval_loss_sd=one.deviation("eval_loss"),
+        bits_per_byte=statistics.fmean(in_bits) if in_bits else None,
+        train_loss=one.mean("train_loss"),
+        train_loss_sd=one.deviation("train_loss"),
+        train_runtime=one.mean("train_runtime"),
+        train_samples_per_second=one.mean("train_samples_per_second"),
+        train_steps_per_second=one.mean("train_steps_per_second"),
+        peak_memory_allocated_bytes=one.largest("peak_memory_allocated_bytes"),
+        peak_memory_reserved_bytes=one.largest("peak_memory_reserved_bytes"),
+        peak_rss_bytes=one.largest("peak_rss_bytes"),
+        trainable_parameters=one.mean("trainable_parameters"),
+        comparison=comparison,
+    )
+
+
+def _fronts(shown: Sequence[Configuration]) -> tuple[Front, ...]:
+    """Loss against memory, against time, and against both; only over costs that were measured."""
+    fronts = []
+    for costs in (["memory"], ["time"], ["memory", "time"]):
+        columns = [COSTS[name] for name in costs]
+        values = np.array([[one.loss, *(getattr(one, column) for column in columns)] for one in shown], dtype=float)
+        if shown and not np.isnan(values).all(axis=0).any():
+            directions = ["min", *(METRICS[column].direction for column in columns)]
+            front = stats.pareto_front(values, directions)
+            labels = tuple(one.label for one, on_front in zip(shown, front, strict=True) if on_front)
+            fronts.append(Front(("loss", *columns), tuple(directions), labels))
+    return tuple(fronts)
+
+
+def _outcomes(groups: Sequence[Group]) -> tuple[Outcome, ...]:
+    return tuple(
+        Outcome(row["trial_id"], one.label, row.get("seed"), str(row["status"]), _reason(row))
+        for one in groups
+        for row in one.rows
+        if row["status"] != "completed"
+    )
+
+
+def _reason(row: Mapping[str, Any]) -> str:
+    error = ": ".join(str(row[name]) for name in ("error_type", "error_message") if row.get(name))
+    return error or _WHY.get(str(row["status"]), "it left no message")
+
+
+def _warnings(statuses: Mapping[str, int], shown: Sequence[Configuration], groups: Sequence[Group]) -> list[str]:
+    warnings = []
+    missing = [one.label for one in groups if one.label not in {kept.label for kept in shown}]
+    if missing:
+        warnings.append(f"Without a result, so not compared: {', '.join(missing)}.")
+    others = {status: count for status, count in statuses.items() if status not in {"completed"}}
+    if others:
+        counted = ", ".join(f"{count} {status}" for status, count in others.items())
+        warnings.append(f"{statuses.get('completed', 0)} of {sum(statuses.values())} trials completed; {counted}.")
+    if shown and all(one.peak_memory_allocated_bytes is None for one in shown):
+        warnings.append("GPU memory was not measured, so it plays no part in what is cheap.")
+    return warnings + _shared(groups)
+
+
+def _shared(groups: Sequence[Group]) -> list[str]:
+    shares = {share for one in groups for share in one.values("gpus_per_trial") if 0 < share < 1}
+    if not shares:
+        return []
+    given = " and ".join(f"{share:g}" for share in sorted(shares))
+    return [
+        f"Times were taken on shared GPUs (--gpus_per_trial {given}): they depend on what ran beside a trial, and are longer than "
+        "on a GPU of its own."
+    ]
+
+
+def _provenance(sweep: Sweep, groups: Sequence[Group]) -> dict[str, Any]:
+    """What sweep.json says, or else the first completed trial."""
+    found = sweep.config.get("provenance")
+    if isinstance(found, dict):
+        return dict(found)
+    rows = [row for one in groups for row in one.completed]
+    return parsed(rows[0], "provenance") if rows else {}

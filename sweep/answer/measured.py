@@ -1,0 +1,97 @@
+"""The loss that is compared: of every trial, and of every held-out example that the trials share."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sweep.answer.badruns import FarOff, far_off
+from sweep.answer.groups import Group, parsed, usable
+from sweep.statistics.examples import Examples, shared
+from sweep.store.store import Row
+
+if TYPE_CHECKING:
+    from sweep.store.loading import Sweep
+
+OTHER_TEXTS = (
+    "The trials were evaluated on different data: a loss over other texts says nothing of the configuration, so nothing is "
+    "claimed. Compare within one data set."
+)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The compared metric of each trial that has it, bad runs left out."""
+
+    metric: str | None
+    losses: Mapping[str, float]
+    examples: Examples | None
+    warnings: tuple[str, ...]
+    bad: Mapping[str, FarOff] = field(default_factory=dict)
+
+    def by_seed(self, group: Group) -> dict[int | None, str]:
+        """The group's compared trials, by seed."""
+        return {row.get("seed"): row["trial_id"] for row in group.completed if row["trial_id"] in self.losses}
+
+
+def measure(sweep: "Sweep", groups: Sequence[Group]) -> Measured:
+    """The loss to compare: held-out loss, in bits per byte across tokenizers; training loss only where there is no other."""
+    rows = [row for one in groups for row in one.completed]
+    tokenizers = {str(found) for row in rows if (found := parsed(row, "provenance").get("tokenizer")) is not None}
+    if len(tokenizers) > 1:
+        return _in_bits(sweep, groups, rows)
+    for name in ("eval_loss", "train_loss"):
+        losses = {row["trial_id"]: float(row[name]) for row in rows if usable(row.get(name))}
+        if losses:
+            return _of(sweep, groups, name, losses, _remarks(name))
+    return Measured(None, {}, None, ("No completed trial has a loss yet." if not rows else "No trial has a loss.",))
+
+
+def _of(
+    sweep: "Sweep", groups: Sequence[Group], name: str, losses: Mapping[str, float], remarks: tuple[str, ...]
+) -> Measured:
+    """A metric's losses without the bad runs, with the examples behind them."""
+    rows = [row for one in groups for row in one.completed]
+    without = [row["trial_id"] for row in rows if row["trial_id"] not in losses]
+    warnings = (
+        [f"Not compared, since their {name} is missing or not positive: {', '.join(without)}."] if without else []
+    )
+    bad = far_off(groups, losses)
+    warnings += [
+        f"{trial} ended at {one.loss:.4g}, far off the {one.usual:.4g} of its other seeds: it is taken for a bad run and left out."
+        for trial, one in bad.items()
+    ]
+    kept = {trial: loss for trial, loss in losses.items() if trial not in bad}
+    if name == "train_loss":
+        return Measured(name, kept, None, (*remarks, *warnings), bad)
+    if len({parsed(row, "provenance").get("data_fingerprint") for row in rows if row["trial_id"] in kept} - {None}) > 1:
+        return Measured(name, kept, None, (*remarks, *warnings, OTHER_TEXTS), bad)
+    found = shared(sweep, kept, "tokens" if name == "eval_loss" else "bytes")
+    return Measured(name, found.losses, found.examples, (*remarks, *warnings, *found.warnings), bad)
+
+
+def _remarks(name: str) -> tuple[str, ...]:
+    if name == "eval_loss":
+        return ()
+    return ("There is no held-out loss: training losses are compared, which do not show overfitting.",)
+
+
+def _in_bits(sweep: "Sweep", groups: Sequence[Group], rows: Sequence[Row]) -> Measured:
+    bits = bits_per_byte(sweep)
+    losses = {row["trial_id"]: bits[row["trial_id"]] for row in rows if usable(bits.get(row["trial_id"]))}
+    if not losses:
+        return Measured(
+            None, {}, None, ("The trials have different tokenizers and no held-out bytes: no loss compares.",)
+        )
+    note = "The trials have different tokenizers: held-out loss is compared in bits per byte."
+    return _of(sweep, groups, "bits_per_byte", losses, (note,))
+
+
+def bits_per_byte(sweep: "Sweep") -> dict[str, float]:
+    """Held-out bits per byte of each trial whose examples have their bytes: comparable across tokenizers."""
+    totals = sweep.evals.groupby("trial_id")[["loss_sum", "bytes"]].sum(min_count=1)
+    return {
+        str(name): float(total) / math.log(2) / int(count)
+        for name, total, count in zip(totals.index, totals["loss_sum"], totals["bytes"].fillna(0), strict=True)
+        if count > 0
+    }

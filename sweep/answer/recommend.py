@@ -1,0 +1,75 @@
+"""The cheapest configuration that is good enough, and what it saves."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from sweep.answer.advice import suggestions
+from sweep.answer.compare import Compared
+from sweep.answer.costs import Costs, cheapest
+from sweep.answer.parts import Configuration, Recommendation, Saving
+from sweep.answer.wording import paragraph
+
+
+def recommend(
+    compared: Compared,
+    shown: Sequence[Configuration],
+    costs: Sequence[Costs],
+    prefer: Sequence[str],
+    confidence: float,
+) -> Recommendation:
+    """Picks among the compared configurations; `shown` are their summaries and `costs` their costs, in the same order."""
+    pick = choose(compared, costs, prefer)
+    tied, open_pairs = _relations(compared, pick)
+    draft = Recommendation(
+        label=shown[pick].label,
+        trial_id=_best_trial(compared, pick),
+        best=shown[compared.best].label,
+        decided=compared.decided(pick),
+        basis=compared.basis_of(pick),
+        tied=tuple(shown[index].label for index in tied),
+        not_told_apart=tuple(shown[index].label for index in open_pairs),
+        savings=_savings(shown, costs, pick, compared.best),
+        suggestions=suggestions(compared, costs, prefer, pick, confidence),
+        text="",
+    )
+    return paragraph(draft, compared, shown, pick)
+
+
+def choose(compared: Compared, costs: Sequence[Costs], prefer: Sequence[str]) -> int:
+    """The cheapest of those shown within the margin; where nothing is, of those measured within it."""
+    verdicts = [compared.verdict(index) for index in range(len(compared.groups))]
+    within = [index for index, verdict in enumerate(verdicts) if verdict == "within"]
+    candidates = within or [index for index, above in enumerate(compared.differences) if above <= compared.margin]
+    return candidates[cheapest([costs[index] for index in candidates], prefer)]
+
+
+def _best_trial(compared: Compared, pick: int) -> str:
+    trials = compared.measured.by_seed(compared.groups[pick]).values()
+    return min(trials, key=compared.measured.losses.__getitem__)
+
+
+def _relations(compared: Compared, pick: int) -> tuple[list[int], list[int]]:
+    """Configurations shown to be tied with the pick, and those neither tied with it nor different from it."""
+    sound = not compared.uneven
+    tied, different = compared.above.tied(compared.margin)[pick], compared.above.different()[pick]
+    others = [
+        index for index in range(len(compared.groups)) if index != pick and compared.between(index, pick) != "none"
+    ]
+    return (
+        [index for index in others if tied[index] and sound],
+        [index for index in others if not (sound and (tied[index] or different[index]))],
+    )
+
+
+def _savings(shown: Sequence[Configuration], costs: Sequence[Costs], pick: int, best: int) -> tuple[Saving, ...]:
+    roles: list[tuple[int, Literal["best", "full"]]] = [(best, "best")] if best != pick else []
+    roles += [(index, "full") for index, one in enumerate(shown) if one.method == "full" and index not in (best, pick)]
+    return tuple(_saving(shown[index].label, costs[pick], costs[index], role) for index, role in roles)
+
+
+def _saving(label: str, mine: Costs, theirs: Costs, role: Literal["best", "full"]) -> Saving:
+    shares: dict[str, float | None] = {}
+    for name, cost in mine.items():
+        reference = theirs[name].value
+        shares[name] = None if cost.value is None or not reference else 1 - cost.value / reference
+    return Saving(label, role, shares["memory"], shares["time"], shares["parameters"])

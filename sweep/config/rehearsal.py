@@ -1,0 +1,132 @@
+"""What every trial would fail of as it builds its model and trainer, found without either: packages and schedules."""
+
+import importlib.util
+import json
+import os
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sweep.common.reading import sentence
+from sweep.config.checks import made
+from sweep.config.fields import shown
+from sweep.config.sweep_config import SweepConfig
+
+_FLASH = {
+    "flash_attention_2": "flash_attn",
+    "flash_attention_3": "flash_attn_interface",
+    "flash_attention_4": "flash_attn",
+}
+_KERNEL = re.compile(r"[^/:]+/[^/:]+")  # the beginning of a kernel's name on the Hub
+_TRAINER = (
+    "eval_strategy",
+    "learning_rate",
+    "lr_scheduler_kwargs",
+    "lr_scheduler_type",
+    "max_steps",
+    "optim",
+    "optim_args",
+    "optim_target_modules",
+    "warmup_steps",
+)
+_MODEL = ("attn_implementation", "load_in_4bit", "load_in_8bit", "model_init_kwargs", "use_liger_kernel")
+_MANY_STEPS = 1_000_000  # where their number is not known yet: no schedule's parts are too long for it
+
+
+def complaints(config: SweepConfig) -> list[str]:
+    """Each complaint once. A cluster's nodes may have packages that this machine has not: there the trials will tell."""
+    if not config.trainable.startswith("trainables.sft:"):
+        return []
+    here = not config.address and not os.environ.get("RAY_ADDRESS")
+    looked_at = [
+        {key: one.settings[key] for key in (*_MODEL, *_TRAINER) if key in one.settings} for one in config.trials()
+    ]
+    distinct = {json.dumps(settings, sort_keys=True): settings for settings in looked_at}
+    found: dict[str, None] = {}
+    for settings in distinct.values():
+        texts = [*(_packages(settings) if here else ()), *_trainer(settings, here)]
+        found.update(dict.fromkeys(config.as_written(text) for text in texts))
+    return list(found)
+
+
+def _packages(settings: Mapping[str, Any]) -> Iterator[str]:
+    """Packages that the model's settings need and this machine lacks."""
+    for key in ("load_in_4bit", "load_in_8bit"):
+        if settings.get(key) and not _installed("bitsandbytes"):
+            yield f"--{key}: bitsandbytes is not installed. Install it (pip install bitsandbytes), or leave this out."
+    if settings.get("use_liger_kernel") and not _installed("liger_kernel"):
+        yield "--use_liger_kernel: liger-kernel is not installed. Install it (pip install liger-kernel), or leave this out."
+    given = settings.get("model_init_kwargs") or {}
+    if not isinstance(given, Mapping):
+        return  # refused already
+    if given.get("use_kernels") and not _installed("kernels"):
+        yield "--model_init_kwargs: use_kernels needs kernels, which is not installed (pip install kernels)."
+    key = "model_init_kwargs" if "attn_implementation" in given else "attn_implementation"
+    yield from _attention(key, str(given.get("attn_implementation") or settings.get("attn_implementation") or ""))
+
+
+def _attention(key: str, name: str) -> Iterator[str]:
+    """transformers takes flash attention from its own package or, without compiling, from the Hub through `kernels`."""
+    wanted = [_FLASH[name], "kernels"] if name in _FLASH else ["kernels"] if _KERNEL.match(name) else []
+    if wanted and not any(map(_installed, wanted)):
+        yield (
+            f"--{key}: {name} needs {' or '.join(wanted)}, which {'are' if len(wanted) > 1 else 'is'} not installed. "
+            "Install one (pip install kernels needs no compiler), or give sdpa."
+        )
+
+
+def _installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
+
+
+def _trainer(settings: Mapping[str, Any], here: bool) -> Iterator[str]:
+    """What the trainer says as it makes its optimizer and schedule."""
+    from trl import SFTConfig
+
+    try:
+        args = made(SFTConfig, {key: settings[key] for key in _TRAINER if key in settings})
+    except Exception:  # said by check_trainer
+        return
+    optimizer = _optimizer(args) if here else None
+    if optimizer:
+        yield f"--optim {shown(settings.get('optim'))}: refused by the trainer: {sentence(optimizer)}"
+    schedule = _schedule(args) if args.learning_rate >= 0 else None  # another has been refused
+    if schedule:
+        key = "lr_scheduler_type" if settings.get("lr_scheduler_type") else "lr_scheduler_kwargs"
+        yield (
+            f"--{key} {shown(settings.get(key))}: the schedule cannot be made: {sentence(schedule)} "
+            "A schedule's arguments go into --lr_scheduler_kwargs, as in '{min_lr: 1e-6}'."
+        )
+
+
+def _optimizer(args: Any) -> str | None:
+    """What is wrong with the optimizer, its package above all."""
+    from transformers import Trainer
+
+    try:
+        Trainer.get_optimizer_cls_and_kwargs(args)
+    except (ImportError, ValueError) as error:
+        wants_the_model = re.search(r"pass a `?model`? ", str(error))  # which is not there yet
+        return None if wants_the_model else str(error)
+    return None
+
+
+def _schedule(args: Any) -> str | None:
+    """What is wrong with the schedule, tried on an optimizer of one number."""
+    import torch
+    from transformers import get_scheduler
+
+    steps = args.max_steps if args.max_steps > 0 else _MANY_STEPS
+    optimizer = torch.optim.SGD(
+        [torch.nn.Parameter(torch.zeros(1))], lr=max(0.0, args.learning_rate)
+    )  # below: said elsewhere
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            get_scheduler(
+                args.lr_scheduler_type, optimizer, args.get_warmup_steps(steps), steps, args.lr_scheduler_kwargs
+            )
+    except Exception as error:  # as many kinds as there are schedules
+        return re.sub(r"^\w+\(\) ", "", str(error))
+    return None

@@ -1,0 +1,151 @@
+"""What a sweep would run: its trials, those that are done, and where each setting came from. Starts nothing."""
+
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from sweep import redact
+from sweep.config.flags import FLAGS
+from sweep.config.sweep_config import SweepConfig
+from sweep.contract import identity
+from sweep.errors import NotASweep, OtherSweep, StoreError
+from sweep.plan.shrink import can_shrink
+from sweep.space import Trial, watching
+from sweep.store.columns import AGAIN
+from sweep.store.store import Store, unreadable
+
+DEFAULTS = {flag.name: flag.default for flag in FLAGS}
+# The sweep's own flags that may change what is measured or said, besides those that are axes and rules.
+DECIDING = (
+    *("gpus_per_trial", "cpus_per_trial", "max_concurrent_trials", "on_oom", "scheduler", "margin"),
+    *("asha_grace_period", "asha_reduction_factor", "asha_brackets", "asha_max_t"),
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The trials of a command, and how each that has run ended (by id)."""
+
+    config: SweepConfig
+    trials: Sequence[Trial]
+    ended: Mapping[str, str]
+    shrinkable: frozenset[str] = frozenset()  # of those that ran out of memory, what --on_oom shrink runs once more
+    made_of: identity.Identity = field(default_factory=dict)
+    sweep_id: str | None = None  # drawn for a new sweep; None for one of a version that gave none
+
+    @property
+    def todo(self) -> list[Trial]:
+        """Trials to run: those without a row, and those whose ending may be another one now."""
+        ended, again = self.ended, self.shrinkable if self.config.on_oom == "shrink" else frozenset()
+        return [one for one in self.trials if ended.get(one.trial_id, "failed") in AGAIN or one.trial_id in again]
+
+
+def make(config: SweepConfig, store: Store, made_of: identity.Identity | None = None) -> Plan:
+    """Compares the configuration, and what its trials are made of, with what the sweep's folder holds.
+
+    Raises:
+        OtherSweep: the folder holds a sweep with another base configuration, or of another content.
+        StoreError: its files cannot be used.
+    """
+    trials, made_of = config.trials(), made_of or {}
+    try:
+        before = store.read_sweep()
+    except NotASweep:
+        if store.exists("sweep.json"):
+            raise
+        _refuse_remains(store)
+        return Plan(config, trials, {}, made_of=made_of, sweep_id=secrets.token_hex(8))
+    refuse_other(before, content(config, trials, made_of), config.location)
+    try:
+        table = store.trials().select(["trial_id", "status", "micro_batch", "train_loss"]).to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise unreadable(config.location, error) from error
+    rows = {row["trial_id"]: row for row in table}
+    shrinkable = frozenset(trial.trial_id for trial in trials if can_shrink(trial, rows.get(trial.trial_id)))
+    return Plan(
+        config, trials, {name: row["status"] for name, row in rows.items()}, shrinkable, made_of, before.get("id")
+    )
+
+
+def _refuse_remains(store: Store) -> None:
+    """Raises StoreError where a sweep has been, and nothing says what it was made of: its checkpoints would be gone on from."""
+    left = [name for name in ("trials", "steps", "tune") if store.exists(name)]
+    if left:
+        raise StoreError(
+            f"{store.location} holds what is left of a sweep ({', '.join(left)}) and no sweep.json. "
+            "Restore that, remove the folder, or give this sweep another --name."
+        )
+
+
+def refuse_other(before: Mapping[str, Any], now: Mapping[str, Any], location: str) -> None:
+    """Raises OtherSweep, naming every difference, unless both are the same sweep, apart from its axes' values."""
+    axes = {**before.get("axes", {}), **now["axes"]}
+    watched = watching({**before.get("base", {}), **axes}) & watching({**now.get("base", {}), **axes})
+    ways = []
+    for part in ("base", "rules"):
+        old, new = before.get(part, {}), now.get(part, {})
+        keys = [key for key in dict.fromkeys([*old, *new]) if key not in axes and key not in watched]
+        ways += [
+            f"{key}: {_shown(old.get(key))} there, {_shown(new.get(key))} now"
+            for key in keys
+            if old.get(key) != new.get(key)
+        ]
+    ways += identity.changes(before.get("content", {}), now["content"])
+    if ways:
+        listed = "\n".join(f"  - {way}" for way in ways)
+        raise OtherSweep(
+            f"{location} holds a sweep with another base configuration:\n{listed}\n"
+            "Give this one another --name, or compare the values within one sweep with --grid KEY=V1,V2."
+        )
+
+
+def _shown(value: Any) -> str:
+    return "its default" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def content(config: SweepConfig, trials: Sequence[Trial], made_of: identity.Identity) -> dict[str, Any]:
+    """What sweep.json says of this command's part of a sweep."""
+    everything = {
+        "name": config.name,
+        "base": dict(config.settings),
+        "rules": {"lora_alpha_rule": config.lora_alpha_rule, "trainable": config.trainable},
+        "axes": {
+            "lora_r": list(config.lora_r),
+            "seed": list(config.seeds),
+            **{key: list(values) for key, values in config.grid.items()},
+        },
+        "trials": [listed(trial) for trial in trials],
+        "content": identity.content(made_of),
+        "flags": {key: getattr(config, key) for key in DECIDING if getattr(config, key) != DEFAULTS[key]},
+        "margin": config.margin,
+    }
+    written: dict[str, Any] = redact.value(everything)
+    return written
+
+
+def listed(trial: Trial) -> dict[str, Any]:
+    """A trial as sweep.json lists it."""
+    columns = {key: value for key, value in trial.columns().items() if key not in ("settings", "config_hash")}
+    return {**columns, **trial.axis_columns()}
+
+
+def merged(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """sweep.json after this command: its trials and axis values added to those that were there."""
+    trials = {trial["trial_id"]: trial for trial in [*before.get("trials", []), *now["trials"]]}
+    axes = {key: _union(before.get("axes", {}).get(key, []), values) for key, values in now["axes"].items()}
+    known = identity.merged(before.get("content", {}), now["content"])
+    return {
+        **before,
+        **now,
+        "trials": list(trials.values()),
+        "axes": {**before.get("axes", {}), **axes},
+        "content": known,
+    }
+
+
+def _union(old: Sequence[Any], new: Sequence[Any]) -> list[Any]:
+    return [*old, *(value for value in new if value not in old)]

@@ -1,0 +1,130 @@
+"""After a run: rows for the trials that could not write their own, and what is known of how their processes died."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sweep.errors import StoreAway
+from sweep.space import Trial
+from sweep.store.store import Row, Store
+
+# Where Linux counts the processes that it killed for want of memory: of the whole machine, and of this control group.
+COUNTERS = (Path("/proc/vmstat"), Path("/sys/fs/cgroup/memory.events"))
+RAY_SAYS = re.compile(r"node running low on memory(?:.*?(was [\d.]+\s?GB used / [\d.]+\s?GB limit))?", re.DOTALL)
+MEND = "Run fewer trials at once (--max_concurrent_trials), or on a machine with more memory."
+TAIL = 2_000  # characters of a message that a row keeps
+
+
+def oom_kills(counters: Sequence[Path] = COUNTERS) -> tuple[int, ...]:
+    """How many processes were killed for want of host memory, by counter; a counter that is not there says 0."""
+    return tuple(_count(path) for path in counters)
+
+
+def _count(path: Path) -> int:
+    try:
+        words = path.read_text().split()
+        return int(words[words.index("oom_kill") + 1])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+@contextmanager
+def one_line(store: Store, root: Path) -> Iterator[None]:
+    """Around work with a store: says in one line what its refusal means for what was measured; `root` is where that waits.
+
+    Raises:
+        StoreAway: instead of an OSError.
+    """
+    from sweep.store import leftovers
+
+    try:
+        yield
+    except OSError as error:
+        waiting = sorted({folder.parent.name for folder in leftovers.waiting(root)})
+        kept = f" What {', '.join(waiting)} measured waits in {root}." if waiting else ""
+        raise StoreAway(
+            f"{store.location} refuses files, so the sweep was stopped: {error}.{kept} "
+            "Make room or mend it; then the same command on this machine writes what waits, and goes on."
+        ) from error
+
+
+@dataclass
+class Seen:
+    """What the driver saw of trials that did not end by themselves, by id."""
+
+    errors: dict[str, Row] = field(default_factory=dict)
+    pruned: dict[str, Row] = field(default_factory=dict)  # the scheduler's decisions, as columns
+    unfinished: dict[str, Row] = field(default_factory=dict)  # the last result of each that was running
+    kills: tuple[int, ...] = field(default_factory=oom_kills)
+
+    def died(self, trial_id: str, text: str) -> None:
+        """Notes that Ray Tune gave a trial up."""
+        self.unfinished.pop(trial_id, None)
+        self.errors[trial_id] = death(text, oom_kills() != self.kills)
+        self.kills = oom_kills()
+
+
+def death(text: str, kernel_killed: bool) -> Row:
+    """The columns of a trial whose process died: killed for want of host memory, as far as anyone says so, or otherwise.
+
+    Ray's own texts go on with guesses, advice and a list of the machine's processes: what is known is kept.
+    """
+    last = text.rpartition("Failure # ")[2].partition("Some common causes include")[0].strip()
+    if found := RAY_SAYS.search(last):
+        used = f" ({found.group(1)})" if found.group(1) else ""
+        return _host_memory(f"Ray killed its process, since its machine ran low on memory{used}. {MEND}")
+    if kernel_killed:
+        return _host_memory(f"It died, and the kernel killed a process of this machine for want of memory then. {MEND}")
+    return {"error_type": "ProcessDied", "error_message": last[-TAIL:]}
+
+
+def _host_memory(message: str) -> Row:
+    return {"error_type": "HostOutOfMemory", "error_message": message}
+
+
+def leave_rows(trials: Sequence[Trial], store: Store, seen: Seen, stopped: bool) -> None:
+    """Writes the rows of trials whose process could not, and what only the driver knows of those that were told to stop.
+
+    Raises:
+        OSError: the store refuses.
+    """
+    have = store.trial_names()
+    for trial in trials:
+        name = trial.trial_id
+        if name in seen.pruned:
+            end_as(trial, store, {"status": "pruned", **seen.pruned[name]})
+        elif name in seen.errors:
+            end_as(trial, store, {"status": "failed", **seen.errors[name]})
+        elif name not in have and stopped and name in seen.unfinished:
+            _write(trial, store, {"status": "interrupted", "steps": seen.unfinished[name].get("step")})
+        elif name not in have and not stopped:
+            nothing = {"error_type": "ProcessDied", "error_message": "it left no row, and Ray Tune reported no error"}
+            _write(trial, store, {"status": "failed", **nothing})
+
+
+def note_pruned(trials: Sequence[Trial], store: Store, seen: Seen) -> None:
+    """Writes the scheduler's decisions into the rows that the stopped trials have left by now; the others' wait."""
+    for trial in [one for one in trials if one.trial_id in seen.pruned]:
+        with suppress(OSError):  # a store that is away: `leave_rows` does it
+            if store.trial(trial.trial_id) is not None:
+                end_as(trial, store, {"status": "pruned", **seen.pruned[trial.trial_id]})
+                del seen.pruned[trial.trial_id]
+
+
+def end_as(trial: Trial, store: Store, ending: Row) -> None:
+    """Says how a trial ended whose process only knew that it was to stop; one that had ended by itself stays as it is."""
+    row = store.trial(trial.trial_id)
+    if row is None:
+        _write(trial, store, ending)
+    elif row["status"] == "interrupted":
+        store.write_trial({**row, **ending}, trial.axis_columns())
+
+
+def _write(trial: Trial, store: Store, row: Row) -> None:
+    known = {"attempts": max(store.attempts(trial.trial_id), 1), "ended_at": datetime.now(UTC)}
+    if store.read_log(trial.trial_id):
+        known["log"] = store.log_name(trial.trial_id)
+    store.write_trial({**trial.columns(), **row, **known}, trial.axis_columns())

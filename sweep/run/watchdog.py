@@ -1,0 +1,116 @@
+"""Notices that what a sweep stands on is gone, and ends the driver with a line in place of Ray's own end.
+
+Where the services of Ray are gone, its native code ends the process that notices: without an exception, after 60 s for
+gcs_server and at once for the raylet. So a second, small process outlives the driver: it hears why the driver ends, or only
+that it is gone; then it says so and gives the sweep's lock back.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import NoReturn, TypeAlias
+
+from sweep.store.store import Store
+
+Look: TypeAlias = Callable[[], "str | None"]
+
+LOOK_S = 5.0  # between looks
+ANSWER_S = 20  # without an answer for so long, Ray is gone
+GONE = "the driver's process ended without a word: it was killed, or Ray ended it since its own services were gone"
+GO_ON = "The same command goes on from here."
+SHOW_CURSOR = "\x1b[?25h"
+
+
+class Witness:
+    """The driver's end of the pipe to the process that outlives it."""
+
+    def __init__(self, store: Store) -> None:
+        command = [sys.executable, "-m", "sweep.run.watchdog", store.absolute, store.nonce or ""]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
+        )
+
+    def end(self, why: str) -> NoReturn:
+        """Ends the driver at once, whatever its other threads do; its Ray goes with it."""
+        self._tell(f"{why}\n")
+        os._exit(1)
+
+    def release(self) -> None:
+        """The driver ends by itself: nothing is to be said."""
+        self._tell("\n")
+        self._process.wait()
+
+    def _tell(self, text: str) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.write(text.encode())
+            self._process.stdin.close()
+
+
+@contextlib.contextmanager
+def witnessed(store: Store) -> Iterator[Witness]:
+    """While entered, another process waits for this one's sudden end."""
+    witness = Witness(store)
+    try:
+        yield witness
+    finally:
+        witness.release()
+
+
+@contextlib.contextmanager
+def watching(look: Look, lost: Callable[[str], None], every: float = LOOK_S) -> Iterator[None]:
+    """While entered, looks again and again, in a thread; calls `lost` once, with what a look found, or that it got no answer."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(every):
+            why = _answer(look)
+            if why and not over.is_set():
+                lost(why)
+                return
+
+    threading.Thread(target=watch, name="watchdog", daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def _answer(look: Look) -> str | None:
+    found: list[str | None] = []
+
+    def ask() -> None:
+        try:
+            found.append(look())
+        except Exception as error:  # whatever Ray raises where nobody answers
+            found.append(f"{type(error).__name__}: {error}".splitlines()[0])
+
+    thread = threading.Thread(target=ask, name="look", daemon=True)
+    thread.start()
+    for _ in range(ANSWER_S):  # in small pieces: a process that was suspended meanwhile has not waited so long
+        thread.join(1.0)
+        if found:
+            return found[0]
+    return f"no answer for {ANSWER_S} s"
+
+
+def main(location: str, nonce: str) -> None:
+    """The second process: waits until the first has ended."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    said = sys.stdin.read()
+    if said == "\n":
+        return
+    from sweep.store.lock import give_back
+
+    cursor = SHOW_CURSOR if sys.stderr.isatty() else ""
+    print(f"{cursor}The sweep was stopped: {said.strip() or GONE}. {GO_ON}", file=sys.stderr, flush=True)
+    give_back(Store(location, nonce or None))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

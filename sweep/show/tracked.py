@@ -1,0 +1,37 @@
+"""After a sweep whose trials were tracked with W&B: a run of the sweep's own, with the comparison and the recommendation."""
+
+import re
+import tempfile
+from pathlib import Path
+
+from sweep.answer.parts import Answer
+from sweep.config.sweep_config import SweepConfig
+from sweep.show.tables import flat, said, warnings
+from sweep.store.store import Store
+
+
+def answer(found: Answer, config: SweepConfig, store: Store) -> None:
+    """Writes the run, in a process of its own. What that cannot do it says on standard error, and takes bounded time."""
+    from sweep.trackers import trackers
+
+    report_to = config.settings.get("report_to")
+    if "wandb" not in trackers.ours(report_to):
+        return
+    # A run's id may not have all that a sweep's name may.
+    run_id = f"{re.sub(r'[^A-Za-z0-9_.-]', '-', config.name)[:100]}-answer"
+    run = trackers.Run(run_id, config.name, "summary", dict(config.settings), f"{config.name}: answer")
+    names, rows = flat(found)
+    pick = found.recommendation
+    with tempfile.TemporaryDirectory(prefix="tracker-") as scratch:
+        tracker = trackers.Trackers(["wandb"], run, [], trackers.place(store.local, config.name), Path(scratch))
+        tracker.table("comparison", names, [[row.get(name) for name in names] for row in rows])
+        tracker.finish(
+            {
+                "recommendation": pick.label if pick else None,
+                "recommended_trial": pick.trial_id if pick else None,
+                "answer": said(found),
+                "basis": found.basis_text,
+                "margin": found.margin,
+                "warnings": warnings(found),
+            }
+        )

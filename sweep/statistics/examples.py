@@ -1,0 +1,89 @@
+"""The held-out examples that all compared trials share, each distinct one once, or the clusters that they make up."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from sweep.errors import SweepError
+from sweep.statistics.stats import Floats
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sweep.store.loading import Sweep
+
+_UNIT = {"tokens": 1.0, "bytes": math.log(2)}  # nats per token; bits per byte
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Held-out units that all compared trials share: summed losses, and what they are divided by, per trial.
+
+    A unit is an example or, where the data name clusters, a cluster: what is drawn anew together.
+    """
+
+    sums: Mapping[str, Floats]
+    weights: Mapping[str, Floats]
+    count: int
+    clusters: bool = False
+
+
+@dataclass(frozen=True)
+class Shared:
+    """The trials' losses as they compare, the examples behind them if there are any, and what to know about them."""
+
+    losses: Mapping[str, float]
+    examples: Examples | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def shared(sweep: "Sweep", losses: Mapping[str, float], weight: str) -> Shared:
+    """The examples of all trials that have some. Where any example is left out, losses are those over the others.
+
+    Args:
+        weight: the column that losses are divided by, tokens or bytes.
+
+    Raises:
+        SweepError: a trial has an example twice.
+    """
+    frame = sweep.evals[sweep.evals["trial_id"].isin(list(losses))]
+    if frame.empty:
+        return Shared(losses)
+    if frame.duplicated(["trial_id", "example_id"]).any():
+        raise SweepError(f"{sweep.location!r}: a trial has two rows for a held-out example in evals/. Run it again.")
+    without = sorted(set(losses) - set(frame["trial_id"]))
+    kept = {name: loss for name, loss in losses.items() if name not in without}
+    warnings = [f"Not compared, since their held-out examples are missing: {', '.join(without)}."] if without else []
+    found = _of_all(frame, kept, weight)
+    return replace(found, warnings=(*warnings, *found.warnings))
+
+
+def _of_all(frame: "pd.DataFrame", losses: Mapping[str, float], weight: str) -> Shared:
+    sums, weights = (frame.pivot(index="trial_id", columns="example_id", values=name) for name in ("loss_sum", weight))
+    total = sums.shape[1]
+    everywhere = sums.columns[(sums.notna() & weights.notna()).all()]
+    about = frame.drop_duplicates("example_id").set_index("example_id").loc[everywhere]
+    again = about["content_hash"].notna() & about["content_hash"].duplicated()
+    distinct = list(everywhere[~again])
+    warnings = []
+    if len(everywhere) < total:
+        warnings.append(f"{total - len(everywhere)} of {total} held-out examples are not in all trials: left out.")
+    if again.any():
+        warnings.append(f"{again.sum()} of {total} held-out examples repeat others token by token: each counts once.")
+    if not distinct:
+        return Shared(losses, None, tuple(warnings))
+    sums, weights = sums[distinct].astype(float), weights[distinct].astype(float)
+    if len(distinct) < total:
+        means = sums.sum(axis=1) / weights.sum(axis=1) / _UNIT[weight]
+        losses = {name: float(means[name]) for name in losses}
+    clusters = about.loc[distinct, "group"]
+    named = bool(clusters.notna().any())
+    if named:
+        keys = clusters.where(clusters.notna(), [f"\0{name}" for name in distinct])  # one without a cluster is its own
+        sums, weights = (table.T.groupby(keys.to_numpy()).sum().T for table in (sums, weights))
+    return Shared(losses, Examples(_by_trial(sums), _by_trial(weights), sums.shape[1], named), tuple(warnings))
+
+
+def _by_trial(frame: "pd.DataFrame") -> dict[str, Floats]:
+    return {str(name): row for name, row in zip(frame.index, frame.to_numpy(dtype=float), strict=True)}

@@ -1,0 +1,184 @@
+"""What trials could not write to a store that stayed away: kept on local disk, and written before anything else later.
+
+    <cache>/lora-rank-sweep/spool/<hash of the sweep's location>-<id of the sweep>/<trial_id>/<attempt>/
+        log             what the attempt printed so far
+        steps/*.jsonl   step rows (see spool.py)
+        ending.json     trial row and held-out rows, where it came to its end
+        checkpoint/     the whole one of its end, where the store has it not
+
+An attempt has the folder from its begin, so that what a killed process had there is found too. It goes when all is written.
+The id is that of sweep.json: what waits for a sweep that was removed, and has another in its place, is not taken for the new one's.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sweep.common.reading import reason
+from sweep.errors import ConfigError
+from sweep.store.spool import decode, encode, recover
+from sweep.store.store import Row, Store
+
+
+def place(store: Store, sweep_id: str | None) -> Path:
+    """Folder on this machine for a sweep's leftovers: in the user's cache, else among temporary files.
+
+    Sweeps of versions that gave them no id have a folder without one.
+
+    Raises:
+        ConfigError: another user has the folder there.
+    """
+    name = _prefix(store) + (f"-{sweep_id}" if sweep_id else "")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))  # noqa: PTH111  # raises nothing
+    if _writable(cache):
+        return cache / "lora-rank-sweep" / "spool" / name
+    try:
+        protect(_temporary() / name)
+    except OSError as error:
+        mend = "Set XDG_CACHE_HOME to a folder that you may write."
+        raise ConfigError(
+            [f"no place for what waits for the store: {reason(error)}: {_temporary()}. {mend}"]
+        ) from error
+    return _temporary() / name
+
+
+def _prefix(store: Store) -> str:
+    """How the folders' names of all sweeps begin that have been at a location."""
+    return hashlib.sha256(store.absolute.rstrip("/").encode()).hexdigest()[:16]
+
+
+def of_others(store: Store, root: Path) -> list[Path]:
+    """Folders with leftovers of other sweeps that have been where this one is."""
+    return [folder for folder in sorted(root.parent.glob(f"{_prefix(store)}*")) if folder != root and waiting(folder)]
+
+
+def protect(root: Path) -> None:
+    """Where leftovers are among temporary files, where anyone may take a name first: makes sure that nobody else has them.
+
+    Raises:
+        OSError: the folder above them is another user's, or a link.
+    """
+    folder = _temporary()
+    if root.parent != folder:
+        return
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    if not _is_ours(folder):
+        raise PermissionError(errno.EPERM, "it is another user's, or no folder", str(folder))
+    folder.chmod(0o700)
+
+
+def _temporary() -> Path:
+    return Path(tempfile.gettempdir(), f"lora-rank-sweep-{os.getuid()}")
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether it is a folder, not a link to one, and this user's."""
+    found = folder.lstat()
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+
+
+def _writable(folder: Path) -> bool:
+    """Whether it can be made and written. One below an unknown home, `~/.cache`, would be made where the user stands."""
+    there = next((one for one in (folder, *folder.parents) if one.exists()), folder)
+    return folder.is_absolute() and os.access(there, os.W_OK | os.X_OK)
+
+
+@dataclass
+class Ending:
+    """How an attempt ended: all that is written then. `checkpoint` is a sealed folder that the store has not got."""
+
+    row: Row
+    axes: Row
+    evals: Sequence[Row] = field(default_factory=list)
+    checkpoint: Path | None = None
+
+    @property
+    def trial_id(self) -> str:
+        return str(self.row["trial_id"])
+
+    def write(self, store: Store) -> None:
+        """The trial's row comes last: a trial that has one is done."""
+        if self.evals:
+            store.write_evals(self.trial_id, self.evals)
+        if self.checkpoint:
+            store.write_checkpoint(self.trial_id, self.checkpoint)
+        steps = store.merge_steps(self.trial_id)
+        found = {"checkpoint": store.newest_checkpoint(self.trial_id, self.row.get("micro_batch"))}
+        store.write_trial({"steps": steps, **self.row, **found}, self.axes)
+
+    def save(self, folder: Path) -> None:
+        """Keeps it in an attempt's folder."""
+        if self.checkpoint:
+            shutil.move(self.checkpoint, folder / "checkpoint")
+        content = {"row": self.row, "axes": self.axes, "evals": list(self.evals)}
+        aside = folder / "ending.tmp"
+        aside.write_text(json.dumps(content, default=encode))
+        aside.replace(folder / "ending.json")
+
+    @classmethod
+    def load(cls, folder: Path) -> "Ending | None":
+        if not (folder / "ending.json").is_file():
+            return None
+        content = json.loads((folder / "ending.json").read_text(), object_hook=decode)
+        checkpoint = folder / "checkpoint"
+        return cls(**content, checkpoint=checkpoint if checkpoint.is_dir() else None)
+
+
+def land(store: Store, folder: Path, trial_id: str, attempt: int, ending: Ending | None) -> None:
+    """Writes an attempt's leftovers.
+
+    Raises:
+        OSError: the store refuses; what it has not got is still in the folder.
+    """
+    recover(folder / "steps", lambda sequence, rows: store.write_step_part(trial_id, attempt, sequence, rows))
+    log = None
+    if (folder / "log").is_file():
+        log = store.write_log(trial_id, (folder / "log").read_text(errors="replace"))
+    if ending:
+        ending.row["log"] = log
+        ending.write(store)
+
+
+def waiting(root: Path, trial_id: str = "*") -> list[Path]:
+    """The folders of attempts that left something, by trial, older attempts first."""
+    folder = _temporary()
+    if root.parent == folder and os.path.lexists(folder) and not _is_ours(folder):
+        return []  # whatever another user put there
+    return sorted(root.glob(f"{trial_id}/[0-9]*"), key=lambda folder: (folder.parent.name, int(folder.name)))
+
+
+def write_all(store: Store, root: Path, trial_id: str = "*") -> list[Ending]:
+    """Writes what is waiting, of one or all trials; returns the endings among it.
+
+    Raises:
+        OSError: the store refuses.
+    """
+    endings = []
+    for folder in waiting(root, trial_id):
+        name, attempt = folder.parent.name, int(folder.name)
+        row = store.trial(name)
+        if row is None or (row["attempts"] or 0) <= attempt:  # else a later attempt has made all of it anew
+            ending = Ending.load(folder)
+            land(store, folder, name, attempt, ending)
+            if ending is None and row is not None:
+                store.merge_steps(name)
+            endings += [ending] if ending else []
+        remove(folder)
+    return endings
+
+
+def remove(folder: Path) -> None:
+    """Takes an attempt's folder away, and those above it that are empty then."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):
+        folder.parent.rmdir()
+        folder.parent.parent.rmdir()

@@ -1,0 +1,64 @@
+"""Clusters of rows that belong together, named by the column of --dataset_group: same source, same problem, same author.
+
+Held-out rows of one cluster are no independent examples, and one whose siblings were trained on is not held out at all.
+"""
+
+import random
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from trainables.data.files import Part, listed
+from trainables.data.sources import Settings
+
+COLUMN = "group of the row"  # in our tables, where no column of a form has this name
+
+
+def complaints(part: Part, settings: Settings) -> list[str]:
+    """What is wrong with a part's column of clusters, if one is named."""
+    name = settings.get("dataset_group")
+    if not name:
+        return []
+    if name not in part.columns:
+        have = listed([repr(column) for column in part.columns])
+        return [f"--dataset_group {name!r}: {part.name} has no such column, it has {have}. Name one of these."]
+    kind = part.table[name].type
+    if any(
+        test(kind) for test in (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_null)
+    ):
+        return []
+    return [f"--dataset_group {name!r}: {part.name} has {kind} there. Give texts or whole numbers."]
+
+
+def with_clusters(converted: pa.Table, rows: pa.Table, settings: Settings) -> pa.Table:
+    """The converted rows with their clusters, as texts."""
+    name = settings.get("dataset_group")
+    return converted.append_column(COLUMN, pc.cast(rows[name], pa.large_string())) if name else converted
+
+
+def split_off(table: pa.Table) -> tuple[pa.Table, pa.Array]:
+    """The rows without their clusters, and those; nulls where none are named."""
+    if COLUMN not in table.column_names:
+        return table, pa.nulls(table.num_rows, pa.large_string())
+    return table.drop_columns([COLUMN]), table[COLUMN].combine_chunks()
+
+
+def sample(table: pa.Table, count: int, seed: int) -> set[int]:
+    """Numbers of `count` rows, drawn; or of the rows of whole clusters, drawn until there are that many."""
+    draw = random.Random(seed)
+    if COLUMN not in table.column_names:
+        return set(draw.sample(range(table.num_rows), count))
+    members: dict[str | int, list[int]] = {}
+    for row, name in enumerate(table[COLUMN].to_pylist()):
+        members.setdefault(row if name is None else name, []).append(row)  # one without a cluster is its own
+    chosen: set[int] = set()
+    for rows in _shuffled(list(members.values()), draw):
+        if len(chosen) >= count:
+            break
+        chosen.update(rows)
+    return chosen
+
+
+def _shuffled(clusters: Sequence[list[int]], draw: random.Random) -> list[list[int]]:
+    return draw.sample(clusters, len(clusters))

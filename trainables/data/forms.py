@@ -1,0 +1,212 @@
+"""The forms that rows may have, and how each becomes one that TRL knows.
+
+    prompt, completion            texts, or lists of messages
+    messages                      lists of {"role", "content"}
+    conversations                 lists of {"from", "value"} or {"role", "content"}
+    text                          or the column that dataset_text_field names
+    instruction, input, output    becomes prompt and completion through prompt_template
+
+Where a data set has the columns of several, the first in this order counts: it is what TRL itself takes.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from string import Formatter
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from trainables.data.files import Part, listed
+from trainables.data.sources import Settings
+
+ALPACA_WITH_INPUT = (
+    "Below is an instruction that describes a task, paired with an input that provides further context. "
+    "Write a response that appropriately completes the request.\n\n"
+    "### Instruction:\n{instruction}\n\n### Input:\n{input}\n\n### Response:\n"
+)
+ALPACA_WITHOUT_INPUT = (
+    "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
+    "### Instruction:\n{instruction}\n\n### Response:\n"
+)
+_EXTRAS = ("tools", "chat_template_kwargs")  # columns that TRL hands to a chat template
+
+
+@dataclass
+class Notes:
+    """What was found on the way: complaints stop everything, warnings do not."""
+
+    complaints: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Form:
+    """A form of rows: its columns, and those of them that must not be blank."""
+
+    columns: tuple[str, ...]
+    filled: tuple[str, ...]
+    optional: tuple[str, ...] = ()
+
+
+def forms(settings: Settings) -> dict[str, Form]:
+    """Every form by name, the first that fits counts."""
+    text = settings.get("dataset_text_field") or "text"
+    known = {
+        "prompt/completion": Form(("prompt", "completion"), ("completion",), _EXTRAS),
+        "messages": Form(("messages",), ("messages",), _EXTRAS),
+        "conversations": Form(("conversations",), ("conversations",), _EXTRAS),
+        "text": Form((text,), (text,)),
+        "instruction": Form(("instruction", "output"), ("output",), ("input",)),
+    }
+    if settings.get("prompt_template"):  # asks for the instruction form
+        known = {"instruction": known["instruction"], **known}
+    return known
+
+
+def wanted(settings: Settings) -> set[str]:
+    """Every column that some form may use, and the one that names clusters."""
+    used = {column for form in forms(settings).values() for column in (*form.columns, *form.optional)}
+    return used | ({settings["dataset_group"]} if settings.get("dataset_group") else set())
+
+
+def form_of(columns: Iterable[str], settings: Settings) -> str | None:
+    """The name of the form that has all its columns, or None."""
+    have = set(columns)
+    return next((name for name, form in forms(settings).items() if have.issuperset(form.columns)), None)
+
+
+# --- checks ------------------------------------------------------------------------------------------------------------
+
+
+def kind_of(column: pa.ChunkedArray) -> str:
+    """`text`, `messages` (a list of role/content), `turns` (a list of from/value), `null`, or the Arrow type's name."""
+    kind = column.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return "text"
+    if pa.types.is_null(kind):
+        return "null"
+    if (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and pa.types.is_struct(kind.value_type):
+        names = {kind.value_type.field(index).name for index in range(kind.value_type.num_fields)}
+        if {"role", "content"} <= names:
+            return "messages"
+        if {"from", "value"} <= names:
+            return "turns"
+    return str(kind)
+
+
+def conversational(table: pa.Table, turns: bool = True) -> bool:
+    """Whether rows in TRL's form are written with a chat template; with `turns`, those of from/value count too."""
+    kinds = ("messages", "turns") if turns else ("messages",)
+    return any(kind_of(table[column]) in kinds for column in table.column_names)
+
+
+def type_complaints(part: Part, name: str, settings: Settings) -> list[str]:
+    """Columns whose values are of a kind that the form cannot have."""
+    messages = {"messages": ("messages",), "conversations": ("messages", "turns")}
+    allowed = messages.get(name, ("text", "messages") if name == "prompt/completion" else ("text",))
+    form = forms(settings)[name]
+    columns = [*form.columns, *(column for column in form.optional if column == "input")]
+    kinds = {column: kind_of(part.table[column]) for column in columns if column in part.table.column_names}
+    words = {"text": "text", "messages": "a list of {role, content}", "turns": "a list of {from, value}"}
+    complaints = [
+        f"{part.name}: column {column!r} holds {words.get(kind, kind)}. It must be "
+        f"{' or '.join(words[one] for one in allowed)}."
+        for column, kind in kinds.items()
+        if kind not in (*allowed, "null")
+    ]
+    if not complaints and name == "prompt/completion" and len({kind for kind in kinds.values() if kind != "null"}) > 1:
+        complaints.append(f"{part.name}: prompt and completion must both be texts or both lists of messages: {kinds}.")
+    return complaints
+
+
+def blank_rows(table: pa.Table, name: str, settings: Settings) -> list[int]:
+    """Numbers of the rows that have nothing to train on, or lack a value that the form needs."""
+    form = forms(settings)[name]
+    blank = pa.array([False] * table.num_rows)
+    for column in form.columns:
+        missing = pc.fill_null(pc.is_null(table[column]), True)
+        if column in form.filled:
+            missing = pc.or_(missing, _is_empty(table[column]))
+        blank = pc.or_(blank, missing)
+    return [row for row, is_blank in enumerate(blank.to_pylist()) if is_blank]
+
+
+def _is_empty(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if kind_of(column) == "text":
+        size = pc.utf8_length(pc.utf8_trim_whitespace(column))
+    elif pa.types.is_null(column.type):
+        return pc.is_null(column)
+    else:
+        size = pc.list_value_length(column)
+    return pc.fill_null(pc.equal(size, 0), True)
+
+
+def template_complaints(template: object) -> list[str]:
+    """What is wrong with a prompt_template: only {instruction} and {input} may be in it, the first must."""
+    if template is None:
+        return []
+    mend = "Use {instruction} and, if wanted, {input}; write a brace of the text twice."
+    if not isinstance(template, str):
+        return [f"--prompt_template must be a text, got {template!r}. {mend}"]
+    try:
+        pieces = list(Formatter().parse(template))
+    except ValueError as error:
+        return [f"--prompt_template {template!r} is not a format string: {error}. {mend}"]
+    names = [name for _, name, _, _ in pieces if name is not None]
+    odd = [name for name in names if name not in ("instruction", "input")]
+    if odd or any(spec or conversion for _, _, spec, conversion in pieces):
+        return [f"--prompt_template {template!r} may only hold plain fields, got {listed(odd or names)}. {mend}"]
+    return [] if "instruction" in names else [f"--prompt_template {template!r} lacks {{instruction}}. {mend}"]
+
+
+# --- conversion --------------------------------------------------------------------------------------------------------
+
+
+def to_trl(table: pa.Table, name: str, settings: Settings, notes: Notes) -> pa.Table:
+    """The rows in a form that TRL takes as it is, with no other columns."""
+    form = forms(settings)[name]
+    if name == "instruction":
+        return _instructions(table, settings.get("prompt_template"), notes)
+    table = table.select([column for column in table.column_names if column in (*form.columns, *form.optional)])
+    if name == "conversations" and kind_of(table["conversations"]) == "messages":
+        return table.rename_columns({"conversations": "messages"})  # TRL takes this name for from/value only
+    return table
+
+
+def _instructions(table: pa.Table, template: str | None, notes: Notes) -> pa.Table:
+    instructions = table["instruction"].to_pylist()
+    inputs = table["input"].to_pylist() if "input" in table.column_names else [None] * table.num_rows
+    unused = [row for row, given in enumerate(inputs) if _has_text(given)]
+    if template is not None and "{input}" not in template and unused:
+        notes.warnings.append(
+            f"--prompt_template has no {{input}}: the input of {len(unused)} of {table.num_rows} rows is left out."
+        )
+    prompts = [_prompt(*pair, template) for pair in zip(instructions, inputs, strict=True)]
+    return pa.table({"prompt": pa.array(prompts, pa.large_string()), "completion": table["output"]})
+
+
+def _prompt(instruction: str, given: str | None, template: str | None) -> str:
+    if template is None:
+        template = ALPACA_WITH_INPUT if _has_text(given) else ALPACA_WITHOUT_INPUT
+    return template.format(instruction=instruction, input=given or "")
+
+
+def _has_text(value: str | None) -> bool:
+    return bool(value and value.strip())
+
+
+def loss_complaints(table: pa.Table, settings: Settings) -> list[str]:
+    """Choices of the loss that rows of this form cannot serve. The table is in TRL's form."""
+    columns: Sequence[str] = table.column_names
+    complaints = []
+    if settings.get("completion_only_loss") and "completion" not in columns:
+        complaints.append(
+            f"--completion_only_loss true needs prompt and completion; the data has {listed(list(columns))}. "
+            "Give such rows, or leave completion_only_loss out."
+        )
+    if settings.get("assistant_only_loss") and not conversational(table, turns=False):
+        complaints.append(
+            f"--assistant_only_loss true needs lists of {{role, content}}; the data has none in {listed(list(columns))}. "
+            "Give a messages column, or leave assistant_only_loss out."
+        )
+    return complaints

@@ -1,0 +1,60 @@
+"""How long a trial is, counted on its tokens as the trainer will count."""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sweep.config.fields import trainer_fields
+from sweep.contract.length import Length
+from trainables.data.tokens import Tokens
+
+_KEY = b"lengths"  # our entry in the training table's metadata: what can no longer be seen once rows are cut
+
+
+def with_lengths(table: pa.Table, lengths: Any, limit: int | None) -> pa.Table:
+    """The table of training tokens that remembers how long the rows were; `lengths` is a numpy array of those."""
+    import numpy as np
+
+    kept = {
+        "rows": len(lengths),
+        "median": round(float(np.median(lengths))),
+        "p95": round(float(np.percentile(lengths, 95))),
+        "longer": int((lengths > limit).sum()) if limit is not None else 0,
+        "max_length": limit,
+    }
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), _KEY: json.dumps(kept).encode()})
+
+
+def length_of(settings: Mapping[str, Any], tokens: Tokens) -> Length:
+    """A trial's length."""
+    sequences = tokens.train.num_rows
+    an_epoch = _steps_of_an_epoch(settings, sequences)
+    steps = _setting(settings, "max_steps")
+    if steps <= 0:
+        steps = math.ceil(_setting(settings, "num_train_epochs") * an_epoch)
+    epochs = steps / an_epoch
+    in_an_epoch = pc.sum(pc.list_value_length(tokens.train["input_ids"])).as_py()
+    return Length(
+        **json.loads(tokens.train.schema.metadata[_KEY]),
+        held_out=tokens.held_out.num_rows,
+        sequences=sequences,
+        steps=steps,
+        epochs=epochs,
+        tokens=round(in_an_epoch * epochs),
+    )
+
+
+def _steps_of_an_epoch(settings: Mapping[str, Any], sequences: int) -> int:
+    """As the trainer has it: what is left of a batch, and of the batches of a step, makes one more."""
+    batches = sequences / _setting(settings, "per_device_train_batch_size")
+    whole = math.floor(batches) if _setting(settings, "dataloader_drop_last") else math.ceil(batches)
+    steps: int = math.ceil(whole / _setting(settings, "gradient_accumulation_steps"))
+    return max(steps, 1)
+
+
+def _setting(settings: Mapping[str, Any], key: str) -> Any:
+    return settings.get(key, trainer_fields()[key].default)

@@ -1,0 +1,174 @@
+"""Runs `SFTTrainer`'s own preparation on the CPU, with a toy model in the model's place, and reads the tokens off it.
+
+It is done in two goes, both through the trainer's public constructor: first tokens and labels of whole rows, then
+cutting, dropping, packing and shuffling of those. The result is that of one go (a test compares), and in between the
+rows that are too long can be counted, which afterwards look like any other.
+"""
+
+import hashlib
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from sweep.common.quiet import warnings_of
+from sweep.errors import ConfigError
+from trainables.data.files import brief
+from trainables.data.length import with_lengths
+
+_FIRST = ("assistant_only_loss", "chat_template_path", "completion_only_loss", "dataset_num_proc", "dataset_text_field")
+_SECOND = ("max_length", "packing", "packing_strategy", "seed", "shuffle_dataset", "truncation_mode")
+_MASKED = -100
+
+
+def tokenize(
+    train: Any, held_out: Any, settings: Mapping[str, Any], tokenizer: Any
+) -> tuple[dict[str, pa.Table], list[str]]:
+    """The tables `train` and `held_out` as `tokens.Tokens` describes them, and warnings.
+
+    Args:
+        train, held_out: `datasets.Dataset`s in a form TRL knows.
+        settings: under TRL's names; those of other subjects are not looked at.
+        tokenizer: the model's; changed as TRL changes it (pad token, a cloned chat template).
+
+    Raises:
+        ConfigError: TRL refuses, or no row is left.
+    """
+    _check_eos(train, settings, tokenizer)
+    held_out = held_out.add_column("example_id", list(range(len(held_out))))
+    with warnings_of("trl") as said:
+        first = {name: settings[name] for name in (*_FIRST, "eos_token") if name in settings}
+        made = _prepared(train, held_out, {**first, "max_length": None}, tokenizer)
+        whole = (
+            made[0].select_columns(["input_ids", "labels"]),
+            made[1].select_columns(["input_ids", "labels", "example_id"]),
+        )
+        second = {name: settings[name] for name in _SECOND if name in settings}
+        ready = _prepared(whole[0], whole[1], second, tokenizer)
+    lines = list(dict.fromkeys(said))
+    for name, before, after in zip(("training", "held-out"), whole, ready, strict=True):
+        packed = bool(settings.get("packing")) and name == "training"
+        lines += _losses(name, before, after, settings, packed)
+    lengths, limit = _lengths(whole[0]), settings.get("max_length", 1024)
+    tables = {"train": with_lengths(_table(ready[0]), lengths, limit), "held_out": _table(ready[1])}
+    held = tables["held_out"]
+    tables["held_out"] = held.append_column("bytes", _text_bytes(held, tokenizer)).append_column(
+        "content_hash", _content_hashes(held)
+    )
+    return {name: table.combine_chunks() for name, table in tables.items()}, lines
+
+
+def _check_eos(train: Any, settings: Mapping[str, Any], tokenizer: Any) -> None:
+    plain_text = getattr(train.features[train.column_names[0]], "dtype", "") in ("string", "large_string")
+    if plain_text and tokenizer.eos_token is None and not settings.get("eos_token"):
+        raise ConfigError(
+            [
+                "--eos_token: the model's tokenizer has no token that ends a text. Name one of its tokens with --eos_token."
+            ]
+        )
+
+
+def _prepared(train: Any, held_out: Any, settings: Mapping[str, Any], tokenizer: Any) -> tuple[Any, Any]:
+    """The two data sets as an `SFTTrainer` with these settings prepares them. Touches no accelerator."""
+    from jinja2 import TemplateError
+    from trl import SFTConfig, SFTTrainer
+
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what is deprecated, each trial's own trainer says again
+        try:
+            args = SFTConfig(
+                output_dir=folder,
+                use_cpu=True,
+                bf16=False,
+                activation_checkpointing=False,  # TRL's own default warns of its old name
+                report_to="none",
+                disable_tqdm=True,
+                eval_packing=False,
+                **settings,
+            )
+            trainer = SFTTrainer(
+                model=_toy(tokenizer),
+                args=args,
+                train_dataset=train,
+                eval_dataset=held_out,
+                processing_class=tokenizer,
+            )
+        except (ValueError, RuntimeError, KeyError, TypeError, AttributeError, OSError, TemplateError) as error:
+            raise ConfigError([f"SFTTrainer cannot prepare the data with these settings: {brief(error)}."]) from error
+    return trainer.train_dataset, trainer.eval_dataset
+
+
+def _toy(tokenizer: Any) -> Any:
+    """A model that costs nothing and takes the tokenizer's ids; it is never run."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    shape = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    return LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **shape))
+
+
+def _losses(name: str, before: Any, after: Any, settings: Mapping[str, Any], packed: bool) -> Iterator[str]:
+    """What cutting to max_length cost."""
+    limit = settings.get("max_length", 1024)
+    if limit is None:
+        return
+    longer = int((_lengths(before) > limit).sum())
+    split = packed and settings.get("packing_strategy", "bfd") != "bfd"
+    if longer:
+        what = "split over several sequences" if split else "cut"
+        yield f"{longer} of {len(before)} {name} rows are longer than max_length {limit} tokens: {what}."
+    dropped = 0 if packed else len(before) - len(after)
+    if dropped:
+        yield f"{dropped} of {len(before)} {name} rows have no token with a loss within max_length {limit}: left out."
+    if not len(after):
+        raise ConfigError(
+            [
+                f"--max_length {limit}: no {name} row has a token with a loss within it. Raise it, or shorten the prompts."
+            ]
+        )
+
+
+def _lengths(data: Any) -> Any:
+    return pa.compute.list_value_length(data.with_format("arrow")["input_ids"][:]).to_numpy()
+
+
+def _table(data: Any) -> pa.Table:
+    columns = [name for name in ("input_ids", "labels", "seq_lengths", "example_id") if name in data.column_names]
+    return data.select_columns(columns).with_format("arrow")[:]
+
+
+def _text_bytes(table: pa.Table, tokenizer: Any) -> pa.Array:
+    ids, labels = table["input_ids"].to_pylist(), table["labels"].to_pylist()
+    return pa.array([_bytes_of(*pair, tokenizer) for pair in zip(ids, labels, strict=True)], pa.int64())
+
+
+def _content_hashes(table: pa.Table) -> pa.Array:
+    """A hash of each row's tokens and labels: what the model is shown and judged on."""
+    pairs = zip(table["input_ids"].to_pylist(), table["labels"].to_pylist(), strict=True)
+    return pa.array([hashlib.blake2b(repr(pair).encode(), digest_size=8).hexdigest() for pair in pairs], pa.string())
+
+
+def _bytes_of(ids: Sequence[int], labels: Sequence[int], tokenizer: Any) -> int:
+    """UTF-8 bytes that the tokens with a loss add to the row's text.
+
+    As differences of decoded beginnings: a token decoded alone may lose its leading space, or be half a character.
+    """
+
+    def until(end: int) -> int:
+        text = tokenizer.decode(ids[:end], skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return len(text.encode("utf-8", "replace"))
+
+    return sum(until(end) - until(start) for start, end in _runs(labels))
+
+
+def _runs(labels: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Stretches (start, end) of positions that have a loss: not masked, and not the first, which nothing predicts."""
+    start = None
+    for position, label in enumerate([*labels, _MASKED]):
+        scored = position > 0 and label != _MASKED
+        if scored and start is None:
+            start = position
+        if not scored and start is not None:
+            yield start, position
+            start = None

@@ -1,0 +1,269 @@
+"""Rows of any supported source and form, checked, with a held-out split that is the same for every trial.
+
+The held-out rows are the data set's own test split where it has one. Otherwise they are drawn once, by a seed of our
+own that no setting changes: every trial, seed and machine has the same ones, and a row is never in both splits.
+"""
+
+import hashlib
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from sweep.errors import ConfigError
+from trainables.data import forms as formats
+from trainables.data.clusters import complaints as cluster_complaints
+from trainables.data.clusters import sample, split_off, with_clusters
+from trainables.data.files import Part, listed
+from trainables.data.forms import Notes
+from trainables.data.sources import Resolve, Settings, Source, read_source
+
+DEFAULT_SHARE, DEFAULT_MOST = 0.1, 1_000  # held-out rows if nothing is said: a tenth of the rows, at most a thousand
+_SPLIT_SEED = 20_240_229
+_MOST_BLANK = (
+    0.1  # of a split's rows: where more are blank, it is the wrong column or a broken export rather than a slip
+)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A sweep's data in a form TRL knows.
+
+    Attributes:
+        train: `datasets.Dataset` of the rows to train on, in the source's order.
+        held_out: `datasets.Dataset` of the held-out rows; a row's number here is its `example_id`.
+        fingerprint: hash of the content of both; the same on every machine, wherever the files are.
+        warnings: what the user should know and need not mend.
+        clusters: `pyarrow` array of the held-out rows' clusters, as texts; null where a row has none.
+    """
+
+    train: Any
+    held_out: Any
+    fingerprint: str
+    warnings: tuple[str, ...]
+    clusters: Any = None
+
+
+def complaints_about_rows(settings: Settings, resolve: Resolve) -> list[str]:
+    """Everything that is wrong with the data, each with what was found and how to mend it."""
+    try:
+        load_rows(settings, resolve)
+    except ConfigError as error:
+        return list(error.complaints)
+    return []
+
+
+def load_rows(settings: Settings, resolve: Resolve) -> Rows:
+    """Reads, checks, converts and splits the data that `dataset_name` names.
+
+    Args:
+        settings: the sweep's settings under TRL's names, with our `test_split_size` and `prompt_template`.
+        resolve: gives a user's path as an existing local one, and any other name unchanged.
+
+    Raises:
+        ConfigError: the data cannot be used; carries every complaint.
+    """
+    notes = Notes(formats.template_complaints(settings.get("prompt_template")))
+    notes.complaints += _size_complaints(settings.get("test_split_size"))
+    try:
+        source = read_source(settings, resolve, formats.wanted(settings))
+    except ConfigError as error:
+        raise ConfigError([*notes.complaints, *error.complaints]) from error
+    train, test = _split_names(settings, source, notes)
+    found = {split: _usable(source, split, settings, notes) for split in (train, test) if split}
+    _stop_at(notes)
+    tables = {split: formats.to_trl(table, form, settings, notes) for split, (table, form) in found.items()}
+    if test and tables[train].column_names != tables[test].column_names:
+        notes.complaints.append(
+            f"{source.name}: split {test!r} has {listed(tables[test].column_names)}, {train!r} has "
+            f"{listed(tables[train].column_names)}. Give both the same columns."
+        )
+    notes.complaints += formats.loss_complaints(tables[train], settings)
+    tables = {split: with_clusters(table, found[split][0], settings) for split, table in tables.items()}
+    pair = (tables[train], tables[test]) if test else _draw(tables[train], settings.get("test_split_size"), notes)
+    _stop_at(notes)
+    return _rows(*pair, notes)
+
+
+def _stop_at(notes: Notes) -> None:
+    if notes.complaints:
+        raise ConfigError(list(dict.fromkeys(notes.complaints)))
+
+
+# --- splits ------------------------------------------------------------------------------------------------------------
+
+
+def _split_names(settings: Settings, source: Source, notes: Notes) -> tuple[str, str | None]:
+    """The split to train on, and the one that holds the held-out rows if the source has it."""
+    train, test = settings.get("dataset_train_split") or "train", settings.get("dataset_test_split") or "test"
+    have = f"{source.name} has {listed(sorted(source.splits))}"
+    if train not in source.splits:
+        raise ConfigError(
+            [*notes.complaints, f"--dataset_train_split {train!r} is missing: {have}. Name one of these."]
+        )
+    if train == test:
+        raise ConfigError(
+            [*notes.complaints, f"--dataset_train_split and --dataset_test_split are both {train!r}. Name two splits."]
+        )
+    if test in source.splits:
+        if settings.get("test_split_size") is not None:
+            notes.warnings.append(f"--test_split_size is not used: {source.name} has its own split {test!r}.")
+        return train, test
+    if test != "test":
+        notes.complaints.append(
+            f"--dataset_test_split {test!r} is missing: {have}. Name one of these, or leave it out to have rows drawn."
+        )
+    if source.editable and settings.get("dataset_config"):
+        notes.warnings.append(f"--dataset_config {settings['dataset_config']!r} is not used: {source.name} is local.")
+    return train, None
+
+
+def _size_complaints(size: object) -> list[str]:
+    if size is None or (isinstance(size, int) and not isinstance(size, bool) and size >= 1):
+        return []
+    if isinstance(size, float) and 0 < size < 1:
+        return []
+    return [f"--test_split_size must be a count from 1 or a share between 0 and 1, got {size!r}."]
+
+
+def held_out_count(rows: int, size: float | int | None) -> int:
+    """How many of the rows are held out: a count as it is, a share rounded, by default a tenth and at most 1,000."""
+    if isinstance(size, int):
+        return size
+    return max(1, min(DEFAULT_MOST, rows // 10)) if size is None else max(1, round(rows * size))
+
+
+def _draw(table: pa.Table, size: float | int | None, notes: Notes) -> tuple[pa.Table, pa.Table]:
+    """Splits the rows by a fixed seed; both parts keep the rows' order."""
+    rows = table.num_rows
+    count = held_out_count(rows, size)
+    if count >= rows:
+        asked = f"--test_split_size {size!r} asks" if size is not None else "--test_split_size is left out, which asks"
+        notes.complaints.append(
+            f"{asked} for {count} held-out row{'s' * (count != 1)} and the data has {rows}: none are left to train "
+            "on. Give a smaller --test_split_size, or more rows."
+        )
+        return table, table
+    chosen = sample(table, count, _SPLIT_SEED)
+    if len(chosen) == rows:
+        notes.complaints.append(
+            f"--dataset_group: the {count} held-out rows that are asked for take every cluster, since clusters stay whole: "
+            "none are left to train on. Give a smaller --test_split_size, or a column with more clusters."
+        )
+    return _all_but(table, chosen), _all_but(table, set(range(rows)) - set(chosen))
+
+
+def _all_but(table: pa.Table, rows: Collection[int]) -> pa.Table:
+    """The table without some of its rows, in its order; none may be left."""
+    left_out = set(rows)
+    return table.filter(pa.array([row not in left_out for row in range(table.num_rows)], pa.bool_()))
+
+
+# --- checks ------------------------------------------------------------------------------------------------------------
+
+
+def _usable(source: Source, split: str, settings: Settings, notes: Notes) -> tuple[pa.Table, str]:
+    """A split's rows as one table, blank ones out, and the name of their form; an empty table after a complaint."""
+    columns = list(dict.fromkeys(column for part in source.splits[split] for column in part.columns))
+    form = formats.form_of(columns, settings)
+    none = pa.table({}), form or ""
+    if columns and (form is None or (settings.get("prompt_template") and form != "instruction")):
+        notes.complaints.append(_columns_complaint(source.name, columns, settings))
+        return none
+    parts = [part for part in source.splits[split] if part.table.num_rows]
+    if form is None or not parts:
+        notes.complaints.append(f"{source.name}: split {split!r} has no rows. Give it some.")
+        return none
+    complaints = [text for part in parts for text in _part_complaints(part, form, settings)]
+    complaints += [text for part in parts for text in cluster_complaints(part, settings)]
+    notes.complaints += complaints
+    if complaints:
+        return none
+    kept = _without_blanks(parts, form, source, settings, notes)
+    try:
+        table = pa.concat_tables(kept, promote_options="permissive")
+    except pa.ArrowException as error:
+        notes.complaints.append(f"{source.name}: its files hold different kinds of values: {error}.")
+        return none
+    return table, form
+
+
+def _columns_complaint(name: str, columns: Sequence[str], settings: Settings) -> str:
+    head = f"{name}: no columns to train on among {listed([repr(column) for column in columns])}. "
+    if settings.get("prompt_template"):
+        return head + "With prompt_template the rows need instruction and output (and may have input)."
+    text = settings.get("dataset_text_field") or "text"
+    return head + (
+        f"Rows need prompt and completion, or messages, or conversations, or {text} (dataset_text_field), "
+        "or instruction and output."
+    )
+
+
+def _part_complaints(part: Part, form: str, settings: Settings) -> list[str]:
+    missing = [column for column in formats.forms(settings)[form].columns if column not in part.columns]
+    if missing:
+        have = listed([repr(column) for column in part.columns])
+        return [f"{part.name}: no column {listed([repr(column) for column in missing])}, it has {have}. Add it."]
+    return formats.type_complaints(part, form, settings)
+
+
+def _without_blanks(
+    parts: Sequence[Part], form: str, source: Source, settings: Settings, notes: Notes
+) -> list[pa.Table]:
+    """A split's rows but the blank ones, which are counted and named; many of them are a complaint."""
+    blank = [formats.blank_rows(part.table, form, settings) for part in parts]
+    count, total = sum(map(len, blank)), sum(part.table.num_rows for part in parts)
+    what = " or ".join(repr(column) for column in formats.forms(settings)[form].columns)
+    for part, rows in zip(parts, blank, strict=True):
+        if not rows:
+            continue
+        found = f"{part.name}: {len(rows)} of {part.table.num_rows} rows have an empty or missing {what}: "
+        found += listed([part.where(row) for row in rows])
+        if count > _MOST_BLANK * total:
+            mend = "Fill or remove them" if source.editable else "Give a copy without them"
+            notes.complaints.append(
+                f"{found}. That is more than a tenth, too many to leave out. {mend} (rows are counted from 0)."
+            )
+        else:
+            notes.warnings.append(f"{found}. They are left out (rows are counted from 0).")
+    return [_all_but(part.table, rows) if rows else part.table for part, rows in zip(parts, blank, strict=True)]
+
+
+# --- result ------------------------------------------------------------------------------------------------------------
+
+
+def _rows(train: pa.Table, held_out: pa.Table, notes: Notes) -> Rows:
+    from datasets import Dataset
+    from datasets.table import InMemoryTable
+
+    train, _ = split_off(train)
+    held_out, clusters = split_off(held_out)
+    prints = [_row_prints(table) for table in (train, held_out)]
+    trained = set(prints[0])
+    again = sum(row in trained for row in prints[1])
+    if again:
+        notes.warnings.append(
+            f"{again} of {len(prints[1])} held-out rows are also training rows word for word: held-out loss looks "
+            "better than it is. Remove duplicates from the data."
+        )
+    named = [] if clusters.null_count == len(clusters) else [json.dumps(clusters.to_pylist()).encode()]
+    content = hashlib.sha256(b"".join([*prints[0], b"held out", *prints[1], *named])).hexdigest()
+    pair = [
+        Dataset(InMemoryTable(table.combine_chunks()), fingerprint=f"{content[:16]}{end}")
+        for table, end in ((train, "t"), (held_out, "h"))
+    ]
+    return Rows(pair[0], pair[1], content[:32], tuple(notes.warnings), clusters)
+
+
+def _row_prints(table: pa.Table) -> list[bytes]:
+    """A hash of each row's content, whatever Arrow types and chunks hold it."""
+    return [
+        hashlib.blake2b(
+            json.dumps(row, sort_keys=True, ensure_ascii=False, default=str).encode("utf-8", "surrogatepass"),
+            digest_size=16,
+        ).digest()
+        for batch in table.to_batches(max_chunksize=1_000)
+        for row in batch.to_pylist()
+    ]

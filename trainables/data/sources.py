@@ -1,0 +1,152 @@
+"""Reads a data set from wherever it is into Arrow tables: the Hub, a file, a folder of files, a `save_to_disk` folder.
+
+Whatever it is, its rows end up in memory: nothing is written beside the user's files.
+"""
+
+import os
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from sweep.common.names import is_there
+from sweep.common.quiet import quiet
+from sweep.common.reading import reason
+from sweep.errors import ConfigError
+from trainables.data.files import SUFFIXES, Part, brief, one_of, plain, read_file
+
+Settings = Mapping[str, Any]
+Resolve = Callable[[str], str]
+
+OFFLINE_WAYS = (
+    "give --dataset_name a local file or folder, fill the cache beforehand on a machine with access "
+    "(HF_HUB_CACHE and HF_DATASETS_CACHE name the folders), or set HF_ENDPOINT to a mirror that this machine reaches"
+)
+_MOST_ENTRIES = 100_000  # of a folder that is looked through, a second's work; the root of a disk has millions
+_OTHER_SPLITS = {"validation", "valid", "val", "dev", "eval", "test"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set's splits. `editable` says that the user can mend its rows: it is not the Hub's."""
+
+    name: str
+    splits: dict[str, list[Part]]
+    editable: bool
+
+
+def read_source(settings: Settings, resolve: Resolve, wanted: Collection[str]) -> Source:
+    """Reads the data set that `dataset_name` names, of each split only the wanted columns.
+
+    Raises:
+        ConfigError: it is missing, unreadable or not what its suffix says; every problem found is in it.
+    """
+    name = settings.get("dataset_name")
+    if not isinstance(name, str) or not name:
+        raise ConfigError(
+            ["no data set: got dataset_name " + repr(name) + ". Give --dataset_name a file or a Hub name."]
+        )
+    path = Path(resolve(name))
+    there = is_there(str(path))
+    train, test = settings.get("dataset_train_split") or "train", settings.get("dataset_test_split") or "test"
+    if there and path.is_file():
+        return Source(name, {train: [read_file(path, wanted)]}, True)
+    if there and path.is_dir():
+        saved = (path / "dataset_dict.json").exists() or (path / "state.json").exists()
+        splits = _read_saved(path, train, wanted) if saved else _read_folder(path, train, test, wanted)
+        return Source(name, splits, True)
+    if looks_like_a_path(name):
+        raise ConfigError([f"--dataset_name: there is no file or folder {name!r}. Correct the path."])
+    return Source(name, _read_hub(name, settings.get("dataset_config"), wanted), False)
+
+
+def looks_like_a_path(name: str) -> bool:
+    """Whether a name that is not there can only have been meant as a file or folder."""
+    path_like = name.startswith((".", "/", "~")) or name.count("/") > 1 or len(name) > 200
+    return path_like or Path(name).suffix.lower() in SUFFIXES
+
+
+def _read_folder(folder: Path, train: str, test: str, wanted: Collection[str]) -> dict[str, list[Part]]:
+    """Files below a folder, each in the split that its path names as a word (`test-00000.parquet`), else in `train`."""
+    files = _files_below(folder)
+    if not files:
+        raise ConfigError(
+            [f"--dataset_name: {folder} holds no {one_of(SUFFIXES)} file. Put the rows there as one of these."]
+        )
+    splits: dict[str, list[Part]] = {}
+    complaints: list[str] = []
+    for path in files:
+        words = set(re.split(r"[^a-z0-9]+", str(path.relative_to(folder)).lower()))
+        named = [split for split in (train, test, *sorted(_OTHER_SPLITS)) if split.lower() in words]
+        try:
+            splits.setdefault(named[0] if named else train, []).append(read_file(path, wanted))
+        except ConfigError as error:
+            complaints += error.complaints
+    if complaints:
+        raise ConfigError(complaints)
+    return splits
+
+
+def _files_below(folder: Path) -> list[Path]:
+    """Files of rows below a folder, none that is hidden. One that cannot be looked through is refused, not read in part."""
+    mend = "Name the folder with the rows."
+
+    def refuse(error: OSError) -> None:
+        where = f"{error.filename} cannot be read: {reason(error)}"
+        raise ConfigError([f"--dataset_name: {folder} cannot be looked through: {where}. {mend}"]) from error
+
+    found: list[Path] = []
+    entries = 0
+    for place, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        entries += len(folders) + len(names)
+        if entries > _MOST_ENTRIES:
+            raise ConfigError([f"--dataset_name: {folder} holds more than {_MOST_ENTRIES:,} files and folders. {mend}"])
+        found += [Path(place, name) for name in names if Path(name).suffix.lower() in SUFFIXES and name[0] != "."]
+    return sorted(found)
+
+
+def _read_saved(folder: Path, train: str, wanted: Collection[str]) -> dict[str, list[Part]]:
+    from datasets import Dataset, load_from_disk
+
+    try:
+        saved = load_from_disk(str(folder))
+        splits = {train: saved} if isinstance(saved, Dataset) else dict(saved)
+        return {split: [_part_of(f"{folder} ({split})", data, wanted)] for split, data in splits.items()}
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        raise ConfigError(
+            [
+                f"--dataset_name: {folder} looks like a save_to_disk folder and cannot be read: {brief(error)}. Save it anew."
+            ]
+        ) from error
+
+
+def _read_hub(name: str, config: str | None, wanted: Collection[str]) -> dict[str, list[Part]]:
+    from datasets import load_dataset
+
+    with quiet():
+        try:
+            splits = dict(load_dataset(name, config))
+        except Exception as error:  # the Hub's client has no common base of its own
+            raise ConfigError([_hub_complaint(name, config, error)]) from error
+    return {split: [_part_of(f"{name} ({split})", data, wanted)] for split, data in splits.items()}
+
+
+def _hub_complaint(name: str, config: str | None, error: Exception) -> str:
+    which = f"{name!r}" + (f" (dataset_config {config!r})" if config else "")
+    unreachable = isinstance(error, ConnectionError | TimeoutError) or "offline" in str(error).lower()
+    head = f"--dataset_name: {which} is no local file or folder, and the Hub's data set cannot be "
+    if unreachable:
+        return f"{head}reached or found in the cache: {brief(error)}. Ways out: {OFFLINE_WAYS}."
+    return f"{head}loaded: {brief(error)}. Check the name and --dataset_config; a gated set needs HF_TOKEN."
+
+
+def _part_of(name: str, data: Any, wanted: Collection[str]) -> Part:
+    """A `datasets.Dataset` as a part; its rows' order is kept where it was shuffled or selected from."""
+    columns = tuple(data.column_names)
+    chosen = [column for column in columns if column in wanted]
+    table = data.select_columns(chosen).with_format("arrow")[:] if chosen and len(data) else pa.table({})
+    return Part(name, plain(table), columns)
