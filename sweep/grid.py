@@ -32,10 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if "--help" in words or "-h" in words:
         print(flags.help_text())
         return OK
-    if "--help_all" in words:
-        print(flags.help_text() + _trainer_help())
-        return OK
     try:
+        if "--help_all" in words:
+            print(flags.help_text() + _trainer_help(words))
+            return OK
         with _terminable():
             return _sweep(words)
     except (StoreAway, LockLost) as error:
@@ -86,11 +86,18 @@ def _leave(code: int) -> NoReturn:
     sys.exit(code)
 
 
-def _trainer_help() -> str:
-    from sweep.config.fields import describe, trainer_fields
+def _trainer_help(words: list[str]) -> str:
+    from sweep.config import flags
+    from sweep.config.fields import describe, settings_of
+    from sweep.contract.loading import load_trainable
 
-    lines = ["", "trainer settings (TRL's SFTConfig, ModelConfig and data set arguments, and ours for the data):"]
-    for field in trainer_fields().values():
+    name = flags.parse([word for word in words if word != "--help_all"]).get("trainable", "trainables.sft:SFT")
+    kind = load_trainable(str(name))
+    lines = ["", f"settings of a trial ({name}):"]
+    if kind.FORMS:
+        forms = "; ".join(", ".join(columns) for columns in kind.FORMS.values())
+        lines.append(f"  its rows have the columns {forms}")
+    for field in settings_of(kind).values():
         lines.append(f"  --{field.name}  ({describe(field.hint)}) {' '.join(str(field.help).split())}")
     return "\n".join(lines)
 
@@ -106,18 +113,12 @@ def _sweep(words: list[str]) -> int:
     _quieten(verbose(words))
     config, trainable, resolve = _checked(words)
     store = Store(config.location)
-    made_of = trainable.identify(config.trials(), resolve) if hasattr(trainable, "identify") else {}
+    made_of = trainable.identify(config.trials(), resolve)
     planned = plan.make(config, store, made_of)
     if config.dry_run:
         from sweep.plan.dry_run import show
 
-        footprints = getattr(trainable, "footprints", None)
-        lengths = getattr(trainable, "lengths", None)
-        show(
-            planned,
-            footprints(planned.todo, resolve) if footprints else {},
-            lengths(planned.todo, resolve) if lengths else {},
-        )
+        show(planned, trainable.footprints(planned.todo, resolve), trainable.lengths(planned.todo, resolve))
         return OK
     root = leftovers.place(store, planned.sweep_id)
     for folder in leftovers.of_others(store, root):
@@ -158,9 +159,10 @@ def _checked(words: list[str]) -> tuple[Any, Any, Any]:
     Raises:
         ConfigError: with everything that is wrong.
     """
-    from sweep.common.names import load_trainable, resolver
-    from sweep.config import checks, ranges, rehearsal
+    from sweep.common.names import resolver
+    from sweep.config import checks, ranges
     from sweep.config import sweep_config as config
+    from sweep.contract.loading import load_trainable
 
     with uncollected():
         cuda = _cuda_devices()
@@ -176,9 +178,10 @@ def _checked(words: list[str]) -> tuple[Any, Any, Any]:
     trials, resolve = found.trials(), resolver(str(Path.cwd()))
     complaints += checks.check_machine(found, cuda)
     complaints += ranges.complaints(trials, found.where)
-    complaints += checks.check_trainer(trials, found.where)
-    complaints += rehearsal.complaints(found)
-    complaints += trainable.check(trials, resolve) if trainable else []
+    if trainable:
+        complaints += checks.check_trainer(trainable.CONFIGS, trials, found.where)
+        complaints += trainable.check_machine(trials, checks.machine(found, cuda))
+        complaints += trainable.check(trials, resolve)
     if complaints:
         raise ConfigError([found.as_written(text) for text in dict.fromkeys(complaints)])
     if not cuda and found.sources.get("preset") == "preset demo":

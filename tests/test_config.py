@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from sweep.config.fields import coerce, trainer_fields
+from sweep.config.fields import coerce, declared
 from sweep.config.sweep_config import SweepConfig, preset_names, resolve, verbose
+from sweep.contract.trainable import Trainable
 
 OWN = ["--model_name_or_path", "M", "--dataset_name", "D.json"]
 
@@ -81,9 +82,9 @@ def test_a_sweep_without_a_preset_is_named_after_model_and_data() -> None:
     assert good("--model_name_or_path", "org/Model-1b", "--dataset_name", "some/rows.jsonl").name == "Model-1b-rows"
 
 
-@pytest.mark.parametrize("key", sorted(trainer_fields()))
+@pytest.mark.parametrize("key", sorted(declared(Trainable.CONFIGS)))
 def test_every_default_of_the_trainer_is_of_the_type_it_declares(key: str) -> None:
-    field = trainer_fields()[key]
+    field = declared(Trainable.CONFIGS)[key]
     if isinstance(field.default, str | int | float | bool):
         assert field.read(field.default) == field.default
 

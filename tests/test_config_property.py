@@ -11,11 +11,12 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from sweep.common.names import load_trainable
 from sweep.common.reading import parse
 from sweep.config import checks, flags, ranges
-from sweep.config.fields import TAKEN, describe, trainer_fields
+from sweep.config.fields import TAKEN, declared, describe
 from sweep.config.sweep_config import SweepConfig, resolve
+from sweep.contract.loading import load_trainable
+from sweep.contract.trainable import Trainable
 from sweep.plan import planning as plan
 from sweep.store.store import Store
 
@@ -34,7 +35,7 @@ COMMON = [
 keys = st.one_of(
     st.sampled_from(OURS),
     st.sampled_from(COMMON),
-    st.sampled_from(sorted(trainer_fields())),
+    st.sampled_from(sorted(declared(Trainable.CONFIGS))),
     st.sampled_from(sorted(TAKEN)),
     st.text(max_size=8),
 )
@@ -59,7 +60,9 @@ KINDS = {
     "a number": st.one_of(st.integers(1, 9), st.floats(0.001, 0.9)),
 }
 FITTING = {
-    name: KINDS[describe(field.hint)] for name, field in trainer_fields().items() if describe(field.hint) in KINDS
+    name: KINDS[describe(field.hint)]
+    for name, field in declared(Trainable.CONFIGS).items()
+    if describe(field.hint) in KINDS
 }
 FITTING |= {"lora_r": st.integers(1, 64), "seeds": st.integers(0, 99), "margin": st.floats(0.001, 0.5)}
 fitting_keys = st.one_of(
@@ -118,8 +121,8 @@ def complaints_and_config(line: list[str]) -> tuple[list[str], SweepConfig | Non
     if found is None:
         return complaints, None
     trials = found.trials()
-    load_trainable(SYNTHETIC)
-    complaints += ranges.complaints(trials, found.where) + checks.check_trainer(trials, found.where)
+    kind = load_trainable(SYNTHETIC)
+    complaints += ranges.complaints(trials, found.where) + checks.check_trainer(kind.CONFIGS, trials, found.where)
     if not found.address:
         complaints += checks.check_machine(found, 0)
     return complaints, found

@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
-from sweep.config import rehearsal
+from sweep.config import checks
 from sweep.config.sweep_config import resolve
+from sweep.contract.loading import load_trainable
 from sweep.space import trials
 from tests.untuned import context_of, settings
-from trainables import training
+from trainables import rehearsal, training
 
 OWN = ["--model_name_or_path", "M", "--dataset_name", "D.json"]
 NEEDY = ["--load_in_4bit", "--use_liger_kernel", "--attn_implementation", "flash_attention_2", "--optim", "adamw_8bit"]
@@ -18,7 +19,8 @@ NEEDY = ["--load_in_4bit", "--use_liger_kernel", "--attn_implementation", "flash
 def complaints(*words: str) -> list[str]:
     config, wrong = resolve([*OWN, *words], False)
     assert config is not None and not wrong
-    return rehearsal.complaints(config)
+    trainable = load_trainable(config.trainable)()
+    return trainable.check_machine(config.trials(), checks.machine(config, devices=1))
 
 
 @pytest.mark.parametrize(

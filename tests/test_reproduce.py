@@ -12,8 +12,9 @@ import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 
 from sweep import redact
-from sweep.config.fields import TAKEN, _kinds, trainer_fields
+from sweep.config.fields import TAKEN, _kinds, declared
 from sweep.config.sweep_config import SweepConfig, resolve
+from sweep.contract.trainable import Trainable
 from sweep.plan import planning as plan
 from sweep.show.reproduce import commands
 from sweep.store.loading import Sweep
@@ -44,7 +45,7 @@ OF_KIND: dict[Any, st.SearchStrategy[Any]] = {
 }
 KINDS = {
     name: kinds
-    for name, field in trainer_fields().items()
+    for name, field in declared(Trainable.CONFIGS).items()
     if name not in TAKEN and not redact.is_secret(name) and set(kinds := _kinds(field.hint)) <= OF_KIND.keys()
 }
 names = st.one_of(

@@ -9,6 +9,7 @@ from sweep.config import checks
 from sweep.config import sweep_config as config
 from sweep.errors import ConfigError
 from sweep.run import runner
+from trainables.sft import SFT
 
 CPU_NODE = {"Alive": True, "Resources": {"CPU": 4.0}}
 GPU_NODE = {"Alive": True, "Resources": {"CPU": 4.0, "GPU": 2.0}}
@@ -65,10 +66,16 @@ def test_on_a_cluster_without_a_gpu_node_yet_the_gpus_have_to_be_said(
         assert part in said
 
 
+def complaints(*words: str) -> list[str]:
+    """On a machine with eight GPUs."""
+    config = settings(*words)
+    return SFT().check_machine(config.trials(), checks.machine(config, devices=8))
+
+
 @pytest.mark.parametrize("where", [[], ["--address", "auto"]])
 def test_without_a_gpu_a_trial_cannot_have_a_precision_that_needs_one(where: list[str]) -> None:
     """Whatever GPUs the machine has."""
     words = ["--gpus_per_trial", "0", "--bf16", *where]
-    (said,) = checks.check_machine(settings(*words), devices=8)
+    (said,) = complaints(*words)
     assert said.startswith("--bf16: --gpus_per_trial 0 trains on the CPU. Add --no_bf16")
-    assert checks.check_machine(settings(*words, "--use_cpu"), devices=8) == []
+    assert complaints(*words, "--use_cpu") == []

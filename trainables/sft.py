@@ -9,14 +9,15 @@ from typing import Any
 from sweep.common.names import Resolve, is_there
 from sweep.contract.disk import Footprint
 from sweep.contract.identity import Identity, Source
-from sweep.contract.length import Extent, Length
-from sweep.contract.memory import Device, Step
-from sweep.contract.trainable import Context
+from sweep.contract.length import Length
+from sweep.contract.predictor import Predictor
+from sweep.contract.trainable import Context, Machine, Trainable
 from sweep.errors import ConfigError
 from sweep.space import Trial
 from sweep.store.store import Row
-from trainables import hub, model
+from trainables import hub, model, rehearsal
 from trainables.data import packing, sources
+from trainables.data.forms import COLUMNS
 from trainables.data.length import length_of
 from trainables.data.rows import Rows, load_rows
 from trainables.data.tokens import (
@@ -30,8 +31,11 @@ from trainables.data.tokens import (
 )
 
 
-class SFT:
+class SFT(Trainable):
     """Supervised fine-tuning with or without LoRA."""
+
+    REQUIRED = ("model_name_or_path", "dataset_name")
+    FORMS = COLUMNS
 
     def __init__(self) -> None:
         self._rows: dict[str, Rows] = {}
@@ -54,6 +58,9 @@ class SFT:
             if settings.get("model_name_or_path") and not of_models:
                 found += tokenizer_complaints(settings, resolve, rows)
         return list(dict.fromkeys(found))
+
+    def check_machine(self, trials: Sequence[Trial], machine: Machine) -> list[str]:
+        return rehearsal.complaints(trials, machine)
 
     def _load(self, settings: Mapping[str, Any], resolve: Resolve) -> Rows:
         key = data_key(settings)
@@ -99,10 +106,7 @@ class SFT:
     def lengths(self, trials: Sequence[Trial], resolve: Resolve) -> Mapping[str, Length]:
         """How long the trials are, by trial id. Makes their tokens, where those are not in the cache."""
         shared, _ = self.prepare(trials, resolve)
-        return {trial.trial_id: length_of(trial.settings, shared[data_key(trial.settings)]) for trial in trials}
-
-    def warm(self) -> None:
-        import trainables.training  # noqa: F401  # seconds
+        return {trial.trial_id: _length(trial.settings, shared) for trial in trials}
 
     def footprints(self, trials: Sequence[Trial], resolve: Resolve) -> Mapping[str, Footprint]:
         """How large the trials' checkpoints will be."""
@@ -110,54 +114,23 @@ class SFT:
 
         return footprints(trials, resolve)
 
-    def check_models(self, trials: Sequence[Trial], resolve: Resolve) -> list[str]:
-        """All that is wrong with the models' configurations: that is all that a prediction needs of them."""
-        return model.complaints(trials, resolve, with_weights=False)
+    def predictor(self) -> Predictor:
+        from trainables.predict.predictor import StepPredictor  # torch
 
-    def predict(self, settings: Mapping[str, Any], resolve: Resolve, length: int, device: Device) -> Step:
-        """One optimizer step of a trial whose rows all have `length` tokens, simulated: nothing is loaded or allocated."""
-        from trainables.predict.steps import simulate
+        return StepPredictor(self.prepare)
 
-        return simulate(settings, resolve, length, device)
-
-    def extents(
-        self, trials: Sequence[Trial], resolve: Resolve, rows: int | None, length: int | None
-    ) -> Mapping[str, Extent]:
-        """How much each trial trains; `rows` of `length` tokens in place of its data where both are given.
-
-        Raises:
-            ConfigError: the data or their tokenizer cannot be had.
-        """
-        from trainables.predict.extents import assumed, counted
-
-        if rows is not None and length is not None:
-            return {trial.trial_id: assumed(trial.settings, rows, length) for trial in trials}
-        tokens, _ = self.prepare(trials, resolve)
-        return {trial.trial_id: counted(trial.settings, tokens[data_key(trial.settings)]) for trial in trials}
-
-    def positions(self, settings: Mapping[str, Any], resolve: Resolve) -> int | None:
-        """How many tokens the model can see at most, where it has a limit."""
-        from trainables.predict.network import positions
-
-        return positions(settings, resolve)
-
-    def half_precision(self, settings: Mapping[str, Any]) -> bool:
-        """Whether matrix products run in 16 bits."""
-        from trainables.predict.steps import arguments
-
-        args = arguments(settings)
-        return bool(args.bf16 or args.fp16 or settings.get("dtype") in ("bfloat16", "float16"))
-
-    def prediction_notes(self, settings: Mapping[str, Any], device: Device) -> list[str]:
-        """What a prediction does not follow, or has by arithmetic."""
-        from trainables.predict.notes import notes
-
-        return notes(settings, device)
+    def warm(self) -> None:
+        import trainables.training  # noqa: F401  # seconds
 
     def run(self, context: Context) -> Row:
         from trainables.training import train  # transformers, seconds to import: in the trial's process only
 
         return train(context)
+
+
+def _length(settings: Mapping[str, Any], shared: Mapping[str, Tokens]) -> Length:
+    tokens = shared[data_key(settings)]
+    return length_of(settings, tokens.train, tokens.held_out.num_rows)
 
 
 def _packing_complaints(trials: Sequence[Trial], resolve: Resolve) -> list[str]:

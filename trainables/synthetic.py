@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from sweep.common.names import Resolve
-from sweep.contract.trainable import Context
+from sweep.contract.trainable import Context, Trainable
 from sweep.space import Trial
 from sweep.store.store import Row
 
 EXAMPLES, TOKENS = 50, 100
 
 
-class Synthetic:
+class Synthetic(Trainable):
     """Loss falls as 1/√step towards a floor that is lower for a larger rank; examples and seeds add noise."""
 
     SETTINGS: ClassVar[dict[str, tuple[Any, str]]] = {

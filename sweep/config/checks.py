@@ -1,5 +1,6 @@
 """What may be wrong with a configuration's values, apart from their types."""
 
+import dataclasses
 import errno
 import os
 import re
@@ -13,6 +14,8 @@ from sweep import redact
 from sweep.common.reading import reason, sentence
 from sweep.config import flags
 from sweep.config.fields import nearest, shown
+from sweep.contract.loading import load
+from sweep.contract.trainable import Machine
 from sweep.errors import StoreError
 from sweep.space import FULL, REFERENCE_RANK, Rank, Trial, is_lora_setting
 
@@ -23,9 +26,16 @@ if TYPE_CHECKING:
 
 
 def check_values(
-    own: Mapping[str, Any], settings: Mapping[str, Any], sources: Mapping[str, str], complaints: list[str]
+    own: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    sources: Mapping[str, str],
+    complaints: list[str],
+    required: Sequence[str],
 ) -> tuple[tuple[Rank, ...], tuple[int, ...]]:
-    """Checks the sweep's own settings; returns ranks and seeds, those of them that can be used."""
+    """Checks the sweep's own settings, and that those are there without which the trainable has no trial.
+
+    Returns ranks and seeds, those of them that can be used.
+    """
     ranks = _numbers("lora_r", own["lora_r"], (1, HIGHEST_RANK), complaints, also=(FULL,))
     seeds = _numbers("seeds", own["seeds"], (0, 2**32 - 1), complaints)
     for key, choices in flags.CHOICES.items():
@@ -39,9 +49,8 @@ def check_values(
             f"--storage_path: expected a folder, or a URI such as s3://bucket/folder, got {own['storage_path']!r}."
         )
     _check_lora(ranks, own, settings, sources, complaints)
-    for key in ("model_name_or_path", "dataset_name"):
-        named = settings.get(key) or all(own["grid"].get(key, [None]))
-        if not named and own["trainable"].startswith("trainables.sft:"):
+    for key in required:
+        if not (settings.get(key) or all(own["grid"].get(key, [None]))):
             complaints.append(f"--{key} is missing: name one, or start from --preset demo.")
     name = own["name"]
     if name is not None and not re.fullmatch(r"[\w][\w.-]{0,99}", name):
@@ -137,16 +146,12 @@ def _check_lora(
         )
 
 
-def check_trainer(trials: Sequence[Trial], where: Mapping[str, str]) -> list[str]:
-    """What SFTConfig and ModelConfig themselves say against the trials' settings, each complaint once.
+def check_trainer(configs: Sequence[str], trials: Sequence[Trial], where: Mapping[str, str]) -> list[str]:
+    """What the trainable's dataclasses themselves say against the trials' settings, each complaint once.
 
-    `where` has a setting's name as the user wrote it.
+    `configs` names them as "module:name"; `where` has a setting's name as the user wrote it.
     """
-    import dataclasses
-
-    from trl import ModelConfig, SFTConfig
-
-    mine = {cls: {field.name for field in dataclasses.fields(cls) if field.init} for cls in (SFTConfig, ModelConfig)}
+    mine = {cls: {field.name for field in dataclasses.fields(cls) if field.init} for cls in map(load, configs)}
     found: dict[str, None] = {}
     for trial in trials:
         for cls, names in mine.items():
@@ -172,7 +177,7 @@ def _refusal(cls: Any, settings: Mapping[str, Any]) -> str | None:
 
 
 def made(cls: Any, settings: Mapping[str, Any]) -> Any:
-    """An SFTConfig or a ModelConfig of the settings, as it can be made where no trial runs.
+    """A dataclass of the settings, such as SFTConfig, as it can be made where no trial runs.
 
     What only the trial's device can tell is left to the trial. Raises whatever the library raises.
     """
@@ -206,10 +211,6 @@ def check_machine(config: "SweepConfig", devices: int) -> list[str]:
         found.append(
             f"--gpus_per_trial {gpus:g}: this machine has {devices} GPUs. Give 0 to train on the CPU, or --address of a cluster."
         )
-    if config.gpus_per_trial == 0:
-        found += _needs_cuda(config, "--gpus_per_trial 0 trains on the CPU")
-    elif here and not devices and not config.dry_run:  # which may be made for another machine
-        found += _needs_cuda(config, "this machine has no CUDA device")
     cores = os.cpu_count() or 1
     if here and config.cpus_per_trial > cores:
         found.append(f"--cpus_per_trial {config.cpus_per_trial:g}: this machine has {cores} cores. Give at most that.")
@@ -218,23 +219,13 @@ def check_machine(config: "SweepConfig", devices: int) -> list[str]:
     return found
 
 
-def _needs_cuda(config: "SweepConfig", why: str) -> list[str]:
-    """Precisions that SFTConfig refuses where a trial has no CUDA device; bfloat16 is its default."""
-    if not config.trainable.startswith("trainables.sft:"):
-        return []
-    found = {}
-    for trial in config.trials():
-        given = trial.settings
-        by_default = given.get("bf16") is None and not given.get("fp16")
-        for key in ("bf16", "bf16_full_eval") if not given.get("use_cpu") else ():
-            if given.get(key) or (key == "bf16" and by_default):
-                found[key] = (
-                    f"{'on by default, and ' if not given.get(key) else ''}{why}. "
-                    f"Add --no_{key} to train in float32, or --use_cpu to train in bfloat16 on the CPU."
-                )
-        if given.get("tf32"):
-            found["tf32"] = f"{why}. Leave it out."
-    return [f"{config.where.get(key, f'--{key}')}: {text}" for key, text in found.items()]
+def machine(config: "SweepConfig", devices: int) -> Machine:
+    """What a trainable is told of it; `devices` as above."""
+    here = not config.address and not os.environ.get("RAY_ADDRESS")
+    if config.gpus_per_trial == 0:
+        return Machine(here, "--gpus_per_trial 0 trains on the CPU")
+    nowhere = here and not devices and not config.dry_run  # which may be made for another machine
+    return Machine(here, "this machine has no CUDA device" if nowhere else None)
 
 
 def check_address(address: str) -> list[str]:

@@ -1,6 +1,6 @@
-"""What the trainer's settings are called and what values they take, read from TRL's own dataclasses.
+"""What a trainable's settings are called and what values they take, read from the dataclasses that it declares.
 
-Importing TRL takes seconds, so nothing here is imported before a configuration is checked.
+Importing TRL takes seconds, so none of them is imported before a configuration is checked.
 """
 
 import difflib
@@ -14,19 +14,9 @@ from enum import Enum
 from typing import Any
 
 from sweep.common import reading
-
-# Settings of ours that travel with a trial's: they shape its rows.
-DATA_FIELDS: dict[str, tuple[Any, str]] = {
-    "test_split_size": (
-        float | int | None,
-        "held-out rows: a count, or a share below 1; used where the data has no test split",
-    ),
-    "dataset_group": (
-        str | None,
-        "column that names clusters of rows (same source, same problem): clusters are held out whole and counted as one",
-    ),
-    "prompt_template": (str | None, "how {instruction} and {input} make the prompt of instruction/input/output rows"),
-}
+from sweep.contract.loading import load
+from sweep.contract.trainable import Trainable
+from sweep.errors import ConfigError
 
 # Settings that the sweep sets itself, and what to use instead.
 TAKEN = {
@@ -67,7 +57,7 @@ ELSEWHERE = {
 
 @dataclass(frozen=True)
 class Field:
-    """A setting: its type as TRL declares it, its default and its help."""
+    """A setting: its type as its dataclass declares it, its default and its help."""
 
     name: str
     hint: Any
@@ -79,20 +69,38 @@ class Field:
         return value if isinstance(value, str) and value == self.default else coerce(value, self.hint)
 
 
-@functools.cache
-def trainer_fields() -> dict[str, Field]:
-    """Every setting of SFTConfig, ModelConfig and TRL's data set arguments, and DATA_FIELDS, by name."""
-    from trl import ModelConfig, ScriptArguments, SFTConfig
+def settings_of(kind: type[Trainable]) -> dict[str, Field]:
+    """Every setting of a trainable, by name.
 
-    found = {}
-    for cls in (SFTConfig, ModelConfig, ScriptArguments):
+    Raises:
+        ConfigError: a class that it declares cannot be had.
+    """
+    own = {name: Field(name, hint, None, text) for name, (hint, text) in kind.SETTINGS.items()}
+    return {**declared(kind.CONFIGS), **own}
+
+
+@functools.cache
+def declared(configs: tuple[str, ...]) -> dict[str, Field]:
+    """Every field of some dataclasses, named as "module:name", by name.
+
+    Raises:
+        ConfigError: one of them cannot be imported, or is no dataclass.
+    """
+    return {name: field for config in configs for name, field in _fields_of(config).items()}
+
+
+def _fields_of(config: str) -> dict[str, Field]:
+    try:
+        cls = load(config)
         hints = typing.get_type_hints(cls)
-        for field in fields(cls):
-            if field.init:
-                found[field.name] = Field(field.name, hints[field.name], field.default, field.metadata.get("help", ""))
-    for name, (hint, text) in DATA_FIELDS.items():
-        found[name] = Field(name, hint, None, text)
-    return found
+        return {
+            field.name: Field(field.name, hints[field.name], field.default, field.metadata.get("help", ""))
+            for field in fields(cls)
+            if field.init
+        }
+    except Exception as error:  # the module may be the user's: importing it may raise anything
+        text = f"--trainable: it declares {config} in CONFIGS, which is no dataclass that can be imported: {error}"
+        raise ConfigError([text]) from error
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -8,8 +8,9 @@ from typing import Any
 
 from sweep import redact
 from sweep.common import reading
-from sweep.common.names import load_trainable
 from sweep.config import fields, flags
+from sweep.contract.loading import load_trainable
+from sweep.contract.trainable import Trainable
 from sweep.errors import ConfigError
 from sweep.space import FULL, AlphaRule, Rank, Trial, is_lora_setting, trials
 
@@ -84,7 +85,10 @@ def resolve(argv: Sequence[str], cuda: bool) -> tuple[SweepConfig | None, list[s
         return None, list(error.complaints)
     complaints: list[str] = []
     layers = _layers(given, cuda, complaints)
-    read = _Reader(complaints, _extra_fields(layers))
+    try:
+        read = _Reader(complaints, _trainable(layers))
+    except ConfigError as error:
+        return None, [*complaints, *error.complaints]
     for source, raw in layers:
         read.layer(source, raw)
     return read.config(), complaints
@@ -125,14 +129,13 @@ def _layers(given: dict[str, Any], cuda: bool, complaints: list[str]) -> list[La
     return [*layers, (str(path), from_file), ("flag", given)]
 
 
-def _extra_fields(layers: Sequence[Layer]) -> dict[str, fields.Field]:
-    """The settings that the trainable has of its own: its attribute SETTINGS, (type, help) by name."""
-    name = next((raw["trainable"] for _, raw in reversed(layers) if "trainable" in raw), None)
+def _trainable(layers: Sequence[Layer]) -> type[Trainable]:
+    """What declares the settings."""
+    name = next((raw["trainable"] for _, raw in reversed(layers) if "trainable" in raw), _OWN["trainable"].default)
     try:
-        declared = getattr(load_trainable(str(name)), "SETTINGS", {}) if name else {}
+        return load_trainable(str(name))
     except ConfigError:
-        return {}  # said when the trainable is needed
-    return {key: fields.Field(key, hint, None, text) for key, (hint, text) in declared.items()}
+        return Trainable  # said when one is needed
 
 
 def _preset(name: str) -> str:
@@ -142,9 +145,9 @@ def _preset(name: str) -> str:
 class _Reader:
     """Reads layers of raw settings, later ones over earlier ones, and gathers complaints."""
 
-    def __init__(self, complaints: list[str], extra: Mapping[str, fields.Field]) -> None:
+    def __init__(self, complaints: list[str], kind: type[Trainable]) -> None:
         self.complaints = complaints
-        self.known = {**fields.trainer_fields(), **extra}
+        self.kind, self.known = kind, fields.settings_of(kind)
         self.own: dict[str, Any] = {flag.name: flag.default for flag in flags.FLAGS}
         self.settings: dict[str, Any] = {}
         self.sources: dict[str, str] = {}
@@ -239,7 +242,7 @@ class _Reader:
         """The configuration, its values' own rules checked; with complaints it is good for finding further ones only."""
         from sweep.config.checks import check_values
 
-        ranks, seeds = check_values(self.own, self.settings, self.sources, self.complaints)
+        ranks, seeds = check_values(self.own, self.settings, self.sources, self.complaints, self.kind.REQUIRED)
         own = {key: value for key, value in self.own.items() if key not in ("lora_r", "seeds", "name", "config")}
         name = self.own["name"] or self.own["preset"] or _slug(self.settings)
         return SweepConfig(

@@ -1,18 +1,24 @@
 """What a trainable is, and what it is given: the line between Ray Tune's side of a trial and the training itself.
 
-A trainable is a class without arguments that has `run`; `check` and `prepare` run on the driver before anything starts.
-With `footprints` (see sweep/disk.py) and `lengths` (sweep/length.py), by trial id, `--dry_run` can say more.
+`run` runs in a trial's process, everything else on the driver before anything starts.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 from sweep.common.names import Resolve
+from sweep.contract.disk import Footprint
+from sweep.contract.identity import Identity
+from sweep.contract.length import Length
+from sweep.contract.predictor import Predictor
 from sweep.space import Trial
 from sweep.store.checkpoints import Checkpoint
 from sweep.store.store import Row
+
+NATS_PER_TOKEN = "nats/token"
 
 
 @dataclass
@@ -49,19 +55,74 @@ class Context:
     )  # weak references that must be dead before the process is used again
 
 
-class Trainable(Protocol):
-    """What the runner can run.
+@dataclass(frozen=True)
+class Machine:
+    """What the trials will run on, as far as the driver knows.
 
-    One that imports much may have `warm` as well: it imports it, before the first trial. One whose trials depend on more than
-    their settings may have `identify(trials, resolve)`, which gives a `sweep.contract.identity.Identity`: the same command then refuses
-    another content under the same name, and every row has its own trial's fingerprints.
+    Attributes:
+        here: they run on this machine, so that its packages are theirs. A cluster's nodes may have others.
+        without_cuda: why they have no CUDA device, in words; None where they have one, or where nobody knows.
     """
 
-    def check(self, trials: Sequence[Trial], resolve: Resolve) -> list[str]:
-        """All that is wrong with the trials' data and model; runs on the driver, starts nothing."""
+    here: bool
+    without_cuda: str | None = None
 
+
+class Trainable(ABC):
+    """What runs a trial: a class without arguments. `check`, `prepare` and `run` it must have; the rest has defaults.
+
+    What it declares is read with nothing imported but its module:
+
+    Attributes:
+        CONFIGS: dataclasses as "module:name" whose fields are its settings, each a flag under the field's name. They are
+            imported when a configuration is read, and made of every trial's settings: what they raise is a complaint.
+        SETTINGS: further settings, (type, help) by name; a trial has those that the user gave.
+        REQUIRED: settings without which there is no trial.
+        FORMS: the forms of rows that it trains on, by name, with the columns that make each.
+        LOSS_UNIT: of `loss`, `train_loss` and `eval_loss`. Bits per byte are told where it is nats per token.
+    """
+
+    CONFIGS: ClassVar[tuple[str, ...]] = (
+        *("trl:SFTConfig", "trl:ModelConfig", "trl:ScriptArguments"),
+        "sweep.contract.data:DataArguments",
+    )
+    SETTINGS: ClassVar[Mapping[str, tuple[Any, str]]] = {}
+    REQUIRED: ClassVar[tuple[str, ...]] = ()
+    FORMS: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    LOSS_UNIT: ClassVar[str] = NATS_PER_TOKEN
+
+    @abstractmethod
+    def check(self, trials: Sequence[Trial], resolve: Resolve) -> list[str]:
+        """All that is wrong with the trials' data and model; starts nothing."""
+
+    @abstractmethod
     def prepare(self, trials: Sequence[Trial], resolve: Resolve) -> tuple[Any, dict[str, Any]]:
         """What all trials share (it travels through Ray's object store), and what to note of it as provenance."""
 
+    @abstractmethod
     def run(self, context: Context) -> Row:
         """Trains; reports each step; returns the trial's columns, `status` among them where it is not "completed"."""
+
+    def check_machine(self, trials: Sequence[Trial], machine: Machine) -> list[str]:
+        """What would fail the trials on that machine."""
+        return []
+
+    def identify(self, trials: Sequence[Trial], resolve: Resolve) -> Identity:
+        """What the trials depend on beyond their settings. The same command then refuses another content under the same
+        name, and every row has its own trial's fingerprints."""
+        return {}
+
+    def lengths(self, trials: Sequence[Trial], resolve: Resolve) -> Mapping[str, Length]:
+        """How long the trials are, by trial id, for `--dry_run`."""
+        return {}
+
+    def footprints(self, trials: Sequence[Trial], resolve: Resolve) -> Mapping[str, Footprint]:
+        """How large the trials' checkpoints will be, by trial id, for `--dry_run`."""
+        return {}
+
+    def predictor(self) -> Predictor | None:
+        """What foresees the trials' steps for `python -m sweep.estimate`; None where nothing does."""
+        return None
+
+    def warm(self) -> None:  # noqa: B027  # may do nothing
+        """Imports what `run` needs, before a process's first trial: what libraries set at import counts as clean."""

@@ -4,11 +4,13 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sweep.common.names import Resolve, load_trainable, resolver
+from sweep.common.names import Resolve, resolver
 from sweep.contract.length import Extent
+from sweep.contract.loading import load_trainable
 from sweep.contract.memory import Device, Step, over_ranks
+from sweep.contract.predictor import Predictor
 from sweep.errors import ConfigError
 from sweep.estimate.cards import CARDS, Card, card, fits, most_peak
 from sweep.estimate.prediction import UTILIZATION, Predicted, Prediction, alike
@@ -55,40 +57,48 @@ def checked(words: Sequence[str], assumed: Assumed) -> "SweepConfig":
         raise ConfigError(complaints)
     trials = found.trials()
     complaints += ranges.complaints(trials, found.where)
-    complaints += checks.check_trainer(trials, found.where)
+    complaints += checks.check_trainer(load_trainable(found.trainable).CONFIGS, trials, found.where)
     if not complaints:
-        complaints += load_trainable(found.trainable)().check_models(trials, resolver(str(Path.cwd())))
+        complaints += _predictor(found).check(trials, resolver(str(Path.cwd())))
     if complaints:
         raise ConfigError([found.as_written(text) for text in dict.fromkeys(complaints)])
+    return found
+
+
+def _predictor(config: "SweepConfig") -> Predictor:
+    """Raises ConfigError where the trainable has none."""
+    found = load_trainable(config.trainable)().predictor()
+    if found is None:
+        raise ConfigError([f"--trainable {config.trainable!r} has no predictor, which a prediction needs."])
     return found
 
 
 def predict(config: "SweepConfig", assumed: Assumed = Assumed()) -> Prediction:  # frozen
     """See `sweep.estimate.predict`."""
     chosen = card(assumed.gpu, assumed.gpu_memory_gb)
-    trainable, trials, resolve = load_trainable(config.trainable)(), config.trials(), resolver(str(Path.cwd()))
-    extents = _extents(trials, trainable, resolve, assumed)
-    found = configurations(trials, trainable, extents, resolve, assumed.device)
+    predictor, trials, resolve = _predictor(config), config.trials(), resolver(str(Path.cwd()))
+    extents = _extents(trials, predictor, resolve, assumed)
+    found = configurations(trials, predictor, extents, resolve, assumed.device)
     if chosen is not None:
-        found = _with_largest(found, trials, trainable, resolve, assumed.device, chosen)
+        found = _with_largest(found, trials, predictor, resolve, assumed.device, chosen)
     price = assumed.price_per_hour
     if price is None and assumed.gpu is not None:
         price = CARDS[assumed.gpu].usd_per_hour
     return Prediction(found, assumed.device, chosen, assumed.gpu, assumed.utilization, price)
 
 
-def _extents(trials: Sequence[Trial], trainable: Any, resolve: Resolve, assumed: Assumed) -> Mapping[str, Extent]:
+def _extents(trials: Sequence[Trial], predictor: Predictor, resolve: Resolve, assumed: Assumed) -> Mapping[str, Extent]:
     """By trial id: from the data, or from what was said of them.
 
     Raises:
         ConfigError: rows of that length are too long for a model.
     """
-    found: Mapping[str, Extent] = trainable.extents(trials, resolve, assumed.rows, assumed.length)
+    found = predictor.extents(trials, resolve, assumed.rows, assumed.length)
     wrong = [
         f"--model_name_or_path {trial.settings.get('model_name_or_path')}: has {most:,} positions, and rows have up to "
         f"{found[trial.trial_id].longest:,} tokens. Give a smaller --max_length."
         for trial in trials
-        if (most := trainable.positions(trial.settings, resolve)) and found[trial.trial_id].longest > most
+        if (most := predictor.positions(trial.settings, resolve)) and found[trial.trial_id].longest > most
     ]
     if wrong:
         raise ConfigError(list(dict.fromkeys(wrong)))
@@ -96,7 +106,12 @@ def _extents(trials: Sequence[Trial], trainable: Any, resolve: Resolve, assumed:
 
 
 def _with_largest(
-    found: Sequence[Predicted], trials: Sequence[Trial], trainable: Any, resolve: Resolve, device: Device, chosen: Card
+    found: Sequence[Predicted],
+    trials: Sequence[Trial],
+    predictor: Predictor,
+    resolve: Resolve,
+    device: Device,
+    chosen: Card,
 ) -> tuple[Predicted, ...]:
     """The most demanding configuration says how many of its rows the card takes at once: the others take as many."""
     place = max(range(len(found)), key=lambda index: found[index].peak_bytes)
@@ -104,20 +119,20 @@ def _with_largest(
     length = found[place].extent.longest
 
     def peak(rows: int) -> int:
-        step: Step = trainable.predict({**settings, "per_device_train_batch_size": rows}, resolve, length, device)
-        return step.memory.total
+        rows_at_once = {**settings, "per_device_train_batch_size": rows}
+        return predictor.step(rows_at_once, resolve, length, device).memory.total
 
     most = replace(found[place], largest={length: largest_batch(peak, chosen)})
     return tuple(most if index == place else one for index, one in enumerate(found))
 
 
 def configurations(
-    trials: Sequence[Trial], trainable: Any, extents: Mapping[str, Extent], resolve: Resolve, device: Device
+    trials: Sequence[Trial], predictor: Predictor, extents: Mapping[str, Extent], resolve: Resolve, device: Device
 ) -> tuple[Predicted, ...]:
     """One for all trials that differ in their seed alone; `extents` are by trial id."""
     groups = {label: (same, extents[same[0].trial_id]) for label, same in alike(trials).items()}
     wanted = [(same[0], length) for same, extent in groups.values() for length in {extent.longest, extent.typical}]
-    steps = _steps(wanted, trainable, resolve, device)
+    steps = _steps(wanted, predictor, resolve, device)
     return tuple(
         Predicted(
             label=label,
@@ -126,15 +141,15 @@ def configurations(
             typical=steps[same[0].trial_id, extent.typical],
             extent=extent,
             trials=len(same),
-            half_precision=trainable.half_precision(same[0].settings),
-            notes=tuple(trainable.prediction_notes(same[0].settings, device)),
+            half_precision=predictor.half_precision(same[0].settings),
+            notes=tuple(predictor.notes(same[0].settings, device)),
         )
         for label, (same, extent) in groups.items()
     )
 
 
 def _steps(
-    wanted: Sequence[tuple[Trial, int]], trainable: Any, resolve: Resolve, device: Device
+    wanted: Sequence[tuple[Trial, int]], predictor: Predictor, resolve: Resolve, device: Device
 ) -> dict[tuple[str, int], Step]:
     """By trial id and length. Trials that differ in rank and alpha alone are simulated together."""
     families: dict[str, dict[int, Trial]] = {}
@@ -145,8 +160,7 @@ def _steps(
         length = json.loads(key)[0]
 
         def simulate(rank: int, by_rank: Mapping[int, Trial] = by_rank, length: int = length) -> Step:
-            step: Step = trainable.predict(by_rank[rank].settings, resolve, length, device)
-            return step
+            return predictor.step(by_rank[rank].settings, resolve, length, device)
 
         steps = over_ranks(list(by_rank), simulate)
         found |= {(trial.trial_id, length): steps[rank] for rank, trial in by_rank.items()}

@@ -18,9 +18,9 @@ from ray.tune.experiment import Trial as TuneTrialState
 from ray.tune.logger import JsonLoggerCallback
 
 from sweep import redact
-from sweep.common.names import load_trainable
 from sweep.config.sweep_config import SweepConfig
 from sweep.contract.identity import fingerprints
+from sweep.contract.loading import load_trainable
 from sweep.errors import ConfigError, StoreAway
 from sweep.plan.planning import Plan
 from sweep.plan.shrink import Attempted, as_planned, to_shrink

@@ -28,6 +28,14 @@ ALPACA_WITHOUT_INPUT = (
     "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
     "### Instruction:\n{instruction}\n\n### Response:\n"
 )
+# The columns that make each form, where dataset_text_field has its default.
+COLUMNS = {
+    "prompt/completion": ("prompt", "completion"),
+    "messages": ("messages",),
+    "conversations": ("conversations",),
+    "text": ("text",),
+    "instruction": ("instruction", "output"),
+}
 _EXTRAS = ("tools", "chat_template_kwargs")  # columns that TRL hands to a chat template
 
 
@@ -52,11 +60,11 @@ def forms(settings: Settings) -> dict[str, Form]:
     """Every form by name, the first that fits counts."""
     text = settings.get("dataset_text_field") or "text"
     known = {
-        "prompt/completion": Form(("prompt", "completion"), ("completion",), _EXTRAS),
-        "messages": Form(("messages",), ("messages",), _EXTRAS),
-        "conversations": Form(("conversations",), ("conversations",), _EXTRAS),
+        "prompt/completion": Form(COLUMNS["prompt/completion"], ("completion",), _EXTRAS),
+        "messages": Form(COLUMNS["messages"], ("messages",), _EXTRAS),
+        "conversations": Form(COLUMNS["conversations"], ("conversations",), _EXTRAS),
         "text": Form((text,), (text,)),
-        "instruction": Form(("instruction", "output"), ("output",), ("input",)),
+        "instruction": Form(COLUMNS["instruction"], ("output",), ("input",)),
     }
     if settings.get("prompt_template"):  # asks for the instruction form
         known = {"instruction": known["instruction"], **known}

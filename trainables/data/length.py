@@ -8,9 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sweep.config.fields import trainer_fields
+from sweep.config.fields import declared
 from sweep.contract.length import Length
-from trainables.data.tokens import Tokens
 
 _KEY = b"lengths"  # our entry in the training table's metadata: what can no longer be seen once rows are cut
 
@@ -29,18 +28,18 @@ def with_lengths(table: pa.Table, lengths: Any, limit: int | None) -> pa.Table:
     return table.replace_schema_metadata({**(table.schema.metadata or {}), _KEY: json.dumps(kept).encode()})
 
 
-def length_of(settings: Mapping[str, Any], tokens: Tokens) -> Length:
-    """A trial's length."""
-    sequences = tokens.train.num_rows
+def length_of(settings: Mapping[str, Any], train: pa.Table, held_out: int) -> Length:
+    """A trial's length: `train` are its training tokens, as `with_lengths` left them; `held_out` counts rows."""
+    sequences = train.num_rows
     an_epoch = _steps_of_an_epoch(settings, sequences)
     steps = _setting(settings, "max_steps")
     if steps <= 0:
         steps = math.ceil(_setting(settings, "num_train_epochs") * an_epoch)
     epochs = steps / an_epoch
-    in_an_epoch = pc.sum(pc.list_value_length(tokens.train["input_ids"])).as_py()
+    in_an_epoch = pc.sum(pc.list_value_length(train["input_ids"])).as_py()
     return Length(
-        **json.loads(tokens.train.schema.metadata[_KEY]),
-        held_out=tokens.held_out.num_rows,
+        **json.loads(train.schema.metadata[_KEY]),
+        held_out=held_out,
         sequences=sequences,
         steps=steps,
         epochs=epochs,
@@ -57,4 +56,4 @@ def _steps_of_an_epoch(settings: Mapping[str, Any], sequences: int) -> int:
 
 
 def _setting(settings: Mapping[str, Any], key: str) -> Any:
-    return settings.get(key, trainer_fields()[key].default)
+    return settings.get(key, declared(("trl:SFTConfig",))[key].default)

@@ -1,17 +1,17 @@
-"""What every trial would fail of as it builds its model and trainer, found without either: packages and schedules."""
+"""What every trial would fail of as it builds its model and trainer, found without either: packages, schedules, precision."""
 
 import importlib.util
 import json
-import os
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sweep.common.reading import sentence
 from sweep.config.checks import made
 from sweep.config.fields import shown
-from sweep.config.sweep_config import SweepConfig
+from sweep.contract.trainable import Machine
+from sweep.space import Trial
 
 _FLASH = {
     "flash_attention_2": "flash_attn",
@@ -34,20 +34,32 @@ _MODEL = ("attn_implementation", "load_in_4bit", "load_in_8bit", "model_init_kwa
 _MANY_STEPS = 1_000_000  # where their number is not known yet: no schedule's parts are too long for it
 
 
-def complaints(config: SweepConfig) -> list[str]:
+def complaints(trials: Sequence[Trial], machine: Machine) -> list[str]:
     """Each complaint once. A cluster's nodes may have packages that this machine has not: there the trials will tell."""
-    if not config.trainable.startswith("trainables.sft:"):
-        return []
-    here = not config.address and not os.environ.get("RAY_ADDRESS")
-    looked_at = [
-        {key: one.settings[key] for key in (*_MODEL, *_TRAINER) if key in one.settings} for one in config.trials()
-    ]
+    looked_at = [{key: one.settings[key] for key in (*_MODEL, *_TRAINER) if key in one.settings} for one in trials]
     distinct = {json.dumps(settings, sort_keys=True): settings for settings in looked_at}
     found: dict[str, None] = {}
     for settings in distinct.values():
-        texts = [*(_packages(settings) if here else ()), *_trainer(settings, here)]
-        found.update(dict.fromkeys(config.as_written(text) for text in texts))
-    return list(found)
+        texts = [*(_packages(settings) if machine.here else ()), *_trainer(settings, machine.here)]
+        found.update(dict.fromkeys(texts))
+    return [*(_precision(trials, machine.without_cuda) if machine.without_cuda else ()), *found]
+
+
+def _precision(trials: Sequence[Trial], why: str) -> list[str]:
+    """Precisions that SFTConfig refuses where a trial has no CUDA device; bfloat16 is its default."""
+    found = {}
+    for trial in trials:
+        given = trial.settings
+        by_default = given.get("bf16") is None and not given.get("fp16")
+        for key in ("bf16", "bf16_full_eval") if not given.get("use_cpu") else ():
+            if given.get(key) or (key == "bf16" and by_default):
+                found[key] = (
+                    f"{'on by default, and ' if not given.get(key) else ''}{why}. "
+                    f"Add --no_{key} to train in float32, or --use_cpu to train in bfloat16 on the CPU."
+                )
+        if given.get("tf32"):
+            found["tf32"] = f"{why}. Leave it out."
+    return [f"--{key}: {text}" for key, text in found.items()]
 
 
 def _packages(settings: Mapping[str, Any]) -> Iterator[str]:

@@ -1,0 +1,24 @@
+"""Settings of ours that travel with a trial's: they shape its rows."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class DataArguments:
+    """What TRL's ScriptArguments lacks."""
+
+    test_split_size: float | int | None = field(
+        default=None,
+        metadata={"help": "held-out rows: a count, or a share below 1; used where the data has no test split"},
+    )
+    dataset_group: str | None = field(
+        default=None,
+        metadata={
+            "help": "column that names clusters of rows (same source, same problem): clusters are held out whole and "
+            "counted as one"
+        },
+    )
+    prompt_template: str | None = field(
+        default=None,
+        metadata={"help": "how {instruction} and {input} make the prompt of instruction/input/output rows"},
+    )

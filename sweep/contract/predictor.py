@@ -1,0 +1,39 @@
+"""What foresees a trainable's steps: for `python -m sweep.estimate`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from sweep.common.names import Resolve
+from sweep.contract.length import Extent
+from sweep.contract.memory import Device, Step
+from sweep.space import Trial
+
+Settings = Mapping[str, Any]
+
+
+class Predictor(Protocol):
+    """Foresees steps without training: no weights are loaded, and no device is needed."""
+
+    def check(self, trials: Sequence[Trial], resolve: Resolve) -> list[str]:
+        """All that is wrong with what a prediction needs of the models."""
+
+    def extents(
+        self, trials: Sequence[Trial], resolve: Resolve, rows: int | None, length: int | None
+    ) -> Mapping[str, Extent]:
+        """How much each trial trains, by trial id; `rows` of `length` tokens in place of its data where both are given.
+
+        Raises:
+            ConfigError: the data or their tokenizer cannot be had.
+        """
+
+    def positions(self, settings: Settings, resolve: Resolve) -> int | None:
+        """How many tokens the model can see at most, where it has a limit."""
+
+    def step(self, settings: Settings, resolve: Resolve, length: int, device: Device) -> Step:
+        """One optimizer step of a trial whose rows all have `length` tokens."""
+
+    def half_precision(self, settings: Settings) -> bool:
+        """Whether matrix products run in 16 bits."""
+
+    def notes(self, settings: Settings, device: Device) -> list[str]:
+        """What the prediction does not follow, or has by arithmetic."""
