@@ -141,7 +141,7 @@ def test_a_process_whose_device_has_failed_is_not_used_again(
 
 def test_a_process_without_torch_stays_without_it() -> None:
     code = (
-        "import sys; from trainables import process; clean = process.snapshot(); process.restore(clean);"
+        "import sys; from sweep.trial import process; clean = process.snapshot(); process.restore(clean);"
         "assert process.unclean(clean, []) == []; assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

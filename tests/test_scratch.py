@@ -9,7 +9,7 @@ import pytest
 
 from sweep.trial import scratch
 
-MAKE = "from trainables import scratch; print(scratch.make())"
+MAKE = "from sweep.trial import scratch; print(scratch.make())"
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_a_process_that_cannot_be_seen_from_here_keeps_its_folder_until_the_mach
 
 
 def test_a_process_that_is_to_be_alone_changes_nothing_for_those_that_it_starts(temporary: Path) -> None:
-    work = "import os, tempfile; from trainables import scratch; before = dict(os.environ); print(scratch.settle(alone=True))"
+    work = "import os, tempfile; from sweep.trial import scratch; before = dict(os.environ); print(scratch.settle(alone=True))"
     command = [sys.executable, "-c", f"{work}; assert dict(os.environ) == before; print(tempfile.mkdtemp())"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     folder, made = map(Path, done.stdout.split())
@@ -66,7 +66,7 @@ def test_a_process_that_is_to_be_alone_changes_nothing_for_those_that_it_starts(
 def test_what_libraries_put_into_the_temporary_directory_goes_with_its_process(temporary: Path) -> None:
     """As wandb does when it is imported; and torch keeps what it has compiled for all processes."""
     work = (
-        "import os, tempfile; from trainables import scratch; scratch.settle(); tempfile.mkdtemp(); tempfile.mkstemp()"
+        "import os, tempfile; from sweep.trial import scratch; scratch.settle(); tempfile.mkdtemp(); tempfile.mkstemp()"
     )
     command = [sys.executable, "-c", f"{work}; print(os.environ['TORCHINDUCTOR_CACHE_DIR'], flush=True); os._exit(1)"]
     done = subprocess.run(command, capture_output=True, text=True)

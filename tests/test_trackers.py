@@ -152,7 +152,7 @@ def test_no_secret_and_no_other_process_reaches_a_tracker(tmp_path: Path, monkey
 
 def test_without_trackers_nothing_is_started_and_nothing_imported() -> None:
     code = (
-        "import sys; from trainables import trackers; from pathlib import Path; nothing = Path('/nonexistent');"
+        "import sys; from sweep.trackers import trackers; from pathlib import Path; nothing = Path('/nonexistent');"
         "made = trackers.Trackers(trackers.ours('none'), trackers.Run('a', 'b', 'c'), [], nothing, nothing, nothing);"
         "made.note(1, {'a': 1}); made.log({'step': 1}); assert made.finish({}) == 0;"
         "assert not {'wandb', 'tensorboardX', 'torch', 'transformers'} & set(sys.modules)"
