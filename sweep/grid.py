@@ -219,7 +219,7 @@ def _run(planned: Any, store: Any, trainable: Any, resolve: Any, witness: Any) -
     origin = {"versions": provenance.versions(), **provenance.git(), **notes}
     known = {"id": planned.sweep_id} if planned.sweep_id else {}
     summary = {"provenance": {**origin, **identity.summary(planned.made_of)}}
-    store.write_sweep({**known, **plan.merged(before, now), **summary})
+    store.write_sweep({**known, **plan.merged(before, now), "loss_unit": trainable.LOSS_UNIT, **summary})
 
     def lost(why: str) -> None:
         with suppress(Exception):  # what Tune wrote of itself, while there is somebody to do it

@@ -89,6 +89,9 @@ def test_different_tokenizers_are_compared_in_bits_per_byte(tmp_path: Path) -> N
     assert found.metric == "bits_per_byte"
     assert found.configuration("r=8").loss == pytest.approx(200 / 400 / np.log(2))
     assert recommended(found) == "r=8"
+    store.write_sweep({"axes": {}, "trials": [], "loss_unit": "nats/preference"})  # which are no bits of a text
+    other = analysis.answer(analysis.load(store.location))
+    assert other.metric is None and other.recommendation is None
 
 
 # --- statuses --------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sweep.answer.badruns import FarOff, far_off
 from sweep.answer.groups import Group, parsed, usable
+from sweep.contract.trainable import NATS_PER_TOKEN
 from sweep.statistics.examples import Examples, shared
 from sweep.store.store import Row
 
@@ -88,7 +89,12 @@ def _in_bits(sweep: "Sweep", groups: Sequence[Group], rows: Sequence[Row]) -> Me
 
 
 def bits_per_byte(sweep: "Sweep") -> dict[str, float]:
-    """Held-out bits per byte of each trial whose examples have their bytes: comparable across tokenizers."""
+    """Held-out bits per byte of each trial whose examples have their bytes: comparable across tokenizers.
+
+    None of a trainable whose losses are no nats per token.
+    """
+    if sweep.config.get("loss_unit", NATS_PER_TOKEN) != NATS_PER_TOKEN:
+        return {}
     totals = sweep.evals.groupby("trial_id")[["loss_sum", "bytes"]].sum(min_count=1)
     return {
         str(name): float(total) / math.log(2) / int(count)

@@ -28,6 +28,7 @@ class Probe:
         "notes": (str, "folder for the notes"),
         "together": (int, "trials that are expected at once"),
     }
+    LOSS_UNIT = "nats/probe"
 
     def check(self, trials: Sequence[Trial], resolve: Resolve) -> list[str]:
         return []
@@ -70,6 +71,7 @@ def test_four_one_gpu_trials_run_two_at_a_time_and_each_sees_one_device(store: s
     notes = probed(store, tmp_path, 2)
     assert sorted(note["devices"] for note in notes) == ["0", "0", "1", "1"]
     assert {note["most"] for note in notes} == {2}
+    assert Store(f"{store}/one").read_sweep()["loss_unit"] == "nats/probe"
 
 
 @pytest.mark.usefixtures("ray_with_two_gpus")
