@@ -44,15 +44,6 @@ def sweep(folder: str, *words: str) -> Any:
     return Store(f"{folder}/sweep")
 
 
-@contextlib.contextmanager
-def quiet_tune() -> Iterator[None]:
-    """Bare Tune, without its banner and its warnings."""
-    from sweep.run.runner import _quiet
-
-    with _quiet(False):
-        yield
-
-
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:
     """Seconds that a call took, and what it returned."""
     begin = time.perf_counter()

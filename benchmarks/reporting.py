@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmarks.common import median, own_ray, quiet_tune, show, spread, sweep
+from benchmarks.common import median, own_ray, show, spread, sweep
+from sweep.common.quiet import quiet_tune
 from sweep.contract.trainable import Context
 
 WANTED = 0.98

@@ -16,7 +16,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.common import SYNTHETIC, median, own_ray, quiet_tune, show, spread, timed
+from benchmarks.common import SYNTHETIC, median, own_ray, show, spread, timed
+from sweep.common.quiet import quiet_tune
 
 WANTED = 1.10
 STEPS, STEP_S = 10, 0.02

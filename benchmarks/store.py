@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import median, own_ray, quiet_tune, show, spread, timed
+from benchmarks.common import median, own_ray, show, spread, timed
 from benchmarks.reporting import row
+from sweep.common.quiet import quiet_tune
 
 WANTED = 50
 

@@ -103,6 +103,7 @@ def _trainer_help(words: list[str]) -> str:
 
 
 def _sweep(words: list[str]) -> int:
+    from sweep.common.quiet import quieten
     from sweep.config.sweep_config import verbose
     from sweep.plan import planning as plan
     from sweep.run import watchdog
@@ -110,7 +111,8 @@ def _sweep(words: list[str]) -> int:
     from sweep.store import leftovers, lock
     from sweep.store.store import Store
 
-    _quieten(verbose(words))
+    if not verbose(words):
+        quieten()
     config, trainable, resolve = _checked(words)
     store = Store(config.location)
     made_of = trainable.identify(config.trials(), resolve)
@@ -136,21 +138,6 @@ def _sweep(words: list[str]) -> int:
         interrupted = bool(planned.todo) and _run(planned, store, trainable, resolve, witness)
         with one_line(store, root):
             return _answer(config, store, planned, interrupted)
-
-
-def _quieten(verbose: bool) -> None:
-    """Settings that libraries read when they are imported; workers on this machine inherit them."""
-    if not verbose:
-        quiet = {
-            "TRANSFORMERS_VERBOSITY": "error",
-            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-            "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
-            "TOKENIZERS_PARALLELISM": "false",
-            "WANDB_SILENT": "true",
-            "TRL_EXPERIMENTAL_SILENCE": "1",
-            "HF_HUB_VERBOSITY": "error",
-        }
-        os.environ.update({key: value for key, value in quiet.items() if key not in os.environ})
 
 
 def _checked(words: list[str]) -> tuple[Any, Any, Any]:

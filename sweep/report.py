@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweep.analysis import COSTS
-from sweep.common.reading import reason
+from sweep.common.formatting import reason
 from sweep.errors import SweepError
 
 if TYPE_CHECKING:

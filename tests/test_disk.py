@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sweep.contract import disk
-from sweep.contract.disk import Footprint, amount
+from sweep.contract.disk import Footprint
 from sweep.space import FULL, Rank, trials
 from tests.untuned import RESOLVE, context_of, settings
 from trainables.predict.footprint import footprints
@@ -75,9 +75,3 @@ def test_what_is_said_counts_every_trial_and_says_what_is_not_known() -> None:
     assert "240 kB for the steps of all trials and 12 kB for their held-out examples" in rows
     assert "60 kB for 1,000 steps of a trial" in disk.sentences(trials({}, [8], [0], {}, "fixed"), {})[-1]
     assert disk.sentences([], {}) == []
-
-
-def test_amounts() -> None:
-    assert [amount(n) for n in (0, 999, 1500, 99_500, 999_600, 2.5e9, 7e15)] == [
-        "0 B", "999 B", "1.5 kB", "100 kB", "1.0 MB", "2.5 GB", "7000 TB",
-    ]  # fmt: skip

@@ -104,7 +104,7 @@ def test_device_memory_that_is_still_allocated_is_noticed(
     before: process.Clean, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process, "_cuda_bytes", lambda: before.cuda_bytes + 3 * process.MEBIBYTE // 2)
-    assert process.unclean(before, []) == ["1.5 MiB of CUDA memory are still allocated"]
+    assert process.unclean(before, []) == ["1.6 MB of CUDA memory are still allocated"]
     monkeypatch.setattr(process, "_cuda_bytes", lambda: before.cuda_bytes + process.MEBIBYTE)
     assert process.unclean(before, []) == []
 

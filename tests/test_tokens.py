@@ -15,12 +15,13 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import SFTConfig, SFTTrainer
 
+from sweep.common.cache import cache_folder
 from sweep.common.quiet import quiet
 from sweep.errors import ConfigError
 from tests import toys
 from trainables.data import preparation, tokens
 from trainables.data.rows import Rows, load_rows
-from trainables.data.token_cache import TokenCache, default_folder
+from trainables.data.token_cache import TokenCache
 from trainables.data.tokens import READY, Tokens, data_key, dataset_of, prepare
 
 Settings = dict[str, Any]
@@ -380,14 +381,6 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert default_folder() == tmp_path / "lora-rank-sweep" / "tokens"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", "/home/somebody")
-    assert str(default_folder()) == "/home/somebody/.cache/lora-rank-sweep/tokens"
-
-
 def test_a_user_without_a_home_has_no_cache_and_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def nobody(_: int) -> None:
         raise KeyError("no such user")
@@ -398,7 +391,7 @@ def test_a_user_without_a_home_has_no_cache_and_is_told(tmp_path: Path, monkeypa
     for name in ("XDG_CACHE_HOME", "HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("pwd.getpwuid", nobody)
-    assert default_folder() is None
+    assert cache_folder("tokens") is None
     made = prepare(load_rows(settings, str), settings, str)
     assert made.train.num_rows == 8 and not made.cached
     assert "tokens are not kept for the next sweep: this user has no home directory" in made.warnings[-1]

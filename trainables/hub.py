@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from sweep.common.reading import reason
+from sweep.common.formatting import reason
 
 LIMIT_S = 10.0  # to connect, and for the answer to begin
 

@@ -8,6 +8,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.integrations import get_reporting_integration_callbacks
 
+from sweep.common.formatting import with_class
 from sweep.contract.trainable import Context
 from sweep.trackers.trackers import OURS, asked
 
@@ -46,7 +47,7 @@ class Integrations(TrainerCallback):  # type: ignore[misc]
         try:
             yield
         except Exception as error:
-            print(f"{name} failed, and has nothing more of this trial: {error!r}", file=sys.stderr)
+            print(f"{name} failed, and has nothing more of this trial: {with_class(error)}", file=sys.stderr)
             self._callbacks.pop(name, None)
 
     def hear(self, event: str, *args: Any, **kwargs: Any) -> None:

@@ -8,9 +8,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from sweep.common.formatting import sentence
 from sweep.common.names import Resolve, is_there
 from sweep.common.provenance import remembered_fingerprint
-from sweep.common.reading import sentence
 from sweep.errors import ConfigError
 from sweep.space import Trial, is_lora_setting
 

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sweep.common.reading import sentence
+from sweep.common.formatting import sentence
 from sweep.config.checks import made
 from sweep.config.fields import shown
 from sweep.contract.trainable import Machine

@@ -8,7 +8,7 @@ import numpy as np
 from sweep.answer.compare import Compared
 from sweep.answer.costs import Costs, cheapest
 from sweep.answer.parts import Suggestion
-from sweep.common.words import listed, plural
+from sweep.common.formatting import listed, plural
 from sweep.statistics import stats
 from sweep.statistics.stats import Difference, Term
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from sweep.answer.compare import Compared
 from sweep.answer.metrics import METRICS, number, percent
 from sweep.answer.parts import Configuration, Recommendation, Saving
-from sweep.common.words import listed, plural
+from sweep.common.formatting import listed, plural
 from sweep.statistics import stats
 
 NOT_COVERED = (

@@ -2,16 +2,16 @@
 
 import functools
 import hashlib
-import os
 import platform
 import subprocess
-import tempfile
 import time
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from sweep.common.cache import cache_folder, written_aside
 
 _SETTLED_S = 2.0  # what changed within so short a time may change again without another time of change
 PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers", "ray", "pyarrow")
@@ -64,26 +64,15 @@ def remembered_fingerprint(paths: Collection[Path]) -> str:
     began = time.time()
     known = [(path.name, str(path.resolve()), path.stat()) for path in paths]
     marks = [(name, where, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino, s.st_dev) for name, where, s in known]
-    kept = _fingerprints() / hashlib.sha256(repr(sorted(marks)).encode()).hexdigest()[:32]
+    folder = cache_folder("fingerprints")
+    if folder is None:
+        return fingerprint(paths)
+    kept = folder / hashlib.sha256(repr(sorted(marks)).encode()).hexdigest()[:32]
     with suppress(OSError):
         return kept.read_text()
     found = fingerprint(paths)
     settled = max((s.st_ctime for _, _, s in known), default=0.0) < began - _SETTLED_S
-    if settled and kept.is_absolute():  # a user without a home has no cache
-        with suppress(OSError):  # then it is read again next time
-            _put(kept, found)
+    if settled:
+        with suppress(OSError), written_aside(kept) as aside:  # else it is read again next time
+            aside.write_text(found)
     return found
-
-
-def _fingerprints() -> Path:
-    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111  # raises nothing
-    return Path(cache, "lora-rank-sweep", "fingerprints")
-
-
-def _put(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
-    with os.fdopen(handle, "w") as file:
-        file.write(text)
-    Path(aside).replace(path)

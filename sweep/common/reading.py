@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from sweep.common.formatting import reason, sentence
+
 _RESOLVED = (
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
@@ -80,23 +82,3 @@ def settings(path: Any) -> tuple[dict[str, Any], list[str]]:
     if "config" in content:
         return {}, [f"config (in {path}): a file cannot name another one. Put all settings into one file."]
     return content, []
-
-
-def reason(error: BaseException) -> str:
-    """What an operating system's error says, without its number and path, on one line and without a full stop."""
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return told(text) or type(error).__name__
-
-
-def told(text: str) -> str:
-    """An error's text on one line, without numbers of errors and full stop."""
-    text = re.sub(r"^google::cloud::Status\(\w+: (?:Retry policy exhausted, with a last message of )?", "", text)
-    text = re.sub(r" error_info=\{reason=.*", "", text, flags=re.DOTALL)  # Google's client: pages of retry metadata
-    text = re.sub(r".*PerformWork\(\) - CURL error \[\d+\]=", "", text, flags=re.DOTALL)
-    return re.sub(r"(Detail: )?\[[Ee]rrno -?\d+\] ", "", " ".join(text.split())).rstrip(".")
-
-
-def sentence(text: str, longest: int = 400) -> str:
-    """The text on one line, cut where it is long, with one full stop."""
-    line = " ".join(text.split())
-    return (line if len(line) <= longest else line[: longest - 1] + "…").rstrip(".") + "."

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweep import redact
-from sweep.common.reading import reason, sentence
+from sweep.common.formatting import reason, sentence
 from sweep.config import flags
 from sweep.config.fields import nearest, shown
 from sweep.contract.loading import load

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from sweep.common.formatting import size
 from sweep.space import Trial
 
 STEP_BYTES, EXAMPLE_BYTES = 60, 15  # of a row in its Parquet file, where there are a thousand or more
-UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ def sentences(trials: Sequence[Trial], sizes: Mapping[str, Footprint]) -> list[s
     lines = []
     if known:
         lines.append(
-            f"Disk, checkpoints: {amount(sum(one.final for one in known))} at the end, for {len(known)} trials: each keeps its "
+            f"Disk, checkpoints: {size(sum(one.final for one in known))} at the end, for {len(known)} trials: each keeps its "
             f"final weights ({_range(one.final for one in known)}). While a trial trains it keeps its newest checkpoint, with the "
             f"optimizer ({_range(one.newest for one in known)}), and for a moment two."
         )
@@ -40,24 +40,16 @@ def sentences(trials: Sequence[Trial], sizes: Mapping[str, Footprint]) -> list[s
 def _rows(trials: Sequence[Trial]) -> str:
     steps = [int(trial.settings.get("max_steps") or 0) for trial in trials]
     held_out = [trial.settings.get("test_split_size") for trial in trials]
-    examples = sum(size for size in held_out if isinstance(size, int) and size >= 1)
+    examples = sum(count for count in held_out if isinstance(count, int) and count >= 1)
     parts = [
-        f"{amount(STEP_BYTES * sum(steps))} for the steps of all trials"
+        f"{size(STEP_BYTES * sum(steps))} for the steps of all trials"
         if all(step > 0 for step in steps)
-        else f"{amount(1000 * STEP_BYTES)} for 1,000 steps of a trial"
+        else f"{size(1000 * STEP_BYTES)} for 1,000 steps of a trial"
     ]
-    parts += [f"{amount(EXAMPLE_BYTES * examples)} for their held-out examples"] if examples else []
+    parts += [f"{size(EXAMPLE_BYTES * examples)} for their held-out examples"] if examples else []
     return " and ".join(parts) + "; Ray Tune's log and the trials' logs are on top of that"
 
 
 def _range(values: Iterable[int]) -> str:
     least, *_, most = sorted([*values] * 2)
-    return amount(least) if amount(least) == amount(most) else f"{amount(least)} to {amount(most)}"
-
-
-def amount(count: float) -> str:
-    """Bytes for people, to two digits or three."""
-    power = 0
-    while count >= 999.5 and power < len(UNITS) - 1:
-        count, power = count / 1000, power + 1
-    return f"{count:.0f} {UNITS[power]}" if count >= 10 or not power else f"{count:.1f} {UNITS[power]}"
+    return size(least) if size(least) == size(most) else f"{size(least)} to {size(most)}"

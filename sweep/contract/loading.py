@@ -4,7 +4,7 @@ import importlib
 import types
 from typing import Any, cast
 
-from sweep.common.reading import sentence
+from sweep.common.formatting import sentence
 from sweep.contract.trainable import Trainable
 from sweep.errors import ConfigError
 

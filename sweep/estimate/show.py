@@ -4,6 +4,7 @@ import io
 from dataclasses import asdict
 from typing import Any
 
+from sweep.common.formatting import size
 from sweep.contract.memory import KINDS
 from sweep.estimate.prediction import Predicted, Prediction
 
@@ -38,9 +39,9 @@ def _memory(found: Prediction) -> Any:
     for name in ("peak", *WORDS.values(), "besides", *(["fits"] if found.card else [])):
         table.add_column(name, justify="right")
     for one in found.configurations:
-        parts = [gigabytes(getattr(one.step.memory, kind)) for kind in KINDS]
+        parts = [size(getattr(one.step.memory, kind)) for kind in KINDS]
         fit = ["yes" if one.fits(found.card) else "no"] if found.card else []
-        table.add_row(one.label, gigabytes(one.peak_bytes), *parts, gigabytes(one.beside_bytes), *fit)
+        table.add_row(one.label, size(one.peak_bytes), *parts, size(one.beside_bytes), *fit)
     return table
 
 
@@ -88,11 +89,6 @@ def _lines(found: Prediction) -> list[str]:
             "evaluation, saving and start-up are not in it."
         )
     return [*lines, *dict.fromkeys(note for one in found.configurations for note in one.notes)]
-
-
-def gigabytes(count: int) -> str:
-    """In GB of 10⁹ bytes, to the megabyte."""
-    return f"{count / 1e9:.3f} GB" if count >= 1e6 else "0"
 
 
 def as_dict(found: Prediction) -> dict[str, Any]:

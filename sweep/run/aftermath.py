@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from sweep.common.formatting import reason
 from sweep.errors import StoreAway
 from sweep.space import Trial
 from sweep.store.store import Row, Store
@@ -46,7 +47,7 @@ def one_line(store: Store, root: Path) -> Iterator[None]:
         waiting = sorted({folder.parent.name for folder in leftovers.waiting(root)})
         kept = f" What {', '.join(waiting)} measured waits in {root}." if waiting else ""
         raise StoreAway(
-            f"{store.location} refuses files, so the sweep was stopped: {error}.{kept} "
+            f"{store.location} refuses files, so the sweep was stopped: {reason(error)}.{kept} "
             "Make room or mend it; then the same command on this machine writes what waits, and goes on."
         ) from error
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
+from sweep.common.formatting import clock, size
 from sweep.space import Trial
 
 INTERVAL = 15.0  # seconds between plain lines
 LASTS = 2.0  # seconds after which a phase is worth a plain line of its own
 MARKS = {"waiting": "dim", "running": "cyan", "completed": "green", "pruned": "yellow", "interrupted": "yellow"}
-GIB = 2**30
 
 
 @dataclass
@@ -153,9 +153,7 @@ class Progress:
         from rich.table import Table
 
         on_gpu = any(line.memory_bytes for line in self._lines.values())
-        table = Table(
-            title=f"{self._counts()} · {_duration(self._clock() - self._began)}", title_justify="left", box=None
-        )
+        table = Table(title=f"{self._counts()} · {clock(self._clock() - self._began)}", title_justify="left", box=None)
         for name in (
             "rank",
             "seed",
@@ -195,8 +193,8 @@ def _cells(line: Line) -> list[str]:
         f"{line.step}/{line.total}" if line.total else str(line.step or ""),
         "" if line.loss is None else f"{line.loss:.4f}",
         "" if line.steps_per_second is None else f"{line.steps_per_second:.2f}",
-        "" if line.memory_bytes is None else f"{line.memory_bytes / GIB:.2f} GiB",
-        "" if line.left is None else _duration(line.left),
+        "" if line.memory_bytes is None else size(line.memory_bytes),
+        "" if line.left is None else clock(line.left),
     ]
 
 
@@ -205,11 +203,5 @@ def _sentence(line: Line) -> str:
     parts += [] if line.loss is None else [f"loss {line.loss:.4f}"]
     parts += [line.doing] if line.doing else []
     parts += [] if line.doing or line.steps_per_second is None else [f"{line.steps_per_second:.2f} steps/s"]
-    parts += [] if line.left is None else [f"{_duration(line.left)} left"]
+    parts += [] if line.left is None else [f"{clock(line.left)} left"]
     return ", ".join(parts)
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -18,6 +18,7 @@ from ray.tune.experiment import Trial as TuneTrialState
 from ray.tune.logger import JsonLoggerCallback
 
 from sweep import redact
+from sweep.common.quiet import quiet_tune
 from sweep.config.sweep_config import SweepConfig
 from sweep.contract.identity import fingerprints
 from sweep.contract.loading import load_trainable
@@ -136,7 +137,7 @@ def run(planned: Plan, store: Store, shared: Any, provenance: Mapping[str, Any],
         def attempt(trials: Sequence[Attempted]) -> None:
             if trials and not stopper.stop_all():
                 tuner = _tuner(trials, planned, resources, store, root, shared, provenance, watch)
-                with _quiet(config.verbose):
+                with contextlib.nullcontext() if config.verbose else quiet_tune():
                     _fit(tuner, stopper)
                 leftovers.write_all(store, root)
 
@@ -352,21 +353,3 @@ def _interruptible() -> Iterator[_Stopper]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def _quiet(verbose: bool) -> Iterator[None]:
-    """Tune prints a banner and closing words whatever it is told; a sweep has a display of its own."""
-    if verbose:
-        yield
-        return
-    names = ("ray.tune", "ray.train", "ray")
-    levels = {name: logging.getLogger(name).level for name in names}
-    for name in names:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    try:
-        with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
-            yield
-    finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)

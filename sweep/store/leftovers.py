@@ -22,7 +22,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sweep.common.reading import reason
+from sweep.common.cache import cache_folder
+from sweep.common.formatting import reason
 from sweep.errors import ConfigError
 from sweep.store.spool import decode, encode, recover
 from sweep.store.store import Row, Store
@@ -37,9 +38,9 @@ def place(store: Store, sweep_id: str | None) -> Path:
         ConfigError: another user has the folder there.
     """
     name = _prefix(store) + (f"-{sweep_id}" if sweep_id else "")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))  # noqa: PTH111  # raises nothing
-    if _writable(cache):
-        return cache / "lora-rank-sweep" / "spool" / name
+    spool = cache_folder("spool")
+    if spool is not None and _writable(spool):
+        return spool / name
     try:
         protect(_temporary() / name)
     except OSError as error:
@@ -87,9 +88,9 @@ def _is_ours(folder: Path) -> bool:
 
 
 def _writable(folder: Path) -> bool:
-    """Whether it can be made and written. One below an unknown home, `~/.cache`, would be made where the user stands."""
+    """Whether it can be made and written."""
     there = next((one for one in (folder, *folder.parents) if one.exists()), folder)
-    return folder.is_absolute() and os.access(there, os.W_OK | os.X_OK)
+    return os.access(there, os.W_OK | os.X_OK)
 
 
 @dataclass

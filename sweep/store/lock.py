@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from sweep.common.formatting import reason
 from sweep.common.processes import began, here, me
 from sweep.errors import LockLost, StoreError, SweepInUse
 from sweep.store.store import LOCK as NAME
@@ -75,7 +76,7 @@ def held(store: Store, lost: Callable[[LockLost], None] = lambda error: None) ->
         _take(store, mine)
     except (OSError, pa.ArrowException) as error:
         raise StoreError(
-            f"{store.uri(NAME)} cannot be written: {error}. Nothing was started. Mend that, or give another --storage_path."
+            f"{store.uri(NAME)} cannot be written: {reason(error)}. Nothing was started. Mend that, or give another --storage_path."
         ) from error
     over = threading.Event()
     beating = threading.Thread(target=_beat, args=(store, mine, over, lost), name="lock", daemon=True)

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sweep.common.reading import reason
+from sweep.common.formatting import reason
 from sweep.errors import RowsError
 from sweep.store.columns import STATUSES, TRIALS, schema
 from sweep.store.loading import LOSSES, Sweep

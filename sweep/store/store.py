@@ -26,7 +26,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from sweep import redact
-from sweep.common.reading import reason, told
+from sweep.common.formatting import in_one_line, reason
 from sweep.errors import LockLost, NewerSchema, NotASweep, StoreError
 from sweep.store import parquet
 from sweep.store.checkpoints import SEAL, Checkpoint, is_whole
@@ -437,6 +437,6 @@ class Store:
 def unreadable(location: str, error: Exception) -> StoreError:
     """What to say of a sweep one of whose files cannot be read."""
     return StoreError(
-        f"{location!r}: a file cannot be read: {told(str(error))}. "
+        f"{location!r}: a file cannot be read: {in_one_line(str(error))}. "
         "Delete the broken file: the command that made the sweep runs its trial again."
     )

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 from sweep import redact
+from sweep.common.formatting import with_class
 from sweep.trackers.trackers import HOLD_S
 
 Line = dict[str, Any]
@@ -80,7 +81,7 @@ class Wandb:
 
 def _again_offline(error: Exception) -> NoReturn:
     """Begins anew, to keep the run on disk: in the same service W&B would take its id for one in use."""
-    print(f"W&B cannot be reached, so the run is kept on disk: {error!r}", flush=True)
+    print(f"W&B cannot be reached, so the run is kept on disk: {with_class(error)}", flush=True)
     environment = {key: value for key, value in os.environ.items() if key != "WANDB_SERVICE"}
     os.execve(
         sys.executable,
@@ -171,7 +172,7 @@ def main(name: str, folder: str, writer: str) -> int:
     try:
         follow(feed, kinds[name](next(feed)))
     except Exception as error:
-        print(f"{name} failed, and has nothing more of this run: {error!r}", flush=True)
+        print(f"{name} failed, and has nothing more of this run: {with_class(error)}", flush=True)
         return 1
     finally:
         shutil.rmtree(folder, ignore_errors=True)

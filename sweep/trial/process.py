@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
+from sweep.common.formatting import size
+
 MEBIBYTE = 2**20
 # Settings of torch's that hold for the whole process and that a trial's arguments may change: owner and attribute.
 FLAGS = (
@@ -59,7 +61,7 @@ def unclean(before: Clean, leftovers: list[Any]) -> list[str]:
     reasons = [f"CUDA is of no more use in it: {error}"] if (error := _cuda_error()) else []
     grown = _cuda_bytes() - before.cuda_bytes
     if grown > MEBIBYTE:
-        reasons.append(f"{grown / MEBIBYTE:.1f} MiB of CUDA memory are still allocated")
+        reasons.append(f"{size(grown)} of CUDA memory are still allocated")
     alive = [one for ref in leftovers if (one := ref()) is not None]
     if alive:
         reasons.append(f"the last trial's {', '.join(sorted({type(one).__name__ for one in alive}))} is still alive")

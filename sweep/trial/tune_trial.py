@@ -22,6 +22,7 @@ from ray import tune
 from ray.tune.result import SHOULD_CHECKPOINT
 
 from sweep import redact
+from sweep.common.formatting import with_class
 from sweep.common.imports import uncollected
 from sweep.common.names import resolver
 from sweep.common.patience import patiently
@@ -121,7 +122,7 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
                 kept = super().save(checkpoint_dir or folder)
         except (OSError, RuntimeError) as error:  # RuntimeError: Tune does not find its marker in the store
             who = f"the local disk ({self._work_dir})" if isinstance(error, LocalDiskRefuses) else "the store"
-            self._note(f"{who} refused a checkpoint, which waits now: {error!r}")
+            self._note(f"{who} refused a checkpoint, which waits now: {with_class(error)}")
             self._saves.refused()
             return type(self)._no_checkpoint(dict(self._last))
         self._saves.accepted()

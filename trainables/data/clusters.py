@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trainables.data.files import Part, listed
+from sweep.common.formatting import first_few
+from trainables.data.files import Part
 from trainables.data.sources import Settings
 
 COLUMN = "group of the row"  # in our tables, where no column of a form has this name
@@ -21,7 +22,7 @@ def complaints(part: Part, settings: Settings) -> list[str]:
     if not name:
         return []
     if name not in part.columns:
-        have = listed([repr(column) for column in part.columns])
+        have = first_few([repr(column) for column in part.columns])
         return [f"--dataset_group {name!r}: {part.name} has no such column, it has {have}. Name one of these."]
     kind = part.table[name].type
     if any(

@@ -13,10 +13,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from sweep.common.formatting import first_few, headline, listed
 from sweep.errors import ConfigError
 
 SUFFIXES = (".json", ".jsonl", ".csv", ".parquet")
-_SHOWN = 5
 _KINDS = {type(None): "null", str: "a text", bool: "true or false", list: "a list", dict: "an object"}  # JSON's words
 
 
@@ -39,7 +39,7 @@ def read_file(path: Path, wanted: Collection[str]) -> Part:
     readers = {".json": _read_json, ".jsonl": _read_json, ".csv": _read_csv, ".parquet": _read_parquet}
     if suffix not in readers:
         raise ConfigError(
-            [f"--dataset_name: {path} ends in {suffix!r}, which is not read. Give a {one_of(SUFFIXES)} file."]
+            [f"--dataset_name: {path} ends in {suffix!r}, which is not read. Give a {listed(SUFFIXES, 'or')} file."]
         )
     try:
         return readers[suffix](path, wanted)
@@ -48,7 +48,7 @@ def read_file(path: Path, wanted: Collection[str]) -> Part:
             [f"{path} is not UTF-8 text: byte {error.start} is {error.object[error.start]:#x}. Convert it."]
         ) from error
     except (OSError, pa.ArrowException, csv.Error, ValueError) as error:
-        raise ConfigError([f"{path} cannot be read as {suffix[1:]}: {brief(error)}. Check the file."]) from error
+        raise ConfigError([f"{path} cannot be read as {suffix[1:]}: {headline(error)}. Check the file."]) from error
 
 
 def _read_parquet(path: Path, wanted: Collection[str]) -> Part:
@@ -108,7 +108,7 @@ def _parse(text: str, path: Path) -> tuple[list[Any], list[int] | None]:
             return (rows if isinstance(rows, list) else [rows]), None
         except (json.JSONDecodeError, RecursionError) as error:
             if array or not str(error).startswith("Extra data"):
-                raise ConfigError([f"{path} is not JSON: {brief(error)}. Correct it there."]) from error
+                raise ConfigError([f"{path} is not JSON: {headline(error)}. Correct it there."]) from error
     return _parse_lines(text, path)
 
 
@@ -123,7 +123,7 @@ def _parse_lines(text: str, path: Path) -> tuple[list[Any], list[int]]:
         except (json.JSONDecodeError, RecursionError) as error:
             wrong.append(f"line {number} ({error.msg if isinstance(error, json.JSONDecodeError) else error})")
     if wrong:
-        raise ConfigError([f"{path}: not JSON: {listed(wrong)}. Each line must be one object {{...}}."])
+        raise ConfigError([f"{path}: not JSON: {first_few(wrong)}. Each line must be one object {{...}}."])
     return rows, lines
 
 
@@ -139,7 +139,7 @@ def _column(part: Part, column: str, rows: list[dict[str, Any]]) -> pa.Array:
         kinds = [type(value) for value in values]
         first = next((kind for kind in kinds if kind is not type(None)), type(None))
         odd = [row for row, kind in enumerate(kinds) if kind not in (first, type(None))]
-        found = brief(error)
+        found = headline(error)
         if odd:
             found = f"{part.where(odd[0])} is {_KINDS.get(kinds[odd[0]], 'a number')}, where the first is {_KINDS.get(first, 'a number')}"
         raise ConfigError(
@@ -153,19 +153,3 @@ def plain(table: pa.Table) -> pa.Table:
         if pa.types.is_dictionary(field.type) or pa.types.is_string_view(field.type):
             table = table.set_column(index, field.name, table.column(index).cast(pa.large_string()))
     return table.replace_schema_metadata(None)
-
-
-def listed(items: Sequence[str]) -> str:
-    """The first few, and how many there are in all where that is more."""
-    more = f" and {len(items) - _SHOWN} more, {len(items)} in all" if len(items) > _SHOWN else ""
-    return ", ".join(items[:_SHOWN]) + more
-
-
-def one_of(names: Sequence[str]) -> str:
-    return ", ".join(names[:-1]) + " or " + names[-1]
-
-
-def brief(error: BaseException) -> str:
-    """An error's first line."""
-    text = str(error).strip().splitlines()
-    return (text[0] if text else type(error).__name__).rstrip(".")

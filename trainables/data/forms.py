@@ -16,7 +16,8 @@ from string import Formatter
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trainables.data.files import Part, listed
+from sweep.common.formatting import first_few
+from trainables.data.files import Part
 from trainables.data.sources import Settings
 
 ALPACA_WITH_INPUT = (
@@ -163,7 +164,7 @@ def template_complaints(template: object) -> list[str]:
     names = [name for _, name, _, _ in pieces if name is not None]
     odd = [name for name in names if name not in ("instruction", "input")]
     if odd or any(spec or conversion for _, _, spec, conversion in pieces):
-        return [f"--prompt_template {template!r} may only hold plain fields, got {listed(odd or names)}. {mend}"]
+        return [f"--prompt_template {template!r} may only hold plain fields, got {first_few(odd or names)}. {mend}"]
     return [] if "instruction" in names else [f"--prompt_template {template!r} lacks {{instruction}}. {mend}"]
 
 
@@ -209,12 +210,12 @@ def loss_complaints(table: pa.Table, settings: Settings) -> list[str]:
     complaints = []
     if settings.get("completion_only_loss") and "completion" not in columns:
         complaints.append(
-            f"--completion_only_loss true needs prompt and completion; the data has {listed(list(columns))}. "
+            f"--completion_only_loss true needs prompt and completion; the data has {first_few(list(columns))}. "
             "Give such rows, or leave completion_only_loss out."
         )
     if settings.get("assistant_only_loss") and not conversational(table, turns=False):
         complaints.append(
-            f"--assistant_only_loss true needs lists of {{role, content}}; the data has none in {listed(list(columns))}. "
+            f"--assistant_only_loss true needs lists of {{role, content}}; the data has none in {first_few(list(columns))}. "
             "Give a messages column, or leave assistant_only_loss out."
         )
     return complaints

@@ -9,9 +9,9 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sweep.common.formatting import sentence
 from sweep.common.names import Resolve
 from sweep.common.quiet import quiet
-from sweep.common.reading import sentence
 from sweep.space import Trial
 
 ROWS = (7, 5, 9)  # tokens of the rows that are packed

@@ -13,9 +13,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from sweep.common.formatting import headline
 from sweep.common.quiet import warnings_of
 from sweep.errors import ConfigError
-from trainables.data.files import brief
 from trainables.data.length import with_lengths
 
 _FIRST = ("assistant_only_loss", "chat_template_path", "completion_only_loss", "dataset_num_proc", "dataset_text_field")
@@ -96,7 +96,9 @@ def _prepared(train: Any, held_out: Any, settings: Mapping[str, Any], tokenizer:
                 processing_class=tokenizer,
             )
         except (ValueError, RuntimeError, KeyError, TypeError, AttributeError, OSError, TemplateError) as error:
-            raise ConfigError([f"SFTTrainer cannot prepare the data with these settings: {brief(error)}."]) from error
+            raise ConfigError(
+                [f"SFTTrainer cannot prepare the data with these settings: {headline(error)}."]
+            ) from error
     return trainer.train_dataset, trainer.eval_dataset
 
 

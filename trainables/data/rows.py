@@ -12,13 +12,15 @@ from typing import Any
 
 import pyarrow as pa
 
+from sweep.common.formatting import first_few, reason
+from sweep.common.names import Resolve
 from sweep.errors import ConfigError
 from trainables.data import forms as formats
 from trainables.data.clusters import complaints as cluster_complaints
 from trainables.data.clusters import sample, split_off, with_clusters
-from trainables.data.files import Part, listed
+from trainables.data.files import Part
 from trainables.data.forms import Notes
-from trainables.data.sources import Resolve, Settings, Source, read_source
+from trainables.data.sources import Settings, Source, read_source
 
 DEFAULT_SHARE, DEFAULT_MOST = 0.1, 1_000  # held-out rows if nothing is said: a tenth of the rows, at most a thousand
 _SPLIT_SEED = 20_240_229
@@ -77,8 +79,8 @@ def load_rows(settings: Settings, resolve: Resolve) -> Rows:
     tables = {split: formats.to_trl(table, form, settings, notes) for split, (table, form) in found.items()}
     if test and tables[train].column_names != tables[test].column_names:
         notes.complaints.append(
-            f"{source.name}: split {test!r} has {listed(tables[test].column_names)}, {train!r} has "
-            f"{listed(tables[train].column_names)}. Give both the same columns."
+            f"{source.name}: split {test!r} has {first_few(tables[test].column_names)}, {train!r} has "
+            f"{first_few(tables[train].column_names)}. Give both the same columns."
         )
     notes.complaints += formats.loss_complaints(tables[train], settings)
     tables = {split: with_clusters(table, found[split][0], settings) for split, table in tables.items()}
@@ -98,7 +100,7 @@ def _stop_at(notes: Notes) -> None:
 def _split_names(settings: Settings, source: Source, notes: Notes) -> tuple[str, str | None]:
     """The split to train on, and the one that holds the held-out rows if the source has it."""
     train, test = settings.get("dataset_train_split") or "train", settings.get("dataset_test_split") or "test"
-    have = f"{source.name} has {listed(sorted(source.splits))}"
+    have = f"{source.name} has {first_few(sorted(source.splits))}"
     if train not in source.splits:
         raise ConfigError(
             [*notes.complaints, f"--dataset_train_split {train!r} is missing: {have}. Name one of these."]
@@ -185,13 +187,13 @@ def _usable(source: Source, split: str, settings: Settings, notes: Notes) -> tup
     try:
         table = pa.concat_tables(kept, promote_options="permissive")
     except pa.ArrowException as error:
-        notes.complaints.append(f"{source.name}: its files hold different kinds of values: {error}.")
+        notes.complaints.append(f"{source.name}: its files hold different kinds of values: {reason(error)}.")
         return none
     return table, form
 
 
 def _columns_complaint(name: str, columns: Sequence[str], settings: Settings) -> str:
-    head = f"{name}: no columns to train on among {listed([repr(column) for column in columns])}. "
+    head = f"{name}: no columns to train on among {first_few([repr(column) for column in columns])}. "
     if settings.get("prompt_template"):
         return head + "With prompt_template the rows need instruction and output (and may have input)."
     text = settings.get("dataset_text_field") or "text"
@@ -204,8 +206,8 @@ def _columns_complaint(name: str, columns: Sequence[str], settings: Settings) ->
 def _part_complaints(part: Part, form: str, settings: Settings) -> list[str]:
     missing = [column for column in formats.forms(settings)[form].columns if column not in part.columns]
     if missing:
-        have = listed([repr(column) for column in part.columns])
-        return [f"{part.name}: no column {listed([repr(column) for column in missing])}, it has {have}. Add it."]
+        have = first_few([repr(column) for column in part.columns])
+        return [f"{part.name}: no column {first_few([repr(column) for column in missing])}, it has {have}. Add it."]
     return formats.type_complaints(part, form, settings)
 
 
@@ -220,7 +222,7 @@ def _without_blanks(
         if not rows:
             continue
         found = f"{part.name}: {len(rows)} of {part.table.num_rows} rows have an empty or missing {what}: "
-        found += listed([part.where(row) for row in rows])
+        found += first_few([part.where(row) for row in rows])
         if count > _MOST_BLANK * total:
             mend = "Fill or remove them" if source.editable else "Give a copy without them"
             notes.complaints.append(

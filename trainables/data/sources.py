@@ -5,21 +5,20 @@ Whatever it is, its rows end up in memory: nothing is written beside the user's 
 
 import os
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from sweep.common.names import is_there
+from sweep.common.formatting import headline, listed, reason
+from sweep.common.names import Resolve, is_there
 from sweep.common.quiet import quiet
-from sweep.common.reading import reason
 from sweep.errors import ConfigError
-from trainables.data.files import SUFFIXES, Part, brief, one_of, plain, read_file
+from trainables.data.files import SUFFIXES, Part, plain, read_file
 
 Settings = Mapping[str, Any]
-Resolve = Callable[[str], str]
 
 OFFLINE_WAYS = (
     "give --dataset_name a local file or folder, fill the cache beforehand on a machine with access "
@@ -74,7 +73,7 @@ def _read_folder(folder: Path, train: str, test: str, wanted: Collection[str]) -
     files = _files_below(folder)
     if not files:
         raise ConfigError(
-            [f"--dataset_name: {folder} holds no {one_of(SUFFIXES)} file. Put the rows there as one of these."]
+            [f"--dataset_name: {folder} holds no {listed(SUFFIXES, 'or')} file. Put the rows there as one of these."]
         )
     splits: dict[str, list[Part]] = {}
     complaints: list[str] = []
@@ -119,7 +118,7 @@ def _read_saved(folder: Path, train: str, wanted: Collection[str]) -> dict[str, 
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         raise ConfigError(
             [
-                f"--dataset_name: {folder} looks like a save_to_disk folder and cannot be read: {brief(error)}. Save it anew."
+                f"--dataset_name: {folder} looks like a save_to_disk folder and cannot be read: {headline(error)}. Save it anew."
             ]
         ) from error
 
@@ -140,8 +139,8 @@ def _hub_complaint(name: str, config: str | None, error: Exception) -> str:
     unreachable = isinstance(error, ConnectionError | TimeoutError) or "offline" in str(error).lower()
     head = f"--dataset_name: {which} is no local file or folder, and the Hub's data set cannot be "
     if unreachable:
-        return f"{head}reached or found in the cache: {brief(error)}. Ways out: {OFFLINE_WAYS}."
-    return f"{head}loaded: {brief(error)}. Check the name and --dataset_config; a gated set needs HF_TOKEN."
+        return f"{head}reached or found in the cache: {headline(error)}. Ways out: {OFFLINE_WAYS}."
+    return f"{head}loaded: {headline(error)}. Check the name and --dataset_config; a gated set needs HF_TOKEN."
 
 
 def _part_of(name: str, data: Any, wanted: Collection[str]) -> Part:

@@ -8,24 +8,15 @@ error. The key holds all that shapes the tokens, so nothing ever needs to be inv
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
+from sweep.common.cache import written_aside
+
 _NAMES = ("train", "held_out")
-
-
-def default_folder() -> Path | None:
-    """`$XDG_CACHE_HOME/lora-rank-sweep/tokens`, below `~/.cache` where that is not set; None for a user without a home."""
-    cache = os.environ.get("XDG_CACHE_HOME")
-    try:
-        return (Path(cache) if cache else Path.home() / ".cache") / "lora-rank-sweep" / "tokens"
-    except RuntimeError:
-        return None
 
 
 @dataclass(frozen=True)
@@ -58,36 +49,17 @@ class TokenCache:
         Raises:
             OSError: the folder cannot be written.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
         hashes = {}
         for name in _NAMES:
             path = self._path(key, f"{name}.arrow")
-            with _Aside(path) as aside:
-                with pa.OSFile(aside, "wb") as sink, pa.ipc.new_file(sink, tables[name].schema) as writer:
+            with written_aside(path) as aside:
+                with pa.OSFile(str(aside), "wb") as sink, pa.ipc.new_file(sink, tables[name].schema) as writer:
                     writer.write_table(tables[name].combine_chunks())
-                hashes[name] = _hash(Path(aside))
-        with _Aside(self._path(key, "json")) as aside:
-            Path(aside).write_text(json.dumps({"sha256": hashes, "warnings": list(warnings)}), encoding="utf-8")
+                hashes[name] = _hash(aside)
+        with written_aside(self._path(key, "json")) as aside:
+            aside.write_text(json.dumps({"sha256": hashes, "warnings": list(warnings)}), encoding="utf-8")
 
 
 def _hash(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-class _Aside:
-    """A temporary file beside `target` that takes its place if the block ends well."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-
-    def __enter__(self) -> str:
-        handle, self.name = tempfile.mkstemp(dir=self.target.parent, prefix=".writing-")
-        os.close(handle)
-        return self.name
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        if kind is None:
-            Path(self.name).replace(self.target)
-        else:
-            Path(self.name).unlink(missing_ok=True)

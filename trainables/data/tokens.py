@@ -15,14 +15,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from sweep.common.names import is_there
+from sweep.common.cache import cache_folder
+from sweep.common.formatting import headline, reason
+from sweep.common.names import Resolve, is_there
 from sweep.common.quiet import quiet
 from sweep.errors import ConfigError
 from trainables.data import forms as formats
-from trainables.data.files import brief
 from trainables.data.rows import Rows
-from trainables.data.sources import OFFLINE_WAYS, Resolve, Settings
-from trainables.data.token_cache import TokenCache, default_folder
+from trainables.data.sources import OFFLINE_WAYS, Settings
+from trainables.data.token_cache import TokenCache
 
 # The settings that shape tokens, with TRL's defaults (a test holds them against SFTConfig), so that a setting left out
 # and one set to its default mean the same tokens.
@@ -130,7 +131,7 @@ def prepare(
         rows: what `load_rows` gave.
         settings: a trial's settings under TRL's names.
         resolve: gives a user's path as an existing local one, and any other name unchanged.
-        cache_dir: the cache's folder; `token_cache.default_folder()` if None.
+        cache_dir: the cache's folder; `sweep.common.cache.cache_folder("tokens")` if None.
         on_make: called before tokens are made that the cache does not have.
 
     Raises:
@@ -142,7 +143,7 @@ def prepare(
         printed = tokenizer_fingerprint(tokenizer)
         shaping = {**token_settings(settings), "chat_template_path": _template_print(settings)}
         key = _hash([rows.fingerprint, printed, shaping, _versions()])
-        folder = Path(cache_dir) if cache_dir else default_folder()
+        folder = Path(cache_dir) if cache_dir else cache_folder("tokens")
         found = TokenCache(folder).load(key) if folder else None
         if not found:
             on_make()
@@ -162,7 +163,7 @@ def _kept(folder: Path | None, key: str, tables: Mapping[str, pa.Table], warning
     try:
         TokenCache(folder).save(key, tables, warnings)
     except OSError as error:
-        return [f"{head}{folder} cannot be written: {error}"]
+        return [f"{head}{folder} cannot be written: {reason(error)}"]
     return []
 
 
@@ -231,7 +232,7 @@ def _load_tokenizer(settings: Settings) -> Any:
         if not is_there(str(name)):
             mend = f"Give a folder with the model's tokenizer files, or a Hub name; where the Hub is out of reach: {OFFLINE_WAYS}."
         raise ConfigError(
-            [f"--model_name_or_path: no tokenizer can be loaded from {name!r}: {brief(error).rstrip(' :.')}. {mend}"]
+            [f"--model_name_or_path: no tokenizer can be loaded from {name!r}: {headline(error).rstrip(' :.')}. {mend}"]
         ) from error
 
 
