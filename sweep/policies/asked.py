@@ -1,0 +1,174 @@
+"""What a policy is told, what it says, and how its course is played against the rows that there are."""
+
+import math
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from sweep.space import Rank, Trial
+
+ENDED = frozenset({"completed", "diverged", "oom", "failed"})
+
+
+@dataclass(frozen=True)
+class Result:
+    """A trial's row, as far as policies look.
+
+    Attributes:
+        status: as in trials/; the trial has ended if it is one of ENDED.
+        loss: the compared loss, a completed trial's.
+        gpu_hours: what it took, whatever its ending.
+        shrunk: it was trained with less in memory at a time than its settings say.
+        shrinkable: it ran out of memory, and could be trained with less in memory at a time.
+    """
+
+    trial_id: str
+    status: str
+    loss: float | None = None
+    gpu_hours: float = 0.0
+    shrunk: bool = False
+    shrinkable: bool = False
+
+    @property
+    def comparable(self) -> float:
+        """The loss, or infinity where it ended without one that can be compared."""
+        usable = self.status == "completed" and self.loss is not None and math.isfinite(self.loss) and self.loss > 0
+        return self.loss if usable and self.loss is not None else math.inf
+
+
+@dataclass(frozen=True)
+class Request:
+    """A trial to train, with half the micro-batch if it is to be shrunk."""
+
+    trial: Trial
+    shrink: bool = False
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One decision.
+
+    Attributes:
+        kind: value, best, out, shrunk, look, left or done.
+        rank: whom it is about; None where it is about all.
+        value: the tuned setting's value that it is about.
+        numbers: what it was decided from; JSON values only.
+    """
+
+    kind: str
+    text: str
+    rank: Rank | None = None
+    value: float | None = None
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A course's question: how did these end?
+
+    Attributes:
+        likely: what it may ask for next.
+        after: how many trials it may ask for after these, at most.
+    """
+
+    trials: tuple[Trial, ...]
+    likely: tuple[Trial, ...] = ()
+    after: int = 0
+
+
+@dataclass(frozen=True)
+class Done:
+    """A course's end."""
+
+    why: str
+
+
+Results = Mapping[str, Result]
+Step = Ask | Decision | Done
+
+
+class Policy(Protocol):
+    """What decides. `course` yields questions and decisions, and at last Done; only a question is sent an answer."""
+
+    def course(self) -> Generator[Step, Results | None, None]: ...
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a policy wants, as sweep.policies describes it."""
+
+    trials: tuple[Request, ...]
+    likely: tuple[Request, ...]
+    done: bool
+    why: str
+    at_most: int
+    decisions: tuple[Decision, ...]
+
+
+def ask(
+    trials: Sequence[Trial], likely: Iterable[Trial] = (), after: int = 0
+) -> Generator[Step, Results | None, Results]:
+    """For courses: the trials' results, by id, once all have ended."""
+    found = yield Ask(tuple(trials), tuple(likely), after)
+    assert found is not None, "a question is answered"
+    for trial in trials:
+        if found[trial.trial_id].shrunk:
+            text = f"{trial.trial_id} ran out of memory: trained again with half the micro-batch, accumulated twice"
+            yield Decision("shrunk", text, trial.rank, None, {"trial_id": trial.trial_id})
+    return found
+
+
+def decide(
+    policy: Policy, known: Iterable[Result], *, shrink: bool = False, budget_gpu_hours: float | None = None
+) -> Wanted:
+    """What the policy wants, given all rows there are.
+
+    Args:
+        shrink: whether a trial that ran out of memory is trained again with less in memory at a time.
+        budget_gpu_hours: once so many are spent, nothing more is wanted.
+    """
+    rows = {one.trial_id: one for one in known}
+    course, answer = policy.course(), None
+    decisions: list[Decision] = []
+    asked: set[str] = set()
+    while True:
+        step = course.send(answer)
+        answer = None
+        if isinstance(step, Decision):
+            decisions.append(step)
+        elif isinstance(step, Done):
+            return _done(step.why, decisions, len(asked))
+        else:
+            asked.update(trial.trial_id for trial in step.trials)
+            open_ones = _requests(step.trials, rows, shrink)
+            if not open_ones:
+                answer = {trial.trial_id: rows[trial.trial_id] for trial in step.trials}
+                continue
+            spent = sum(one.gpu_hours for one in rows.values())
+            if budget_gpu_hours is not None and spent >= budget_gpu_hours:
+                return _done(f"{spent:.2f} of {budget_gpu_hours:g} GPU-hours are spent", decisions, len(asked))
+            return _waiting(step, open_ones, _requests(step.likely, rows, shrink), decisions, len(asked))
+
+
+def _requests(trials: Iterable[Trial], rows: Results, shrink: bool) -> list[Request]:
+    """Those of the trials that have not ended, or are to be shrunk; each once."""
+    found = {}
+    for trial in trials:
+        row = rows.get(trial.trial_id)
+        again = shrink and row is not None and row.status == "oom" and row.shrinkable and not row.shrunk
+        if row is None or row.status not in ENDED or again:
+            found[trial.trial_id] = Request(trial, again)
+    return list(found.values())
+
+
+def _done(why: str, decisions: Sequence[Decision], asked: int) -> Wanted:
+    return Wanted((), (), True, why, asked, (*decisions, Decision("done", why)))
+
+
+def _waiting(
+    step: Ask, open_ones: Sequence[Request], likely: Iterable[Request], decisions: Sequence[Decision], asked: int
+) -> Wanted:
+    names = {one.trial.trial_id for one in open_ones}
+    others = tuple(one for one in likely if one.trial.trial_id not in names)
+    why = f"waits for {', '.join(names)}" if len(names) == 1 else f"waits for {len(names)} trials"
+    return Wanted(tuple(open_ones), others, False, why, asked + step.after, tuple(decisions))

@@ -1,0 +1,36 @@
+"""The values to try of a tuned setting, and where to begin."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+# Learning rates. LoRA's best one is about ten times that of full fine-tuning, and about the same for every rank while alpha
+# is fixed (J. Schulman et al., "LoRA Without Regret", Thinking Machines Lab, 2025; N. Chen, S. Villar and S. Hayou,
+# "Learning Rate Scaling across LoRA Ranks and Transfer to Full Finetuning", ICML 2026).
+LORA_START = 3e-4
+FULL_SHARE = 0.1
+_DECADES = 4  # either way of the start
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """Values in ascending order, and the place of the first to try."""
+
+    values: tuple[float, ...]
+    start: int
+
+    @classmethod
+    def of(cls, start: float, values: Sequence[float] = ()) -> "Ladder":
+        """The given values, from the nearest one to `start`; without any, 1 and 3 of every decade, or as `start` has it.
+
+        So 3e-4 gives …, 1e-4, 3e-4, 1e-3, …, and 2e-3 gives …, 6e-4, 2e-3, 6e-3, ….
+        """
+        chosen = tuple(sorted(set(values))) or _decades(start)
+        distance = [abs(math.log(value / start)) for value in chosen]
+        return cls(chosen, distance.index(min(distance)))
+
+
+def _decades(start: float) -> tuple[float, ...]:
+    base = start / 3 if f"{start:e}".startswith("3.000") else start
+    scaled = (factor * base * 10.0**decade for decade in range(-_DECADES, _DECADES + 1) for factor in (1, 3))
+    return tuple(float(f"{value:.3g}") for value in scaled)

@@ -1,0 +1,131 @@
+"""`--race`: seeds go where they can still change the answer.
+
+Each look takes one more seed of every configuration in the race. Those that are shown to be beyond the margin, or so far
+off that no seed would make up for it, leave. What is shown is the answer's own bounds (standing.py), so the race and the
+answer never disagree.
+"""
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sweep.policies.asked import Decision, Done, Result, Results, Step, ask
+from sweep.space import Rank, Trial
+
+Verdict = Literal["within", "worse", "undecided"]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A configuration in the race: its trials, one for each seed, in the order in which they are wanted."""
+
+    label: str
+    rank: Rank
+    trials: tuple[Trial, ...]
+    value: float | None = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """How one configuration stands.
+
+    Attributes:
+        out: more of its seeds cannot change the answer.
+        numbers: difference, lower, upper, basis, seeds and verdict, as in the answer; JSON values.
+    """
+
+    verdict: Verdict
+    out: bool
+    numbers: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How all of them stand, in the order of the arms; None for one without a loss.
+
+    Attributes:
+        pick: the place of the recommended one, None where no arm has a loss.
+        decided: whether the pick is shown to be within the margin, for the configuration and not only its models.
+        nearest: places by measured loss, the lowest first.
+    """
+
+    places: tuple[Place | None, ...]
+    pick: int | None
+    decided: bool
+    nearest: tuple[int, ...]
+
+
+# From the arms, cheapest first, the results of their trials, and how many configurations the arms were chosen from (0: not
+# chosen): how do they stand? The same arguments give the same standing.
+Judge = Callable[[Sequence[Arm], Results, int], Standing]
+
+
+@dataclass(frozen=True)
+class Race:
+    """A race of configurations.
+
+    Attributes:
+        arms: cheapest first.
+        tried: how many configurations they were chosen from; 0 where nothing was chosen.
+    """
+
+    arms: tuple[Arm, ...]
+    judge: Judge
+    tried: int = 0
+
+    def course(self) -> Generator[Step, Results | None, None]:
+        looks = max((len(arm.trials) for arm in self.arms), default=0)
+        running = list(range(len(self.arms)))
+        known: dict[str, Result] = {}
+        for seeds in range(1, looks + 1):
+            known.update((yield from self._more(running, seeds)))
+            standing = self.judge(self.arms, known, self.tried)
+            yield self._look(seeds, running, standing)
+            if standing.decided and standing.pick is not None:
+                yield Done(f"decided with {seeds} seeds: {self.arms[standing.pick].label} is within the margin")
+                return
+            left = self._leaving(running, standing)
+            for place in left:
+                yield self._left(place, standing, seeds)
+            running = [place for place in running if place not in left]
+        yield Done(f"undecided with {looks} seeds, the most there may be" if looks else "nothing has a loss to race")
+
+    def _more(self, running: Sequence[int], seeds: int) -> Generator[Step, Results | None, Results]:
+        """One more seed of each that is in the race."""
+        wanted, next_ones = (
+            [self.arms[place].trials[index] for place in running if index < len(self.arms[place].trials)]
+            for index in (seeds - 1, seeds)
+        )
+        after = sum(max(0, len(self.arms[place].trials) - seeds) for place in running)
+        return (yield from ask(wanted, next_ones, after))
+
+    def _leaving(self, running: Sequence[int], standing: Standing) -> list[int]:
+        """Those that are out. The pick stays, and the nearest other one: a claim compares two."""
+        kept = [place for place in standing.nearest if place in running and place != standing.pick][:1]
+        kept += [] if standing.pick is None else [standing.pick]
+        return [place for place in running if self._out(standing.places[place]) and place not in kept]
+
+    def _out(self, place: Place | None) -> bool:
+        return place is None or place.out
+
+    def _look(self, seeds: int, running: Sequence[int], standing: Standing) -> Decision:
+        names = [self.arms[place].label for place in running]
+        pick = None if standing.pick is None else self.arms[standing.pick]
+        text = f"{seeds} seed{'' if seeds == 1 else 's'} of {', '.join(names)}: "
+        text += "none has a loss" if pick is None else f"{pick.label}, {'decided' if standing.decided else 'undecided'}"
+        places = {
+            arm.label: None if place is None else place.numbers
+            for arm, place in zip(self.arms, standing.places, strict=True)
+        }
+        numbers = {"seeds": seeds, "running": names, "decided": standing.decided, "places": places}
+        return Decision("look", text, pick.rank if pick else None, pick.value if pick else None, numbers)
+
+    def _left(self, place: int, standing: Standing, seeds: int) -> Decision:
+        arm, found = self.arms[place], standing.places[place]
+        if found is None:
+            why = "has no loss that can be compared"
+        else:
+            lower = found.numbers["lower"]
+            why = f"is at least {lower:.2%} above the best" if lower else "is far above the best"
+        text = f"{arm.label} gets no more seeds after {seeds}: it {why}"
+        return Decision("left", text, arm.rank, arm.value, {} if found is None else found.numbers)
