@@ -14,9 +14,9 @@ import argparse
 import csv
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sweep.policies.asked import Result, Wanted, decide
 from sweep.policies.ladder import LORA_START, Ladder
@@ -24,6 +24,7 @@ from sweep.policies.tune import Tune
 from sweep.policies.tuned import Tuned
 from sweep.space import Rank, Trial
 
+N = TypeVar("N", int, float)
 Table = Mapping[tuple[int, float], float]  # loss by rank and rate
 
 DATA = Path(__file__).parent / "data" / "lr_rank_a.csv"
@@ -40,12 +41,19 @@ def read(path: Path) -> dict[str, dict[tuple[int, float], float]]:
         for number, row in enumerate(csv.DictReader(file), start=2):
             if missing := {"model", "lora_r", "learning_rate", "eval_loss"} - row.keys():
                 raise ValueError(f"{path} has no column {', '.join(sorted(missing))}")
-            key = int(row["lora_r"]), float(row["learning_rate"])
+            key = _number(row["lora_r"], int, "a rank", number), _number(row["learning_rate"], float, "a rate", number)
             table = tables.setdefault(row["model"], {})
             if key in table:
                 raise ValueError(f"{path}, line {number}: {row['model']}, rank {key[0]} at {key[1]:g} is listed twice")
-            table[key] = float(row["eval_loss"])
+            table[key] = _number(row["eval_loss"], float, "a loss", number)
     return tables
+
+
+def _number(text: str, kind: Callable[[str], N], what: str, line: int) -> N:
+    try:
+        return kind(text)
+    except ValueError:
+        raise ValueError(f"line {line}: {text!r} is not {what}") from None
 
 
 def trial(rank: Rank, rate: float, seed: int) -> Trial:

@@ -142,12 +142,17 @@ def decide(
             asked.update(trial.trial_id for trial in step.trials)
             open_ones = _requests(step.trials, rows, shrink)
             if not open_ones:
-                answer = {trial.trial_id: rows[trial.trial_id] for trial in step.trials}
+                answer = _answer(step.trials, rows)
                 continue
             spent = sum(one.gpu_hours for one in rows.values())
             if budget_gpu_hours is not None and spent >= budget_gpu_hours:
                 return _done(f"{spent:.2f} of {budget_gpu_hours:g} GPU-hours are spent", decisions, len(asked))
             return _waiting(step, open_ones, _requests(step.likely, rows, shrink), decisions, len(asked))
+
+
+def _answer(trials: Iterable[Trial], rows: Results) -> Results:
+    """What was asked for and nothing else: a trial that was begun early is not seen before it is wanted."""
+    return {trial.trial_id: rows[trial.trial_id] for trial in trials}
 
 
 def _requests(trials: Iterable[Trial], rows: Results, shrink: bool) -> list[Request]:

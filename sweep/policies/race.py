@@ -60,6 +60,13 @@ class Standing:
 Judge = Callable[[Sequence[Arm], Results, int], Standing]
 
 
+def settled(standing: Standing) -> bool:
+    """Whether the pick is decided, and no cheaper one may still take its place."""
+    if not standing.decided or standing.pick is None:
+        return False
+    return all(place is None or place.out for place in standing.places[: standing.pick])
+
+
 @dataclass(frozen=True)
 class Race:
     """A race of configurations.
@@ -81,14 +88,18 @@ class Race:
             known.update((yield from self._more(running, seeds)))
             standing = self.judge(self.arms, known, self.tried)
             yield self._look(seeds, running, standing)
-            if standing.decided and standing.pick is not None:
+            if settled(standing):
+                assert standing.pick is not None
                 yield Done(f"decided with {seeds} seeds: {self.arms[standing.pick].label} is within the margin")
+                return
+            if standing.pick is None:
+                yield Done("no configuration has a loss that can be compared")
                 return
             left = self._leaving(running, standing)
             for place in left:
                 yield self._left(place, standing, seeds)
             running = [place for place in running if place not in left]
-        yield Done(f"undecided with {looks} seeds, the most there may be" if looks else "nothing has a loss to race")
+        yield Done(f"undecided with {looks} seeds, the most there may be")
 
     def _more(self, running: Sequence[int], seeds: int) -> Generator[Step, Results | None, Results]:
         """One more seed of each that is in the race."""

@@ -1,13 +1,4 @@
-"""How a race stands: the answer's own comparison, of the trials that the race wanted.
-
-Choosing must not flatter. A rank's value is chosen by the held-out examples and the seed that then judge it, so the
-lowest of several equal ones looks better than it is. No example and no seed is set aside for that: the bounds are made
-to hold for every configuration that could have been chosen, so whichever was, they hold for it. A rank is at most so
-far above the best with probability 1 − α if each of the M − 1 others that were tried fails with α/(M−1) at most; that is
-what above_best does for the K that were chosen, at 1 − α(K−1)/(M−1). Taking the lowest on the other side of a
-difference needs no correction: the best one that was tried is then no lower than the one that was taken. With
-six ranks and thirteen tried configurations a bound is 13 % wider, or as much as a quarter more seeds.
-"""
+"""How a race stands: the answer's own comparison, of the trials that the race wanted."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -22,16 +13,9 @@ from sweep.answer.groups import Group
 from sweep.answer.measured import Measured
 from sweep.answer.recommend import choose
 from sweep.policies.asked import Results
+from sweep.policies.choice import corrected
 from sweep.policies.race import Arm, Place, Standing
 from sweep.statistics.examples import Shared
-from sweep.statistics.stats import CONFIDENCE
-
-
-def corrected(chosen: int, tried: int, confidence: float = CONFIDENCE) -> float:
-    """The confidence at which to compare so many chosen configurations, of so many that were tried."""
-    if chosen < 2 or tried <= chosen:
-        return confidence
-    return 1 - (1 - confidence) * (chosen - 1) / (tried - 1)
 
 
 @dataclass(frozen=True)

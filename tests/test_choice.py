@@ -1,0 +1,87 @@
+"""Choosing each rank's value does not flatter it: the claims hold their level with the choice simulated as well."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import log1p
+
+import numpy as np
+import pytest
+from scipy import stats as scipy_stats
+
+from sweep.policies.choice import best_values, corrected, taken
+from sweep.statistics import stats
+from sweep.statistics.stats import CONFIDENCE
+from tests.simulate import Design, Estimates, losses
+
+SWEEPS, LEVEL, MARGIN = 1000, 0.05, 0.005
+ALLOWED = int(scipy_stats.binom.isf(0.01, SWEEPS, LEVEL))
+TRAINED = Design((), 3, 100, training_noise=0.002, interaction=0.0025, rest=0.0025)
+REGIMES = {
+    "training-noise": TRAINED,
+    "training-noise-10-seeds": replace(TRAINED, seeds=10),
+    "heavy-tails": replace(TRAINED, heavy=True),
+    "examples": Design((), 10, 100, seed_noise=0.001, training_noise=0.0003, interaction=0.03, rest=0.01),
+}
+
+
+def claims(design: Design, tried: Sequence[int], above: float, by_seeds: int | None, correct: bool) -> int:
+    """Sweeps with a false claim, of ranks with so many equal values to choose from.
+
+    Args:
+        above: every rank but the first is so much above it. At 0 a claim that two differ is false, else one that any of
+            these is within the margin.
+        by_seeds: the first so many seeds choose; None: all.
+        correct: whether the bounds know of the choice.
+    """
+    values, ranks = max(tried), len(tried)
+    there = np.arange(values) < np.array(tried)[:, None]
+    effects = np.where(np.arange(ranks) == 0, 0.0, above).repeat(values)
+    design = replace(design, effects=tuple(effects))
+    confidence = corrected(ranks, sum(tried)) if correct else CONFIDENCE
+    rng, found, most = np.random.default_rng(5), 0, max(1, int(3e6 / (len(effects) * design.seeds * design.examples)))
+    for start in range(0, SWEEPS, most):
+        sums, tokens = losses(design, min(most, SWEEPS - start), rng)
+        grid = sums.reshape(len(sums), ranks, values, *sums.shape[2:])
+        means = np.where(there[..., None], grid.sum(axis=-1), np.nan)[..., :by_seeds]
+        estimates = Estimates.of(taken(grid, best_values(means)), tokens)
+        bounds = stats.above_best(estimates.pairs, ranks, confidence)
+        false = bounds.within(MARGIN)[:, 1:].any(axis=1) if above else bounds.different().any(axis=(1, 2))
+        found += int((false & ~estimates.uneven).sum())
+    return found
+
+
+@pytest.mark.parametrize("by_seeds", [1, None], ids=["first-seed-chooses", "all-seeds-choose"])
+@pytest.mark.parametrize("tried", [(1, 5), (5, 5), (1, 2, 5)], ids=str)
+@pytest.mark.parametrize("design", REGIMES.values(), ids=REGIMES)
+def test_a_chosen_value_makes_no_claim_more_often_false(
+    design: Design, tried: tuple[int, ...], by_seeds: int | None
+) -> None:
+    assert claims(design, tried, log1p(MARGIN), by_seeds, correct=True) <= ALLOWED
+    assert claims(design, tried, 0.0, by_seeds, correct=True) <= ALLOWED
+
+
+@pytest.mark.parametrize("regime", ["training-noise", "training-noise-10-seeds", "examples"])
+def test_bounds_that_know_nothing_of_the_choice_are_noticed(regime: str) -> None:
+    assert claims(REGIMES[regime], (1, 5), log1p(MARGIN), None, correct=False) > ALLOWED
+
+
+def test_the_confidence_gives_each_tried_configuration_its_share() -> None:
+    assert corrected(6, 6) == CONFIDENCE == corrected(1, 5) == corrected(6, 0)
+    assert (1 - corrected(6, 13)) / 5 == pytest.approx(0.05 / 12)
+
+
+def test_the_best_value_is_chosen_on_the_seeds_that_all_of_its_rank_share() -> None:
+    nan, inf = float("nan"), float("inf")
+    ranks = [
+        [[1.0, 1.0, 1.0], [0.9, nan, nan], [nan, nan, nan]],  # the second is better on the seed that both have
+        [[1.0, 1.0, 1.0], [inf, nan, nan], [1.1, nan, nan]],  # one that diverged is never chosen
+        [[1.0, 3.0, nan], [1.5, 1.5, 0.1], [nan, nan, nan]],
+    ]
+    assert best_values(np.array(ranks)).tolist() == [1, 0, 1]
+
+
+def test_what_is_taken_is_each_ranks_at_its_place() -> None:
+    values = np.arange(2 * 3 * 4 * 5.0).reshape(2, 3, 4, 5)
+    found = taken(values, np.array([2, 0]))
+    assert found.shape == (2, 4, 5)
+    assert (found[0] == values[0, 2]).all() and (found[1] == values[1, 0]).all()
