@@ -18,7 +18,7 @@ from typing import Any
 
 def settings_of(lora_r: int, seed: int, max_steps: int) -> dict[str, Any]:
     """A demo trial's settings."""
-    from sweep.config.sweep_config import DEMO, resolve
+    from sweep.config.layers import DEMO, resolve
 
     words = ["--preset", DEMO, "--lora_r", str(lora_r), "--seeds", str(seed), "--max_steps", str(max_steps)]
     config, complaints = resolve(words, False)

@@ -43,7 +43,7 @@ class Memory:
 
 def ours(trials: int, folder: str, memory: Memory) -> float:
     """Seconds of the runner: what is imported and checked before is not its work."""
-    from sweep.config.sweep_config import resolve
+    from sweep.config.layers import resolve
     from sweep.plan.planning import make
     from sweep.run.runner import run
     from sweep.store.store import Store

@@ -23,7 +23,7 @@ WANTED = 50
 
 def a_trials_settings() -> dict[str, Any]:
     """What Tune would be given as a trial's configuration, and writes into each of its results."""
-    from sweep.config.sweep_config import REPORT, resolve
+    from sweep.config.layers import REPORT, resolve
 
     config, _ = resolve(["--preset", REPORT], False)
     assert config is not None

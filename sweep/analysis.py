@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from sweep.config.sweep_config import FLAGS
 from sweep.errors import SweepError
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from sweep.show.tables import Format
     from sweep.store.loading import Sweep
 
-MARGIN = 0.005
+MARGIN: float = FLAGS["margin"].default
 COSTS = ("memory", "time", "parameters")
 
 
@@ -74,7 +75,7 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument(
         "--margin",
         type=float,
-        help="how far above the best is good enough (default: the sweep's, or 0.005, half a percent)",
+        help=f"how far above the best is good enough, as a share (default: the sweep's, or {MARGIN:g})",
     )
     flags.add_argument(
         "--prefer",

@@ -13,6 +13,35 @@ SweepError                 something a user can mend; the command line prints it
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True)
+class Complaint:
+    """What is wrong with a setting.
+
+    Attributes:
+        key: the setting's name; `grid KEY` is an axis.
+        text: goes on where the name ends: `: must be above 0, got -1.` or ` is missing: name one.`
+        source: where its value was read: `flag`, a file's name, `preset demo`. None: wherever the value in use is from.
+    """
+
+    key: str
+    text: str
+    source: str | None = None
+
+    def __str__(self) -> str:
+        return written(self.key, self.source or "flag") + self.text
+
+
+Problem: TypeAlias = Complaint | str  # a text is about no single setting
+
+
+def written(key: str, source: str) -> str:
+    """A setting's name as the user wrote it: a flag, or a key of the file or preset that `source` names."""
+    shown = key if key.isprintable() and key == key.strip() and key else repr(key)
+    return f"--{shown}" if source in ("flag", "default") else f"{shown} (in {source})"
 
 
 class SweepError(Exception):
@@ -22,7 +51,7 @@ class SweepError(Exception):
 class ConfigError(SweepError):
     """All that is wrong with a configuration, at once."""
 
-    def __init__(self, complaints: Sequence[str]) -> None:
+    def __init__(self, complaints: Sequence[Problem]) -> None:
         self.complaints = tuple(complaints)
         count = len(self.complaints)
         head = f"{count} problem{'' if count == 1 else 's'} with this configuration; nothing was started:"

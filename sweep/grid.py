@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from sweep import redact
 from sweep.common.imports import uncollected
-from sweep.config import flags
+from sweep.config import command_line
 from sweep.errors import ConfigError, LockLost, StoreAway, SweepError
 
 OK, SOME_FAILED, BAD_CONFIGURATION, INTERRUPTED = 0, 1, 2, 130
@@ -30,11 +30,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     if "--help" in words or "-h" in words:
-        print(flags.help_text())
+        print(command_line.help_text())
         return OK
     try:
         if "--help_all" in words:
-            print(flags.help_text() + _trainer_help(words))
+            print(command_line.help_text() + command_line.help_of_settings(words))
             return OK
         with _terminable():
             return _sweep(words)
@@ -86,25 +86,9 @@ def _leave(code: int) -> NoReturn:
     sys.exit(code)
 
 
-def _trainer_help(words: list[str]) -> str:
-    from sweep.config import flags
-    from sweep.config.fields import describe, settings_of
-    from sweep.contract.loading import load_trainable
-
-    name = flags.parse([word for word in words if word != "--help_all"]).get("trainable", "trainables.sft:SFT")
-    kind = load_trainable(str(name))
-    lines = ["", f"settings of a trial ({name}):"]
-    if kind.FORMS:
-        forms = "; ".join(", ".join(columns) for columns in kind.FORMS.values())
-        lines.append(f"  its rows have the columns {forms}")
-    for field in settings_of(kind).values():
-        lines.append(f"  --{field.name}  ({describe(field.hint)}) {' '.join(str(field.help).split())}")
-    return "\n".join(lines)
-
-
 def _sweep(words: list[str]) -> int:
     from sweep.common.quiet import quieten
-    from sweep.config.sweep_config import verbose
+    from sweep.config.layers import verbose
     from sweep.plan import planning as plan
     from sweep.run import watchdog
     from sweep.run.aftermath import one_line
@@ -147,30 +131,29 @@ def _checked(words: list[str]) -> tuple[Any, Any, Any]:
         ConfigError: with everything that is wrong.
     """
     from sweep.common.names import resolver
-    from sweep.config import checks, ranges
-    from sweep.config import sweep_config as config
+    from sweep.config import configs, layers, machine, values
     from sweep.contract.loading import load_trainable
 
     with uncollected():
         cuda = _cuda_devices()
-        found, complaints = config.resolve(words, bool(cuda))
+        found, problems = layers.resolve(words, bool(cuda))
     if found is None:
-        raise ConfigError(complaints)
+        raise ConfigError(problems)
     trainable = None
     try:
         trainable = load_trainable(found.trainable)()
     except ConfigError as error:
-        complaints += error.complaints
+        problems += error.complaints
     redact.learn(found.settings)
     trials, resolve = found.trials(), resolver(str(Path.cwd()))
-    complaints += checks.check_machine(found, cuda)
-    complaints += ranges.complaints(trials, found.where)
+    problems += machine.check(found, cuda)
+    problems += values.of_trials(trials)
     if trainable:
-        complaints += checks.check_trainer(trainable.CONFIGS, trials, found.where)
-        complaints += trainable.check_machine(trials, checks.machine(found, cuda))
-        complaints += trainable.check(trials, resolve)
-    if complaints:
-        raise ConfigError([found.as_written(text) for text in dict.fromkeys(complaints)])
+        problems += configs.check(found, trainable.CONFIGS)
+        problems += trainable.check_machine(trials, machine.as_told(found, cuda))
+        problems += trainable.check(trials, resolve)
+    if problems:
+        raise ConfigError(found.blamed(problems))
     if not cuda and found.sources.get("preset") == "preset demo":
         print(
             "No CUDA device here: running the preset `demo` on the CPU. A real sweep: --preset opt-350m-codealpaca.",

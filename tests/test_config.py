@@ -2,8 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from sweep.config.fields import coerce, declared
-from sweep.config.sweep_config import SweepConfig, preset_names, resolve, verbose
+from sweep.config.coercion import coerce
+from sweep.config.fields import declared
+from sweep.config.layers import preset_names, resolve, verbose
+from sweep.config.sweep_config import SweepConfig
 from sweep.contract.trainable import Trainable
 
 OWN = ["--model_name_or_path", "M", "--dataset_name", "D.json"]
@@ -17,7 +19,7 @@ def good(*words: str, cuda: bool = False) -> SweepConfig:
 
 
 def complaints_of(*words: str) -> str:
-    return "\n".join(resolve([*words], False)[1])
+    return "\n".join(map(str, resolve([*words], False)[1]))
 
 
 def test_the_preset_is_the_report_with_cuda_and_the_demo_without() -> None:

@@ -12,16 +12,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from sweep.common.reading import parse
-from sweep.config import checks, flags, ranges
-from sweep.config.fields import TAKEN, declared, describe
-from sweep.config.sweep_config import SweepConfig, resolve
+from sweep.config import configs, machine
+from sweep.config import values as of_values
+from sweep.config.coercion import describe
+from sweep.config.fields import RESERVED, declared
+from sweep.config.layers import resolve
+from sweep.config.sweep_config import FLAGS, SweepConfig
 from sweep.contract.loading import load_trainable
 from sweep.contract.trainable import Trainable
+from sweep.errors import Problem
 from sweep.plan import planning as plan
 from sweep.store.store import Store
 
 SYNTHETIC = "trainables.synthetic:Synthetic"  # checks no model and no data
-OURS = [flag.name for flag in flags.FLAGS if flag.name not in ("config", "trainable", "storage_path")]
+OURS = [name for name in FLAGS if name not in ("config", "trainable", "storage_path")]
 COMMON = [
     "learning_rate",
     "max_steps",
@@ -36,7 +40,7 @@ keys = st.one_of(
     st.sampled_from(OURS),
     st.sampled_from(COMMON),
     st.sampled_from(sorted(declared(Trainable.CONFIGS))),
-    st.sampled_from(sorted(TAKEN)),
+    st.sampled_from(sorted(RESERVED)),
     st.text(max_size=8),
 )
 scalars = st.one_of(
@@ -66,7 +70,7 @@ FITTING = {
 }
 FITTING |= {"lora_r": st.integers(1, 64), "seeds": st.integers(0, 99), "margin": st.floats(0.001, 0.5)}
 fitting_keys = st.one_of(
-    st.sampled_from(sorted(FITTING.keys() - TAKEN.keys())), st.sampled_from(["lora_r", "max_steps"])
+    st.sampled_from(sorted(FITTING.keys() - RESERVED.keys())), st.sampled_from(["lora_r", "max_steps"])
 )
 fitting = fitting_keys.flatmap(lambda key: st.tuples(st.just(key), FITTING[key]))
 fitting_flags = fitting.map(lambda pair: (pair[0], [json.dumps(pair[1])]))
@@ -115,17 +119,15 @@ def command(given: list[tuple[str, list[str]]], grid: list[tuple[str, list[str]]
     return [*line, "--trainable", SYNTHETIC, "--storage_path", str(folder), "--config", str(folder / "my.yaml")]
 
 
-def complaints_and_config(line: list[str]) -> tuple[list[str], SweepConfig | None]:
+def complaints_and_config(line: list[str]) -> tuple[list[Problem], SweepConfig | None]:
     """All that python -m sweep.grid would say before it starts anything."""
-    found, complaints = resolve(line, False)
+    found, problems = resolve(line, False)
     if found is None:
-        return complaints, None
-    trials = found.trials()
-    kind = load_trainable(SYNTHETIC)
-    complaints += ranges.complaints(trials, found.where) + checks.check_trainer(kind.CONFIGS, trials, found.where)
+        return problems, None
+    problems += of_values.of_trials(found.trials()) + configs.check(found, load_trainable(SYNTHETIC).CONFIGS)
     if not found.address:
-        complaints += checks.check_machine(found, 0)
-    return complaints, found
+        problems += machine.check(found, 0)
+    return found.blamed(problems), found
 
 
 @settings(
@@ -138,7 +140,7 @@ def test_a_configuration_is_refused_or_planned(
     (folder / "my.yaml").write_bytes(yaml)
     complaints, config = complaints_and_config(command(given, grid, folder))
     if complaints:
-        assert all(text.strip() == text and text for text in complaints)
+        assert all(text.strip() == text and text for text in map(str, complaints))
         return
     assert config is not None
     planned = plan.make(config, Store(config.location))

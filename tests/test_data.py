@@ -36,7 +36,7 @@ def load(name: Path | str, **settings: Any) -> Any:
 
 
 def complaint(name: Path | str, **settings: Any) -> str:
-    return "\n".join(complaints_about_rows({"dataset_name": str(name), **settings}, same))
+    return "\n".join(map(str, complaints_about_rows({"dataset_name": str(name), **settings}, same)))
 
 
 def write_json(path: Path, rows: list[Any] = ROWS) -> None:
@@ -460,7 +460,7 @@ def test_a_bad_setting_is_described(name: str, tmp_path: Path) -> None:
     def resolve(name: str) -> str:
         return str(tmp_path / name) if (tmp_path / name).exists() else name
 
-    assert said in "\n".join(complaints_about_rows(settings, resolve))
+    assert said in "\n".join(map(str, complaints_about_rows(settings, resolve)))
 
 
 def test_everything_wrong_is_said_at_once(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sweep import grid
-from sweep.config.checks import check_writable
+from sweep.config.machine import check_writable
 from tests import toys
 from trainables import hub, model
 
@@ -84,10 +84,10 @@ def test_a_hub_model_with_code_of_its_own_is_told_apart_from_one_out_of_reach(
     (place / "snapshots" / commit / "config.json").write_text(json.dumps(own))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    said = model.skeleton("org/own", {}, lambda name: name)
+    said = str(model.skeleton("org/own", {}, lambda name: name))
     assert "it brings code of its own, which is not run" in said and "--trust_remote_code" in said
     assert "Offline" not in said
-    assert "Offline" in model.skeleton("org/none", {}, lambda name: name)
+    assert "Offline" in str(model.skeleton("org/none", {}, lambda name: name))
 
 
 def test_googles_store_out_of_reach_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,6 +97,6 @@ def test_googles_store_out_of_reach_is_one_sentence(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "key.json"))
     monkeypatch.setenv("CLOUD_STORAGE_EMULATOR_ENDPOINT", "http://127.0.0.1:1")
     monkeypatch.setattr("sweep.store.store._RETRY_LIMIT_S", 1)
-    (said,) = check_writable("gs://bucket/x")
+    (said,) = map(str, check_writable("gs://bucket/x"))
     assert said.startswith("--storage_path: gs://bucket/x cannot hold a sweep: ")
     assert "google::" not in said and len(said) < 200

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from sweep.common import provenance
-from sweep.config.sweep_config import SweepConfig, resolve
+from sweep.config.layers import resolve
+from sweep.config.sweep_config import SweepConfig
 from sweep.contract import identity
 from sweep.contract.identity import Source
 from sweep.errors import OtherSweep

@@ -107,10 +107,10 @@ def swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Store, list[
 
 def noted(store: Store, command: list[str], **known: str) -> str:
     """Writes the sweep.json of a sweep that has not got its row yet; returns its trial's id."""
-    from sweep.config import sweep_config as config
+    from sweep.config.layers import resolve
     from sweep.plan import planning as plan
 
-    found, _ = config.resolve(command, False)
+    found, _ = resolve(command, False)
     assert found is not None
     (trial,) = found.trials()
     store.write_sweep({**plan.content(found, [trial], {}), **known})

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from sweep.config import checks
-from sweep.config.sweep_config import resolve
+from sweep.config import machine, values
+from sweep.config.layers import resolve
 from sweep.contract.loading import load_trainable
 from sweep.space import trials
 from tests.untuned import context_of, settings
@@ -20,7 +20,7 @@ def complaints(*words: str) -> list[str]:
     config, wrong = resolve([*OWN, *words], False)
     assert config is not None and not wrong
     trainable = load_trainable(config.trainable)()
-    return trainable.check_machine(config.trials(), checks.machine(config, devices=1))
+    return [*map(str, trainable.check_machine(config.trials(), machine.as_told(config, devices=1)))]
 
 
 @pytest.mark.parametrize(
@@ -70,9 +70,7 @@ def test_a_trainable_of_ones_own_has_needs_of_its_own() -> None:
     [{"attn_implementation": "flash_attention_2"}, {"model_init_kwargs": {"attn_implementation": "k/flash-attn2"}}],
 )
 def test_padding_free_goes_with_flash_attention(given: dict[str, Any]) -> None:
-    from sweep.config.ranges import complaints as of_ranges
-
-    assert of_ranges(trials({"padding_free": True, **given}, [8], [0], {}, "fixed"), {}) == []
+    assert values.of_trials(trials({"padding_free": True, **given}, [8], [0], {}, "fixed")) == []
 
 
 @pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*:FutureWarning")  # peft asks under the old name

@@ -12,9 +12,12 @@ import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 
 from sweep import redact
-from sweep.config.fields import TAKEN, _kinds, declared
-from sweep.config.sweep_config import SweepConfig, resolve
+from sweep.config.coercion import _kinds
+from sweep.config.fields import RESERVED, declared
+from sweep.config.layers import resolve
+from sweep.config.sweep_config import FLAGS, SweepConfig
 from sweep.contract.trainable import Trainable
+from sweep.errors import Problem
 from sweep.plan import planning as plan
 from sweep.show.reproduce import commands
 from sweep.store.loading import Sweep
@@ -22,7 +25,7 @@ from sweep.store.store import Store
 from tests.answers import of_rows, row
 
 SYNTHETIC = "trainables.synthetic:Synthetic"
-SAME = ("name", "lora_r", "seeds", "grid", "settings", "lora_alpha_rule", "trainable", *plan.DECIDING)
+SAME = ("name", "settings", *(name for name, flag in FLAGS.items() if flag.recorded))
 texts = st.one_of(
     st.text(max_size=6),
     st.sampled_from(
@@ -46,7 +49,7 @@ OF_KIND: dict[Any, st.SearchStrategy[Any]] = {
 KINDS = {
     name: kinds
     for name, field in declared(Trainable.CONFIGS).items()
-    if name not in TAKEN and not redact.is_secret(name) and set(kinds := _kinds(field.hint)) <= OF_KIND.keys()
+    if name not in RESERVED and not redact.is_secret(name) and set(kinds := _kinds(field.hint)) <= OF_KIND.keys()
 }
 names = st.one_of(
     st.sampled_from(sorted(KINDS)), st.sampled_from(["lora_target_modules", "report_to", "prompt_template"])
@@ -87,7 +90,7 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def configured(words: list[str]) -> tuple[SweepConfig, list[str]]:
+def configured(words: list[str]) -> tuple[SweepConfig, list[Problem]]:
     found, complaints = resolve(words, False)
     assert found is not None
     return found, complaints

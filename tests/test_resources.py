@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 import ray
 
-from sweep.config import checks
-from sweep.config import sweep_config as config
+from sweep.config import machine
+from sweep.config.layers import resolve
+from sweep.config.sweep_config import SweepConfig
 from sweep.errors import ConfigError
 from sweep.run import runner
 from trainables.sft import SFT
@@ -22,8 +23,8 @@ def connected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
 
 
-def settings(*words: str) -> config.SweepConfig:
-    found, complaints = config.resolve(["--preset", "demo", *words], False)
+def settings(*words: str) -> SweepConfig:
+    found, complaints = resolve(["--preset", "demo", *words], False)
     assert found is not None and not complaints
     return found
 
@@ -63,13 +64,13 @@ def test_on_a_cluster_without_a_gpu_node_yet_the_gpus_have_to_be_said(
         "--gpus_per_trial 1 to wait",
         "--gpus_per_trial 0 to train on the CPU",
     ):
-        assert part in said
+        assert part in str(said)
 
 
 def complaints(*words: str) -> list[str]:
     """On a machine with eight GPUs."""
     config = settings(*words)
-    return SFT().check_machine(config.trials(), checks.machine(config, devices=8))
+    return [*map(str, SFT().check_machine(config.trials(), machine.as_told(config, devices=8)))]
 
 
 @pytest.mark.parametrize("where", [[], ["--address", "auto"]])

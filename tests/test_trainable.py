@@ -10,8 +10,9 @@ from ray import cloudpickle
 
 from sweep import grid
 from sweep.common.names import Resolve
-from sweep.config import checks
-from sweep.config.sweep_config import SweepConfig, resolve
+from sweep.config import configs, machine
+from sweep.config.layers import resolve
+from sweep.config.sweep_config import SweepConfig
 from sweep.contract.loading import load_trainable
 from sweep.contract.trainable import Context, Trainable
 from sweep.errors import ConfigError
@@ -69,7 +70,8 @@ class Derived(SFT):
 
 
 def configured(kind: type, *words: str) -> tuple[SweepConfig | None, list[str]]:
-    return resolve(["--trainable", f"{__name__}:{kind.__name__}", *words], cuda=False)
+    config, problems = resolve(["--trainable", f"{__name__}:{kind.__name__}", *words], cuda=False)
+    return config, [*map(str, problems)]
 
 
 def test_its_dataclasses_and_settings_are_its_flags() -> None:
@@ -91,8 +93,8 @@ def test_what_it_requires_is_missed() -> None:
 def test_its_dataclasses_say_themselves_what_they_refuse() -> None:
     config, _ = configured(Lessons, "--subject", "maths", "--pupils", "31", "--lora_r", "8")
     assert config is not None
-    said = checks.check_trainer(Lessons.CONFIGS, config.trials(), config.where)
-    assert said == ["--pupils 31: refused by the trainer: the room is too small."]
+    said = configs.check(config, Lessons.CONFIGS)
+    assert [*map(str, said)] == ["--pupils 31: refused by the trainer: the room is too small."]
 
 
 def test_a_dataclass_that_cannot_be_had_is_a_complaint() -> None:
@@ -120,8 +122,8 @@ def test_who_derives_from_ours_is_checked_as_ours() -> None:
     assert [text.partition(" is missing")[0] for text in wrong] == ["--model_name_or_path", "--dataset_name"]
     config, _ = configured(Derived, "--model_name_or_path", "M", "--dataset_name", "D.json", "--gpus_per_trial", "0")
     assert config is not None
-    (said,) = Derived().check_machine(config.trials(), checks.machine(config, devices=1))
-    assert said.startswith("--bf16: on by default, and --gpus_per_trial 0 trains on the CPU.")
+    (said,) = Derived().check_machine(config.trials(), machine.as_told(config, devices=1))
+    assert str(said).startswith("--bf16: on by default, and --gpus_per_trial 0 trains on the CPU.")
 
 
 def test_help_all_is_of_the_trainable_that_is_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,20 +11,20 @@ from typing import Any
 from sweep.common.formatting import sentence
 from sweep.common.names import Resolve, is_there
 from sweep.common.provenance import remembered_fingerprint
-from sweep.errors import ConfigError
+from sweep.errors import Complaint, ConfigError
 from sweep.space import Trial, is_lora_setting
 
 WEIGHTS = ("*.safetensors", "*.bin", "*.index.json")
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
-def complaints(trials: Sequence[Trial], resolve: Resolve, with_weights: bool = True) -> list[str]:
+def complaints(trials: Sequence[Trial], resolve: Resolve, with_weights: bool = True) -> list[Complaint]:
     """All that is wrong with the trials' models, each model looked at once, no weights loaded.
 
     Args:
         with_weights: a local folder has to have them; a prediction does with the configuration.
     """
-    found: list[str] = []
+    found: list[Complaint] = []
     looked: dict[str, Any] = {}
     adapters: set[tuple[str, str]] = set()
     for trial in trials:
@@ -34,7 +34,7 @@ def complaints(trials: Sequence[Trial], resolve: Resolve, with_weights: bool = T
         key = named(trial.settings)
         if key not in looked:
             looked[key] = skeleton(name, trial.settings, resolve, with_weights)
-        if isinstance(looked[key], str):
+        if isinstance(looked[key], Complaint):
             found.append(looked[key])
             continue
         found += _attention_complaints(looked[key], name, trial.settings)
@@ -53,22 +53,24 @@ def skeleton(name: str, settings: Mapping[str, Any], resolve: Resolve, with_weig
     from transformers import AutoConfig, AutoModelForCausalLM
 
     path, there = Path(resolve(name)), is_there(resolve(name))
-    head = f"--model_name_or_path {name}: "
+    key = "model_name_or_path"
     if there and not (path / "config.json").is_file():
         inside = "it is a file" if path.is_file() else "there is no config.json in it"
-        return f"{head}no model folder: {inside}. Give a folder made by save_pretrained, or a Hub name."
+        return Complaint(
+            key, f" {name}: no model folder: {inside}. Give a folder made by save_pretrained, or a Hub name."
+        )
     if not there and looks_like_a_path(name):
-        return f"{head}there is no such folder. Correct the path."
+        return Complaint(key, f" {name}: there is no such folder. Correct the path.")
     remote = bool(settings.get("trust_remote_code", False))
     try:
         config = AutoConfig.from_pretrained(resolve(name), revision=revision(settings), trust_remote_code=remote)
         wrong = weights_complaint(path) if there and with_weights else None
         if wrong:
-            return f"{head}{wrong}"
+            return Complaint(key, f" {name}: {wrong}")
         with torch.device("meta"):
             return AutoModelForCausalLM.from_config(config, trust_remote_code=remote)
     except Exception as error:  # the loaders have no common base
-        return head + _why(name, there, error)
+        return Complaint(key, f" {name}: {_why(name, there, error)}")
 
 
 def looks_like_a_path(name: str) -> bool:
@@ -139,7 +141,7 @@ def _shards(index: Path) -> list[str]:
         return []
 
 
-def _target_complaints(model: Any, name: str, settings: Mapping[str, Any]) -> list[str]:
+def _target_complaints(model: Any, name: str, settings: Mapping[str, Any]) -> list[Complaint]:
     """Whether LoRA's target modules are there."""
     targets = settings.get("lora_target_modules")
     if not targets or "lora_r" not in settings:
@@ -167,12 +169,15 @@ def _target_complaints(model: Any, name: str, settings: Mapping[str, Any]) -> li
     }
     head = {"lm_head"}
     return [
-        f"--lora_target_modules {' '.join(missing)}: {name} has no such module. "
-        f"It has: {', '.join(sorted(linear - head))}; or give all-linear."
+        Complaint(
+            "lora_target_modules",
+            f" {' '.join(missing)}: {name} has no such module. "
+            f"It has: {', '.join(sorted(linear - head))}; or give all-linear.",
+        )
     ]
 
 
-def _attention_complaints(model: Any, name: str, settings: Mapping[str, Any]) -> list[str]:
+def _attention_complaints(model: Any, name: str, settings: Mapping[str, Any]) -> list[Complaint]:
     """Whether the model has the attention that is asked for. Packages' and kernels' are not its own: not looked at here."""
     given = settings.get("model_init_kwargs")
     inside = given.get("attn_implementation") if isinstance(given, Mapping) else None
@@ -182,7 +187,9 @@ def _attention_complaints(model: Any, name: str, settings: Mapping[str, Any]) ->
     try:
         model.get_correct_attn_implementation(chosen, is_init_check=True)
     except ValueError as error:
-        return [f"--attn_implementation {chosen}: {name} cannot be loaded with it: {sentence(str(error), 300)}"]
+        return [
+            Complaint("attn_implementation", f" {chosen}: {name} cannot be loaded with it: {sentence(str(error), 300)}")
+        ]
     return []
 
 
@@ -190,7 +197,7 @@ def _shapes_the_adapter(key: str) -> bool:
     return is_lora_setting(key) and key not in ("lora_r", "lora_alpha", "lora_dropout")
 
 
-def _adapter_complaints(name: str, settings: Mapping[str, Any], resolve: Resolve) -> list[str]:
+def _adapter_complaints(name: str, settings: Mapping[str, Any], resolve: Resolve) -> list[Complaint]:
     """What PEFT and TRL say against the adapter, which is put on the model without its weights."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
@@ -199,12 +206,19 @@ def _adapter_complaints(name: str, settings: Mapping[str, Any], resolve: Resolve
     except RuntimeError:  # that there are no weights may be all that is wrong
         return []
     except Exception as error:  # as many kinds as there are ways to give LoRA's settings
-        return [f"--lora_r: no adapter can be put on {name} with the other LoRA settings: {sentence(str(error), 300)}"]
+        return [
+            Complaint(
+                "lora_r", f": no adapter can be put on {name} with the other LoRA settings: {sentence(str(error), 300)}"
+            )
+        ]
     if isinstance(network.get_output_embeddings(), BaseTunerLayer):
         return [
-            f"--lora_target_modules {' '.join(settings['lora_target_modules'])}: that takes in the output layer, where an "
-            "adapter would never be trained, since TRL's loss reads that layer's own weight. Name other modules, or give "
-            "all-linear, which leaves it out."
+            Complaint(
+                "lora_target_modules",
+                f" {' '.join(settings['lora_target_modules'])}: that takes in the output layer, where an "
+                "adapter would never be trained, since TRL's loss reads that layer's own weight. Name other modules, or give "
+                "all-linear, which leaves it out.",
+            )
         ]
     return []
 
@@ -214,13 +228,14 @@ def is_name(target: str) -> bool:
     return re.fullmatch(r"[\w.]+", target) is not None
 
 
-def _pattern_complaint(pattern: str) -> str | None:
+def _pattern_complaint(pattern: str) -> Complaint | None:
     try:
         re.compile(pattern)
     except re.error as error:
-        return (
-            f"--lora_target_modules {pattern!r} is neither a module's name nor a regular expression: {error.msg}. "
-            "Name modules, as in q_proj v_proj, or give all-linear."
+        return Complaint(
+            "lora_target_modules",
+            f" {pattern!r} is neither a module's name nor a regular expression: {error.msg}. "
+            "Name modules, as in q_proj v_proj, or give all-linear.",
         )
     return None
 
@@ -255,7 +270,7 @@ def commit(settings: Mapping[str, Any], resolve: Resolve) -> str | None:
     try:
         found = hf_hub_download(name, "config.json", revision=revision(settings), dry_run=True)
     except Exception as error:  # the Hub's client has no common base of its own
-        raise ConfigError([f"--model_name_or_path {name}: {_unreachable(name, error)}"]) from error
+        raise ConfigError([Complaint("model_name_or_path", f" {name}: {_unreachable(name, error)}")]) from error
     return str(found.commit_hash)
 
 

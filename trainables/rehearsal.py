@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sweep.common.formatting import sentence
-from sweep.config.checks import made
-from sweep.config.fields import shown
+from sweep.config.coercion import shown
+from sweep.config.configs import made
 from sweep.contract.trainable import Machine
+from sweep.errors import Complaint
 from sweep.space import Trial
 
 _FLASH = {
@@ -34,18 +35,17 @@ _MODEL = ("attn_implementation", "load_in_4bit", "load_in_8bit", "model_init_kwa
 _MANY_STEPS = 1_000_000  # where their number is not known yet: no schedule's parts are too long for it
 
 
-def complaints(trials: Sequence[Trial], machine: Machine) -> list[str]:
+def complaints(trials: Sequence[Trial], machine: Machine) -> list[Complaint]:
     """Each complaint once. A cluster's nodes may have packages that this machine has not: there the trials will tell."""
     looked_at = [{key: one.settings[key] for key in (*_MODEL, *_TRAINER) if key in one.settings} for one in trials]
     distinct = {json.dumps(settings, sort_keys=True): settings for settings in looked_at}
-    found: dict[str, None] = {}
+    found: dict[Complaint, None] = {}
     for settings in distinct.values():
-        texts = [*(_packages(settings) if machine.here else ()), *_trainer(settings, machine.here)]
-        found.update(dict.fromkeys(texts))
+        found |= dict.fromkeys([*(_packages(settings) if machine.here else ()), *_trainer(settings, machine.here)])
     return [*(_precision(trials, machine.without_cuda) if machine.without_cuda else ()), *found]
 
 
-def _precision(trials: Sequence[Trial], why: str) -> list[str]:
+def _precision(trials: Sequence[Trial], why: str) -> list[Complaint]:
     """Precisions that SFTConfig refuses where a trial has no CUDA device; bfloat16 is its default."""
     found = {}
     for trial in trials:
@@ -54,37 +54,44 @@ def _precision(trials: Sequence[Trial], why: str) -> list[str]:
         for key in ("bf16", "bf16_full_eval") if not given.get("use_cpu") else ():
             if given.get(key) or (key == "bf16" and by_default):
                 found[key] = (
-                    f"{'on by default, and ' if not given.get(key) else ''}{why}. "
+                    f": {'on by default, and ' if not given.get(key) else ''}{why}. "
                     f"Add --no_{key} to train in float32, or --use_cpu to train in bfloat16 on the CPU."
                 )
         if given.get("tf32"):
-            found["tf32"] = f"{why}. Leave it out."
-    return [f"--{key}: {text}" for key, text in found.items()]
+            found["tf32"] = f": {why}. Leave it out."
+    return [Complaint(key, text) for key, text in found.items()]
 
 
-def _packages(settings: Mapping[str, Any]) -> Iterator[str]:
+def _packages(settings: Mapping[str, Any]) -> Iterator[Complaint]:
     """Packages that the model's settings need and this machine lacks."""
     for key in ("load_in_4bit", "load_in_8bit"):
         if settings.get(key) and not _installed("bitsandbytes"):
-            yield f"--{key}: bitsandbytes is not installed. Install it (pip install bitsandbytes), or leave this out."
+            mend = "Install it (pip install bitsandbytes), or leave this out."
+            yield Complaint(key, f": bitsandbytes is not installed. {mend}")
     if settings.get("use_liger_kernel") and not _installed("liger_kernel"):
-        yield "--use_liger_kernel: liger-kernel is not installed. Install it (pip install liger-kernel), or leave this out."
+        yield Complaint(
+            "use_liger_kernel",
+            ": liger-kernel is not installed. Install it (pip install liger-kernel), or leave this out.",
+        )
     given = settings.get("model_init_kwargs") or {}
     if not isinstance(given, Mapping):
         return  # refused already
     if given.get("use_kernels") and not _installed("kernels"):
-        yield "--model_init_kwargs: use_kernels needs kernels, which is not installed (pip install kernels)."
+        yield Complaint(
+            "model_init_kwargs", ": use_kernels needs kernels, which is not installed (pip install kernels)."
+        )
     key = "model_init_kwargs" if "attn_implementation" in given else "attn_implementation"
     yield from _attention(key, str(given.get("attn_implementation") or settings.get("attn_implementation") or ""))
 
 
-def _attention(key: str, name: str) -> Iterator[str]:
+def _attention(key: str, name: str) -> Iterator[Complaint]:
     """transformers takes flash attention from its own package or, without compiling, from the Hub through `kernels`."""
     wanted = [_FLASH[name], "kernels"] if name in _FLASH else ["kernels"] if _KERNEL.match(name) else []
     if wanted and not any(map(_installed, wanted)):
-        yield (
-            f"--{key}: {name} needs {' or '.join(wanted)}, which {'are' if len(wanted) > 1 else 'is'} not installed. "
-            "Install one (pip install kernels needs no compiler), or give sdpa."
+        yield Complaint(
+            key,
+            f": {name} needs {' or '.join(wanted)}, which {'are' if len(wanted) > 1 else 'is'} not installed. "
+            "Install one (pip install kernels needs no compiler), or give sdpa.",
         )
 
 
@@ -92,23 +99,24 @@ def _installed(package: str) -> bool:
     return importlib.util.find_spec(package) is not None
 
 
-def _trainer(settings: Mapping[str, Any], here: bool) -> Iterator[str]:
+def _trainer(settings: Mapping[str, Any], here: bool) -> Iterator[Complaint]:
     """What the trainer says as it makes its optimizer and schedule."""
     from trl import SFTConfig
 
     try:
         args = made(SFTConfig, {key: settings[key] for key in _TRAINER if key in settings})
-    except Exception:  # said by check_trainer
+    except Exception:  # said by sweep.config.configs
         return
     optimizer = _optimizer(args) if here else None
     if optimizer:
-        yield f"--optim {shown(settings.get('optim'))}: refused by the trainer: {sentence(optimizer)}"
+        yield Complaint("optim", f" {shown(settings.get('optim'))}: refused by the trainer: {sentence(optimizer)}")
     schedule = _schedule(args) if args.learning_rate >= 0 else None  # another has been refused
     if schedule:
         key = "lr_scheduler_type" if settings.get("lr_scheduler_type") else "lr_scheduler_kwargs"
-        yield (
-            f"--{key} {shown(settings.get(key))}: the schedule cannot be made: {sentence(schedule)} "
-            "A schedule's arguments go into --lr_scheduler_kwargs, as in '{min_lr: 1e-6}'."
+        yield Complaint(
+            key,
+            f" {shown(settings.get(key))}: the schedule cannot be made: {sentence(schedule)} "
+            "A schedule's arguments go into --lr_scheduler_kwargs, as in '{min_lr: 1e-6}'.",
         )
 
 

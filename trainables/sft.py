@@ -12,7 +12,7 @@ from sweep.contract.identity import Identity, Source
 from sweep.contract.length import Length
 from sweep.contract.predictor import Predictor
 from sweep.contract.trainable import Context, Machine, Trainable
-from sweep.errors import ConfigError
+from sweep.errors import Complaint, ConfigError, Problem
 from sweep.space import Trial
 from sweep.store.store import Row
 from trainables import hub, model, rehearsal
@@ -41,10 +41,10 @@ class SFT(Trainable):
         self._rows: dict[str, Rows] = {}
         self._models: dict[str, tuple[str | None, dict[str, Source]]] = {}
 
-    def check(self, trials: Sequence[Trial], resolve: Resolve) -> list[str]:
+    def check(self, trials: Sequence[Trial], resolve: Resolve) -> list[Problem]:
         """All that is wrong with models and data; each is looked at once."""
         hub.cache_only_if_away(_hub_names(trials, resolve))
-        found = model.complaints(trials, resolve)
+        found: list[Problem] = [*model.complaints(trials, resolve)]
         of_models = bool(found)
         if not of_models:
             found += _packing_complaints(trials, resolve)
@@ -59,7 +59,7 @@ class SFT(Trainable):
                 found += tokenizer_complaints(settings, resolve, rows)
         return list(dict.fromkeys(found))
 
-    def check_machine(self, trials: Sequence[Trial], machine: Machine) -> list[str]:
+    def check_machine(self, trials: Sequence[Trial], machine: Machine) -> list[Complaint]:
         return rehearsal.complaints(trials, machine)
 
     def _load(self, settings: Mapping[str, Any], resolve: Resolve) -> Rows:
@@ -133,7 +133,7 @@ def _length(settings: Mapping[str, Any], shared: Mapping[str, Tokens]) -> Length
     return length_of(settings, tokens.train, tokens.held_out.num_rows)
 
 
-def _packing_complaints(trials: Sequence[Trial], resolve: Resolve) -> list[str]:
+def _packing_complaints(trials: Sequence[Trial], resolve: Resolve) -> list[Complaint]:
     wrong, unknown = packing.complaints(trials, resolve)
     for warning in unknown:
         print(f"warning: {warning}", file=sys.stderr)

@@ -16,6 +16,7 @@ from sweep.answer.metrics import COSTS, METRICS
 from sweep.answer.parts import Answer, Comparison, Configuration, Front, Outcome, Recommendation
 from sweep.answer.recommend import recommend
 from sweep.answer.wording import basis_text
+from sweep.config.sweep_config import FLAGS
 from sweep.errors import SweepError
 from sweep.statistics import stats
 from sweep.store.loading import Sweep
@@ -69,8 +70,9 @@ def answer(sweep: Sweep, *, margin: float, prefer: Sequence[str]) -> Answer:
 
 
 def _order(margin: float, prefer: Sequence[str]) -> tuple[str, ...]:
-    if not 0 <= margin < 1:
-        raise SweepError(f"--margin is {margin}: give a fraction from 0 to below 1, such as 0.005 for half a percent.")
+    declared = FLAGS["margin"]
+    if margin not in declared.within:
+        raise SweepError(f"--margin is {margin}: give a fraction {declared.within}. {declared.beyond}")
     unknown = [name for name in prefer if name not in COSTS]
     if unknown:
         raise SweepError(f"--prefer has {', '.join(unknown)}: the costs are {', '.join(COSTS)}.")

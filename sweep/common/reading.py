@@ -5,12 +5,9 @@ PyYAML follows YAML 1.1, in which 010 is 8, 1:30 is 90, `no` is false, 1e-4 is a
 
 import re
 from collections.abc import Hashable
-from pathlib import Path
 from typing import Any
 
 import yaml
-
-from sweep.common.formatting import reason, sentence
 
 _RESOLVED = (
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
@@ -54,31 +51,3 @@ def parse(text: str) -> Any:
         raise ValueError(" ".join(str(error).split())) from error
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
-
-
-def settings(path: Any) -> tuple[dict[str, Any], list[str]]:
-    """The settings in a YAML file, and what is wrong with it."""
-    if not isinstance(path, str) or not path:
-        return {}, [f"--config: expected one YAML file, got {'no value' if path is True else repr(path)}."]
-    try:
-        content = parse(Path(path).expanduser().read_text(encoding="utf-8-sig"))
-    except UnicodeDecodeError as error:
-        return {}, [
-            f"--config {path} is not UTF-8 text: byte {error.start} is {error.object[error.start]:#x}. Convert it."
-        ]
-    except (OSError, RuntimeError) as error:
-        return {}, [f"--config {path} cannot be read: {reason(error)}. Give a YAML file."]
-    except ValueError as error:
-        return {}, [f"--config {path} is not YAML that can be used: {sentence(str(error))}"]
-    mend = "Write KEY: VALUE lines, with the flags' names as keys."
-    if content is None:
-        return {}, []
-    if not isinstance(content, dict):
-        kind = "a list" if isinstance(content, list) else "a single value"
-        return {}, [f"--config {path} holds {kind}, not settings. {mend}"]
-    odd = [key for key in content if not isinstance(key, str)]
-    if odd:
-        return {}, [f"--config {path}: {odd[0]!r} is no setting's name. {mend}"]
-    if "config" in content:
-        return {}, [f"config (in {path}): a file cannot name another one. Put all settings into one file."]
-    return content, []

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from sweep.common.formatting import sentence
 from sweep.contract.trainable import Trainable
-from sweep.errors import ConfigError
+from sweep.errors import Complaint, ConfigError
 
 MEND = "Give module:name, as in trainables.sft:SFT."
 
@@ -26,11 +26,13 @@ def load_trainable(name: str) -> type[Trainable]:
     try:
         found = load(name)
     except Exception as error:  # the module is the user's: importing it may raise anything
-        raise ConfigError([f"--trainable {name!r} cannot be imported: {sentence(str(error))} {MEND}"]) from error
+        raise ConfigError(
+            [Complaint("trainable", f" {name!r} cannot be imported: {sentence(str(error))} {MEND}")]
+        ) from error
     lacks = [part for part in sorted(Trainable.__abstractmethods__) if not _has(found, part)]
     if not isinstance(found, type) or lacks:
         what = f"has no {' and no '.join(lacks)}" if isinstance(found, type) else "is no class"
-        raise ConfigError([f"--trainable {name!r} {what}. {MEND} CONTRIBUTING.md says what it needs."])
+        raise ConfigError([Complaint("trainable", f" {name!r} {what}. {MEND} CONTRIBUTING.md says what it needs.")])
     return found if issubclass(found, Trainable) else _with_defaults(found)
 
 

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from sweep.common.names import Resolve
 from sweep.contract.length import Extent
 from sweep.contract.memory import Device, Step
+from sweep.errors import Problem
 from sweep.space import Trial
 
 Settings = Mapping[str, Any]
@@ -14,7 +15,7 @@ Settings = Mapping[str, Any]
 class Predictor(Protocol):
     """Foresees steps without training: no weights are loaded, and no device is needed."""
 
-    def check(self, trials: Sequence[Trial], resolve: Resolve) -> list[str]:
+    def check(self, trials: Sequence[Trial], resolve: Resolve) -> Sequence[Problem]:
         """All that is wrong with what a prediction needs of the models."""
 
     def extents(

@@ -14,6 +14,7 @@ from sweep.contract.disk import Footprint
 from sweep.contract.identity import Identity
 from sweep.contract.length import Length
 from sweep.contract.predictor import Predictor
+from sweep.errors import Problem
 from sweep.space import Trial
 from sweep.store.checkpoints import Checkpoint
 from sweep.store.store import Row
@@ -92,8 +93,11 @@ class Trainable(ABC):
     LOSS_UNIT: ClassVar[str] = NATS_PER_TOKEN
 
     @abstractmethod
-    def check(self, trials: Sequence[Trial], resolve: Resolve) -> list[str]:
-        """All that is wrong with the trials' data and model; starts nothing."""
+    def check(self, trials: Sequence[Trial], resolve: Resolve) -> Sequence[Problem]:
+        """All that is wrong with the trials' data and model; starts nothing.
+
+        A `Complaint` names the setting that is to blame, and is told with where the user wrote that; a text is told as it is.
+        """
 
     @abstractmethod
     def prepare(self, trials: Sequence[Trial], resolve: Resolve) -> tuple[Any, dict[str, Any]]:
@@ -103,7 +107,7 @@ class Trainable(ABC):
     def run(self, context: Context) -> Row:
         """Trains; reports each step; returns the trial's columns, `status` among them where it is not "completed"."""
 
-    def check_machine(self, trials: Sequence[Trial], machine: Machine) -> list[str]:
+    def check_machine(self, trials: Sequence[Trial], machine: Machine) -> Sequence[Problem]:
         """What would fail the trials on that machine."""
         return []
 

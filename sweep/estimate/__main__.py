@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sweep import redact
-from sweep.errors import ConfigError, SweepError
+from sweep.errors import Complaint, ConfigError, Problem, SweepError
 from sweep.estimate.cards import CARDS, card
 from sweep.estimate.prediction import UTILIZATION
 
@@ -62,15 +62,16 @@ def _estimate(own: argparse.Namespace, words: list[str]) -> int:
 
 def _refuse(assumed: "Assumed") -> None:
     """What is wrong with the flags of this command alone."""
-    wrong = []
+    wrong: list[Problem] = []
     for name, least in (("rows", 1), ("length", 2), ("price_per_hour", 0)):
         value = getattr(assumed, name)
         if value is not None and value < least:
-            wrong.append(f"--{name}: must be at least {least}, got {value:g}.")
+            wrong.append(Complaint(name, f": must be at least {least}, got {value:g}."))
     if (assumed.rows is None) != (assumed.length is None):
         wrong.append("--rows and --length stand in for the data together: give both, or neither.")
     if not 0 < assumed.utilization <= 1:
-        wrong.append(f"--utilization: is a share of the card's peak above 0, at most 1, got {assumed.utilization:g}.")
+        text = f": is a share of the card's peak above 0, at most 1, got {assumed.utilization:g}."
+        wrong.append(Complaint("utilization", text))
     try:
         card(assumed.gpu, assumed.gpu_memory_gb)
     except ConfigError as error:

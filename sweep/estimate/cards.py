@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sweep.errors import ConfigError
+from sweep.errors import Complaint, ConfigError
 
 GIB = 2**30
 
@@ -64,13 +64,16 @@ def card(name: str | None, memory_gb: float | None) -> Card | None:
         ConfigError: there is no such card, or its memory is no size.
     """
     if memory_gb is not None and not 0 < memory_gb < 1e4:
-        raise ConfigError([f"--gpu_memory_gb: must be above 0, in GB of 10⁹ bytes, got {memory_gb:g}."])
+        raise ConfigError([Complaint("gpu_memory_gb", f": must be above 0, in GB of 10⁹ bytes, got {memory_gb:g}.")])
     if name is None:
         return None if memory_gb is None else Card(round(memory_gb * 1e9), 0, 0, None)
     if name not in CARDS:
         raise ConfigError(
             [
-                f"--gpu: expected one of {', '.join(CARDS)}, got {name!r}. For another one give its memory: --gpu_memory_gb 24."
+                Complaint(
+                    "gpu",
+                    f": expected one of {', '.join(CARDS)}, got {name!r}. For another one give its memory: --gpu_memory_gb 24.",
+                )
             ]
         )
     known = CARDS[name]

@@ -11,7 +11,7 @@ from sweep.contract.length import Extent
 from sweep.contract.loading import load_trainable
 from sweep.contract.memory import Device, Step, over_ranks
 from sweep.contract.predictor import Predictor
-from sweep.errors import ConfigError
+from sweep.errors import Complaint, ConfigError
 from sweep.estimate.cards import CARDS, Card, card, fits, most_peak
 from sweep.estimate.prediction import UTILIZATION, Predicted, Prediction, alike
 from sweep.space import Trial
@@ -49,19 +49,19 @@ def checked(words: Sequence[str], assumed: Assumed) -> "SweepConfig":
     Raises:
         ConfigError: with everything that is wrong.
     """
-    from sweep.config import checks, ranges
-    from sweep.config import sweep_config as configs
+    from sweep.config import configs, values
+    from sweep.config.layers import resolve
 
-    found, complaints = configs.resolve(words, cuda=assumed.device == "cuda")
+    found, problems = resolve(words, cuda=assumed.device == "cuda")
     if found is None:
-        raise ConfigError(complaints)
+        raise ConfigError(problems)
     trials = found.trials()
-    complaints += ranges.complaints(trials, found.where)
-    complaints += checks.check_trainer(load_trainable(found.trainable).CONFIGS, trials, found.where)
-    if not complaints:
-        complaints += _predictor(found).check(trials, resolver(str(Path.cwd())))
-    if complaints:
-        raise ConfigError([found.as_written(text) for text in dict.fromkeys(complaints)])
+    problems += values.of_trials(trials)
+    problems += configs.check(found, load_trainable(found.trainable).CONFIGS)
+    if not problems:
+        problems += _predictor(found).check(trials, resolver(str(Path.cwd())))
+    if problems:
+        raise ConfigError(found.blamed(problems))
     return found
 
 
@@ -69,7 +69,9 @@ def _predictor(config: "SweepConfig") -> Predictor:
     """Raises ConfigError where the trainable has none."""
     found = load_trainable(config.trainable)().predictor()
     if found is None:
-        raise ConfigError([f"--trainable {config.trainable!r} has no predictor, which a prediction needs."])
+        raise ConfigError(
+            [Complaint("trainable", f" {config.trainable!r} has no predictor, which a prediction needs.")]
+        )
     return found
 
 
@@ -95,8 +97,11 @@ def _extents(trials: Sequence[Trial], predictor: Predictor, resolve: Resolve, as
     """
     found = predictor.extents(trials, resolve, assumed.rows, assumed.length)
     wrong = [
-        f"--model_name_or_path {trial.settings.get('model_name_or_path')}: has {most:,} positions, and rows have up to "
-        f"{found[trial.trial_id].longest:,} tokens. Give a smaller --max_length."
+        Complaint(
+            "model_name_or_path",
+            f" {trial.settings.get('model_name_or_path')}: has {most:,} positions, and rows have up to "
+            f"{found[trial.trial_id].longest:,} tokens. Give a smaller --max_length.",
+        )
         for trial in trials
         if (most := predictor.positions(trial.settings, resolve)) and found[trial.trial_id].longest > most
     ]

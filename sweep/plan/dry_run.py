@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from sweep.config.sweep_config import FLAGS, SweepConfig
 from sweep.contract import disk, length
 from sweep.contract.disk import Footprint
 from sweep.contract.length import Length
@@ -43,6 +44,17 @@ def _trials(planned: Plan) -> Any:
     return table
 
 
+def _worth_showing(config: SweepConfig) -> list[str]:
+    """The sweep's own settings that shape its trials, and of the others those that somebody chose."""
+    always = ("lora_r", "seeds", "lora_alpha_rule")
+    chosen = [key for key, flag in FLAGS.items() if flag.recorded and key in config.sources and not flag.gathers]
+    return list(dict.fromkeys([*always, *chosen]))
+
+
+def _shown(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
 def _settings(planned: Plan) -> Any:
     from rich.markup import escape
     from rich.table import Table
@@ -51,11 +63,7 @@ def _settings(planned: Plan) -> Any:
     table = Table(title="Settings", title_justify="left", box=None)
     for name in ("setting", "value", "from"):
         table.add_column(name)
-    own = {
-        "lora_r": " ".join(map(str, config.lora_r)),
-        "seeds": " ".join(map(str, config.seeds)),
-        "lora_alpha_rule": config.lora_alpha_rule,
-    }
+    own = {key: _shown(getattr(config, key)) for key in _worth_showing(config)}
     varied = differing([trial.settings for trial in planned.trials])
     values = {
         **own,

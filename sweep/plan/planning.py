@@ -9,21 +9,13 @@ from typing import Any
 import pyarrow as pa
 
 from sweep import redact
-from sweep.config.flags import FLAGS
-from sweep.config.sweep_config import SweepConfig
+from sweep.config.sweep_config import FLAGS, SweepConfig
 from sweep.contract import identity
 from sweep.errors import NotASweep, OtherSweep, StoreError
 from sweep.plan.shrink import can_shrink
 from sweep.space import Trial, watching
 from sweep.store.columns import AGAIN
 from sweep.store.store import Store, unreadable
-
-DEFAULTS = {flag.name: flag.default for flag in FLAGS}
-# The sweep's own flags that may change what is measured or said, besides those that are axes and rules.
-DECIDING = (
-    *("gpus_per_trial", "cpus_per_trial", "max_concurrent_trials", "on_oom", "scheduler", "margin"),
-    *("asha_grace_period", "asha_reduction_factor", "asha_brackets", "asha_max_t"),
-)
 
 
 @dataclass(frozen=True)
@@ -112,7 +104,7 @@ def content(config: SweepConfig, trials: Sequence[Trial], made_of: identity.Iden
     everything = {
         "name": config.name,
         "base": dict(config.settings),
-        "rules": {"lora_alpha_rule": config.lora_alpha_rule, "trainable": config.trainable},
+        "rules": config.recorded("rules"),
         "axes": {
             "lora_r": list(config.lora_r),
             "seed": list(config.seeds),
@@ -120,7 +112,7 @@ def content(config: SweepConfig, trials: Sequence[Trial], made_of: identity.Iden
         },
         "trials": [listed(trial) for trial in trials],
         "content": identity.content(made_of),
-        "flags": {key: getattr(config, key) for key in DECIDING if getattr(config, key) != DEFAULTS[key]},
+        "flags": {key: value for key, value in config.recorded("flags").items() if value != FLAGS[key].default},
         "margin": config.margin,
     }
     written: dict[str, Any] = redact.value(everything)

@@ -22,7 +22,7 @@ from sweep.common.quiet import quiet_tune
 from sweep.config.sweep_config import SweepConfig
 from sweep.contract.identity import fingerprints
 from sweep.contract.loading import load_trainable
-from sweep.errors import ConfigError, StoreAway
+from sweep.errors import Complaint, ConfigError, StoreAway
 from sweep.plan.planning import Plan
 from sweep.plan.shrink import Attempted, as_planned, to_shrink
 from sweep.run import access
@@ -80,8 +80,11 @@ def connect(config: SweepConfig) -> Resources:
     if gpus is None and not most and (cluster := named_address(config)):
         raise ConfigError(
             [
-                f"--gpus_per_trial is missing: no node of the cluster at {cluster} has a GPU now. Add --gpus_per_trial 1 to wait for "
-                "nodes that have one, or --gpus_per_trial 0 to train on the CPU."
+                Complaint(
+                    "gpus_per_trial",
+                    f" is missing: no node of the cluster at {cluster} has a GPU now. Add --gpus_per_trial 1 to wait for "
+                    "nodes that have one, or --gpus_per_trial 0 to train on the CPU.",
+                )
             ]
         )
     return Resources((1 if most else 0) if gpus is None else gpus, config.cpus_per_trial, len(nodes))

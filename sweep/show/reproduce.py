@@ -8,6 +8,7 @@ from typing import Any
 
 from sweep import redact
 from sweep.answer.parts import Answer
+from sweep.config.sweep_config import FLAGS
 from sweep.space import FULL, is_lora_setting
 from sweep.store.loading import Sweep
 
@@ -30,12 +31,9 @@ def _grid(sweep: Sweep, axes: Mapping[str, Any], base: Mapping[str, Any]) -> str
 def words(config: Mapping[str, Any], axes: Mapping[str, Any], base: Mapping[str, Any]) -> list[str]:
     """Flags that are read back as the configuration which sweep.json describes: a value of any kind as the same value."""
     found = []
-    named = {"lora_r": "--lora_r", "seed": "--seeds"}
     for key, values in axes.items():
-        if key in named:
-            found += [named[key], *map(str, values)]
-        else:
-            found += ["--grid", f"{key}={_axis(values)}"]
+        flag = "seeds" if key == "seed" else key
+        found += _setting(flag, values) if flag in FLAGS else ["--grid", f"{key}={_axis(values)}"]
     own = [part for part in (config.get("rules"), config.get("flags")) if isinstance(part, Mapping)]
     full = list(axes.get("lora_r", [])) == [FULL]  # what LoRA is told means nothing then, and is refused
     for key, value in [pair for part in (*own, base) for pair in part.items()]:
@@ -45,6 +43,8 @@ def words(config: Mapping[str, Any], axes: Mapping[str, Any], base: Mapping[str,
 
 def _setting(key: str, value: Any) -> list[str]:
     """A flag with its value. A list of plain words stands as words, since that is how people write it."""
+    if key in FLAGS and FLAGS[key].many:
+        return [f"--{key}", *map(str, value)]
     if isinstance(value, list) and len(value) > 1 and all(map(_is_plain, value)):
         return [f"--{key}", *value]
     text = _text(value)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sweep import analysis, grid
-from sweep.config.sweep_config import resolve
+from sweep.config.layers import resolve
 from sweep.contract.identity import Source
 from sweep.plan import planning as plan
 from sweep.store.store import Store

@@ -130,7 +130,7 @@ def complaints(data: dict[str, Any], **more: Any) -> list[str]:
     from tests import untuned
     from trainables.sft import SFT
 
-    return SFT().check(of("toys/own", data, **more), untuned.RESOLVE)
+    return [*map(str, SFT().check(of("toys/own", data, **more), untuned.RESOLVE))]
 
 
 def test_a_model_of_the_hub_is_known_by_its_commit(online: dict[str, Any]) -> None:

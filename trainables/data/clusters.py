@@ -10,26 +10,29 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sweep.common.formatting import first_few
+from sweep.errors import Complaint
 from trainables.data.files import Part
 from trainables.data.sources import Settings
 
 COLUMN = "group of the row"  # in our tables, where no column of a form has this name
 
 
-def complaints(part: Part, settings: Settings) -> list[str]:
+def complaints(part: Part, settings: Settings) -> list[Complaint]:
     """What is wrong with a part's column of clusters, if one is named."""
     name = settings.get("dataset_group")
     if not name:
         return []
     if name not in part.columns:
         have = first_few([repr(column) for column in part.columns])
-        return [f"--dataset_group {name!r}: {part.name} has no such column, it has {have}. Name one of these."]
+        return [
+            Complaint("dataset_group", f" {name!r}: {part.name} has no such column, it has {have}. Name one of these.")
+        ]
     kind = part.table[name].type
     if any(
         test(kind) for test in (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_null)
     ):
         return []
-    return [f"--dataset_group {name!r}: {part.name} has {kind} there. Give texts or whole numbers."]
+    return [Complaint("dataset_group", f" {name!r}: {part.name} has {kind} there. Give texts or whole numbers.")]
 
 
 def with_clusters(converted: pa.Table, rows: pa.Table, settings: Settings) -> pa.Table:

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from sweep.common.formatting import first_few, headline, listed
-from sweep.errors import ConfigError
+from sweep.errors import Complaint, ConfigError
 
 SUFFIXES = (".json", ".jsonl", ".csv", ".parquet")
 _KINDS = {type(None): "null", str: "a text", bool: "true or false", list: "a list", dict: "an object"}  # JSON's words
@@ -39,7 +39,12 @@ def read_file(path: Path, wanted: Collection[str]) -> Part:
     readers = {".json": _read_json, ".jsonl": _read_json, ".csv": _read_csv, ".parquet": _read_parquet}
     if suffix not in readers:
         raise ConfigError(
-            [f"--dataset_name: {path} ends in {suffix!r}, which is not read. Give a {listed(SUFFIXES, 'or')} file."]
+            [
+                Complaint(
+                    "dataset_name",
+                    f": {path} ends in {suffix!r}, which is not read. Give a {listed(SUFFIXES, 'or')} file.",
+                )
+            ]
         )
     try:
         return readers[suffix](path, wanted)

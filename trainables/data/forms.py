@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sweep.common.formatting import first_few
+from sweep.errors import Complaint, Problem
 from trainables.data.files import Part
 from trainables.data.sources import Settings
 
@@ -44,7 +45,7 @@ _EXTRAS = ("tools", "chat_template_kwargs")  # columns that TRL hands to a chat 
 class Notes:
     """What was found on the way: complaints stop everything, warnings do not."""
 
-    complaints: list[str] = field(default_factory=list)
+    complaints: list[Problem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
@@ -150,22 +151,28 @@ def _is_empty(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.fill_null(pc.equal(size, 0), True)
 
 
-def template_complaints(template: object) -> list[str]:
+def template_complaints(template: object) -> list[Complaint]:
     """What is wrong with a prompt_template: only {instruction} and {input} may be in it, the first must."""
     if template is None:
         return []
     mend = "Use {instruction} and, if wanted, {input}; write a brace of the text twice."
     if not isinstance(template, str):
-        return [f"--prompt_template must be a text, got {template!r}. {mend}"]
+        return [Complaint("prompt_template", f" must be a text, got {template!r}. {mend}")]
     try:
         pieces = list(Formatter().parse(template))
     except ValueError as error:
-        return [f"--prompt_template {template!r} is not a format string: {error}. {mend}"]
+        return [Complaint("prompt_template", f" {template!r} is not a format string: {error}. {mend}")]
     names = [name for _, name, _, _ in pieces if name is not None]
     odd = [name for name in names if name not in ("instruction", "input")]
     if odd or any(spec or conversion for _, _, spec, conversion in pieces):
-        return [f"--prompt_template {template!r} may only hold plain fields, got {first_few(odd or names)}. {mend}"]
-    return [] if "instruction" in names else [f"--prompt_template {template!r} lacks {{instruction}}. {mend}"]
+        return [
+            Complaint(
+                "prompt_template", f" {template!r} may only hold plain fields, got {first_few(odd or names)}. {mend}"
+            )
+        ]
+    return (
+        [] if "instruction" in names else [Complaint("prompt_template", f" {template!r} lacks {{instruction}}. {mend}")]
+    )
 
 
 # --- conversion --------------------------------------------------------------------------------------------------------
@@ -204,18 +211,24 @@ def _has_text(value: str | None) -> bool:
     return bool(value and value.strip())
 
 
-def loss_complaints(table: pa.Table, settings: Settings) -> list[str]:
+def loss_complaints(table: pa.Table, settings: Settings) -> list[Complaint]:
     """Choices of the loss that rows of this form cannot serve. The table is in TRL's form."""
     columns: Sequence[str] = table.column_names
     complaints = []
     if settings.get("completion_only_loss") and "completion" not in columns:
         complaints.append(
-            f"--completion_only_loss true needs prompt and completion; the data has {first_few(list(columns))}. "
-            "Give such rows, or leave completion_only_loss out."
+            Complaint(
+                "completion_only_loss",
+                f" true needs prompt and completion; the data has {first_few(list(columns))}. "
+                "Give such rows, or leave completion_only_loss out.",
+            )
         )
     if settings.get("assistant_only_loss") and not conversational(table, turns=False):
         complaints.append(
-            f"--assistant_only_loss true needs lists of {{role, content}}; the data has none in {first_few(list(columns))}. "
-            "Give a messages column, or leave assistant_only_loss out."
+            Complaint(
+                "assistant_only_loss",
+                f" true needs lists of {{role, content}}; the data has none in {first_few(list(columns))}. "
+                "Give a messages column, or leave assistant_only_loss out.",
+            )
         )
     return complaints

@@ -12,6 +12,7 @@ from typing import Any
 from sweep.common.formatting import sentence
 from sweep.common.names import Resolve
 from sweep.common.quiet import quiet
+from sweep.errors import Complaint
 from sweep.space import Trial
 
 ROWS = (7, 5, 9)  # tokens of the rows that are packed
@@ -34,11 +35,11 @@ _SMALL = {
 }
 
 
-def complaints(trials: Sequence[Trial], resolve: Resolve) -> tuple[list[str], list[str]]:
+def complaints(trials: Sequence[Trial], resolve: Resolve) -> tuple[list[Complaint], list[str]]:
     """What is wrong with packing in these trials, and what could not be found out; each configuration is asked once."""
-    refused: dict[str, None] = {}
+    refused: dict[Complaint, None] = {}
     unknown: dict[str, None] = {}
-    asked: dict[tuple[str | None, ...], tuple[str | None, str | None]] = {}
+    asked: dict[tuple[str | None, ...], tuple[Complaint | None, str | None]] = {}
     for trial in trials:
         settings = trial.settings
         # `wrapped` cuts rows anywhere and is meant to have them see each other.
@@ -61,23 +62,22 @@ def _attention(settings: Mapping[str, Any]) -> str | None:
     return given or settings.get("attn_implementation")
 
 
-def _asked(settings: Mapping[str, Any], resolve: Resolve) -> tuple[str | None, str | None]:
+def _asked(settings: Mapping[str, Any], resolve: Resolve) -> tuple[Complaint | None, str | None]:
     """The complaint, if rows see each other; and the warning, if it cannot be known here."""
     name, attention = str(settings["model_name_or_path"]), _attention(settings)
-    head = (
-        f"--packing: with {name} under {f'--attn_implementation {attention}' if attention else 'its default attention'}"
-    )
+    head = f": with {name} under {f'--attn_implementation {attention}' if attention else 'its default attention'}"
     try:
         config = _small(_config(settings, resolve))
         if keeps_apart(config, attention, settings):
             return None, None
         others = [one for one in (*HERE, FLASH) if one != attention and _works(config, one, settings)]
     except Exception as error:  # the configuration is another's, and the libraries raise what they like
-        return None, f"{head} it is not known whether packed rows see each other: {sentence(str(error), 200)}"
+        return None, f"--packing{head} it is not known whether packed rows see each other: {sentence(str(error), 200)}"
     ways = " or ".join(f"--attn_implementation {one}" for one in others)
     gpu = " (on a GPU)" if FLASH in others else ""
     mend = f"Add {ways}{gpu}, or leave --packing out." if others else "Leave --packing out."
-    return f"{head}, packed rows see each other: the losses would be of other texts than your rows. {mend}", None
+    text = f"{head}, packed rows see each other: the losses would be of other texts than your rows. {mend}"
+    return Complaint("packing", text), None
 
 
 def _works(config: Any, attention: str, settings: Mapping[str, Any]) -> bool:

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from sweep.common.formatting import headline
 from sweep.common.quiet import warnings_of
-from sweep.errors import ConfigError
+from sweep.errors import Complaint, ConfigError
 from trainables.data.length import with_lengths
 
 _FIRST = ("assistant_only_loss", "chat_template_path", "completion_only_loss", "dataset_num_proc", "dataset_text_field")
@@ -65,7 +65,10 @@ def _check_eos(train: Any, settings: Mapping[str, Any], tokenizer: Any) -> None:
     if plain_text and tokenizer.eos_token is None and not settings.get("eos_token"):
         raise ConfigError(
             [
-                "--eos_token: the model's tokenizer has no token that ends a text. Name one of its tokens with --eos_token."
+                Complaint(
+                    "eos_token",
+                    ": the model's tokenizer has no token that ends a text. Name one of its tokens with --eos_token.",
+                )
             ]
         )
 
@@ -126,7 +129,10 @@ def _losses(name: str, before: Any, after: Any, settings: Mapping[str, Any], pac
     if not len(after):
         raise ConfigError(
             [
-                f"--max_length {limit}: no {name} row has a token with a loss within it. Raise it, or shorten the prompts."
+                Complaint(
+                    "max_length",
+                    f" {limit}: no {name} row has a token with a loss within it. Raise it, or shorten the prompts.",
+                )
             ]
         )
 

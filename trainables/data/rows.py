@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from sweep.common.formatting import first_few, reason
 from sweep.common.names import Resolve
-from sweep.errors import ConfigError
+from sweep.errors import Complaint, ConfigError, Problem
 from trainables.data import forms as formats
 from trainables.data.clusters import complaints as cluster_complaints
 from trainables.data.clusters import sample, split_off, with_clusters
@@ -48,7 +48,7 @@ class Rows:
     clusters: Any = None
 
 
-def complaints_about_rows(settings: Settings, resolve: Resolve) -> list[str]:
+def complaints_about_rows(settings: Settings, resolve: Resolve) -> list[Problem]:
     """Everything that is wrong with the data, each with what was found and how to mend it."""
     try:
         load_rows(settings, resolve)
@@ -67,7 +67,7 @@ def load_rows(settings: Settings, resolve: Resolve) -> Rows:
     Raises:
         ConfigError: the data cannot be used; carries every complaint.
     """
-    notes = Notes(formats.template_complaints(settings.get("prompt_template")))
+    notes = Notes([*formats.template_complaints(settings.get("prompt_template"))])
     notes.complaints += _size_complaints(settings.get("test_split_size"))
     try:
         source = read_source(settings, resolve, formats.wanted(settings))
@@ -103,11 +103,14 @@ def _split_names(settings: Settings, source: Source, notes: Notes) -> tuple[str,
     have = f"{source.name} has {first_few(sorted(source.splits))}"
     if train not in source.splits:
         raise ConfigError(
-            [*notes.complaints, f"--dataset_train_split {train!r} is missing: {have}. Name one of these."]
+            [*notes.complaints, Complaint("dataset_train_split", f" {train!r} is missing: {have}. Name one of these.")]
         )
     if train == test:
         raise ConfigError(
-            [*notes.complaints, f"--dataset_train_split and --dataset_test_split are both {train!r}. Name two splits."]
+            [
+                *notes.complaints,
+                Complaint("dataset_train_split", f" and --dataset_test_split are both {train!r}. Name two splits."),
+            ]
         )
     if test in source.splits:
         if settings.get("test_split_size") is not None:
@@ -115,19 +118,22 @@ def _split_names(settings: Settings, source: Source, notes: Notes) -> tuple[str,
         return train, test
     if test != "test":
         notes.complaints.append(
-            f"--dataset_test_split {test!r} is missing: {have}. Name one of these, or leave it out to have rows drawn."
+            Complaint(
+                "dataset_test_split",
+                f" {test!r} is missing: {have}. Name one of these, or leave it out to have rows drawn.",
+            )
         )
     if source.editable and settings.get("dataset_config"):
         notes.warnings.append(f"--dataset_config {settings['dataset_config']!r} is not used: {source.name} is local.")
     return train, None
 
 
-def _size_complaints(size: object) -> list[str]:
+def _size_complaints(size: object) -> list[Complaint]:
     if size is None or (isinstance(size, int) and not isinstance(size, bool) and size >= 1):
         return []
     if isinstance(size, float) and 0 < size < 1:
         return []
-    return [f"--test_split_size must be a count from 1 or a share between 0 and 1, got {size!r}."]
+    return [Complaint("test_split_size", f" must be a count from 1 or a share between 0 and 1, got {size!r}.")]
 
 
 def held_out_count(rows: int, size: float | int | None) -> int:
@@ -142,17 +148,23 @@ def _draw(table: pa.Table, size: float | int | None, notes: Notes) -> tuple[pa.T
     rows = table.num_rows
     count = held_out_count(rows, size)
     if count >= rows:
-        asked = f"--test_split_size {size!r} asks" if size is not None else "--test_split_size is left out, which asks"
+        asked = f" {size!r} asks" if size is not None else " is left out, which asks"
         notes.complaints.append(
-            f"{asked} for {count} held-out row{'s' * (count != 1)} and the data has {rows}: none are left to train "
-            "on. Give a smaller --test_split_size, or more rows."
+            Complaint(
+                "test_split_size",
+                f"{asked} for {count} held-out row{'s' * (count != 1)} and the data has {rows}: none are left to train "
+                "on. Give a smaller --test_split_size, or more rows.",
+            )
         )
         return table, table
     chosen = sample(table, count, _SPLIT_SEED)
     if len(chosen) == rows:
         notes.complaints.append(
-            f"--dataset_group: the {count} held-out rows that are asked for take every cluster, since clusters stay whole: "
-            "none are left to train on. Give a smaller --test_split_size, or a column with more clusters."
+            Complaint(
+                "dataset_group",
+                f": the {count} held-out rows that are asked for take every cluster, since clusters stay whole: "
+                "none are left to train on. Give a smaller --test_split_size, or a column with more clusters.",
+            )
         )
     return _all_but(table, chosen), _all_but(table, set(range(rows)) - set(chosen))
 
@@ -178,7 +190,7 @@ def _usable(source: Source, split: str, settings: Settings, notes: Notes) -> tup
     if form is None or not parts:
         notes.complaints.append(f"{source.name}: split {split!r} has no rows. Give it some.")
         return none
-    complaints = [text for part in parts for text in _part_complaints(part, form, settings)]
+    complaints: list[Problem] = [text for part in parts for text in _part_complaints(part, form, settings)]
     complaints += [text for part in parts for text in cluster_complaints(part, settings)]
     notes.complaints += complaints
     if complaints:

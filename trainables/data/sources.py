@@ -15,7 +15,7 @@ import pyarrow as pa
 from sweep.common.formatting import headline, listed, reason
 from sweep.common.names import Resolve, is_there
 from sweep.common.quiet import quiet
-from sweep.errors import ConfigError
+from sweep.errors import Complaint, ConfigError, Problem
 from trainables.data.files import SUFFIXES, Part, plain, read_file
 
 Settings = Mapping[str, Any]
@@ -58,7 +58,7 @@ def read_source(settings: Settings, resolve: Resolve, wanted: Collection[str]) -
         splits = _read_saved(path, train, wanted) if saved else _read_folder(path, train, test, wanted)
         return Source(name, splits, True)
     if looks_like_a_path(name):
-        raise ConfigError([f"--dataset_name: there is no file or folder {name!r}. Correct the path."])
+        raise ConfigError([Complaint("dataset_name", f": there is no file or folder {name!r}. Correct the path.")])
     return Source(name, _read_hub(name, settings.get("dataset_config"), wanted), False)
 
 
@@ -73,10 +73,15 @@ def _read_folder(folder: Path, train: str, test: str, wanted: Collection[str]) -
     files = _files_below(folder)
     if not files:
         raise ConfigError(
-            [f"--dataset_name: {folder} holds no {listed(SUFFIXES, 'or')} file. Put the rows there as one of these."]
+            [
+                Complaint(
+                    "dataset_name",
+                    f": {folder} holds no {listed(SUFFIXES, 'or')} file. Put the rows there as one of these.",
+                )
+            ]
         )
     splits: dict[str, list[Part]] = {}
-    complaints: list[str] = []
+    complaints: list[Problem] = []
     for path in files:
         words = set(re.split(r"[^a-z0-9]+", str(path.relative_to(folder)).lower()))
         named = [split for split in (train, test, *sorted(_OTHER_SPLITS)) if split.lower() in words]
@@ -95,7 +100,9 @@ def _files_below(folder: Path) -> list[Path]:
 
     def refuse(error: OSError) -> None:
         where = f"{error.filename} cannot be read: {reason(error)}"
-        raise ConfigError([f"--dataset_name: {folder} cannot be looked through: {where}. {mend}"]) from error
+        raise ConfigError(
+            [Complaint("dataset_name", f": {folder} cannot be looked through: {where}. {mend}")]
+        ) from error
 
     found: list[Path] = []
     entries = 0
@@ -103,7 +110,9 @@ def _files_below(folder: Path) -> list[Path]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         entries += len(folders) + len(names)
         if entries > _MOST_ENTRIES:
-            raise ConfigError([f"--dataset_name: {folder} holds more than {_MOST_ENTRIES:,} files and folders. {mend}"])
+            raise ConfigError(
+                [Complaint("dataset_name", f": {folder} holds more than {_MOST_ENTRIES:,} files and folders. {mend}")]
+            )
         found += [Path(place, name) for name in names if Path(name).suffix.lower() in SUFFIXES and name[0] != "."]
     return sorted(found)
 
@@ -118,7 +127,10 @@ def _read_saved(folder: Path, train: str, wanted: Collection[str]) -> dict[str, 
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         raise ConfigError(
             [
-                f"--dataset_name: {folder} looks like a save_to_disk folder and cannot be read: {headline(error)}. Save it anew."
+                Complaint(
+                    "dataset_name",
+                    f": {folder} looks like a save_to_disk folder and cannot be read: {headline(error)}. Save it anew.",
+                )
             ]
         ) from error
 
@@ -134,13 +146,15 @@ def _read_hub(name: str, config: str | None, wanted: Collection[str]) -> dict[st
     return {split: [_part_of(f"{name} ({split})", data, wanted)] for split, data in splits.items()}
 
 
-def _hub_complaint(name: str, config: str | None, error: Exception) -> str:
+def _hub_complaint(name: str, config: str | None, error: Exception) -> Complaint:
     which = f"{name!r}" + (f" (dataset_config {config!r})" if config else "")
     unreachable = isinstance(error, ConnectionError | TimeoutError) or "offline" in str(error).lower()
-    head = f"--dataset_name: {which} is no local file or folder, and the Hub's data set cannot be "
+    head = f": {which} is no local file or folder, and the Hub's data set cannot be "
     if unreachable:
-        return f"{head}reached or found in the cache: {headline(error)}. Ways out: {OFFLINE_WAYS}."
-    return f"{head}loaded: {headline(error)}. Check the name and --dataset_config; a gated set needs HF_TOKEN."
+        text = f"{head}reached or found in the cache: {headline(error)}. Ways out: {OFFLINE_WAYS}."
+    else:
+        text = f"{head}loaded: {headline(error)}. Check the name and --dataset_config; a gated set needs HF_TOKEN."
+    return Complaint("dataset_name", text)
 
 
 def _part_of(name: str, data: Any, wanted: Collection[str]) -> Part:

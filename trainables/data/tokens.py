@@ -19,7 +19,7 @@ from sweep.common.cache import cache_folder
 from sweep.common.formatting import headline, reason
 from sweep.common.names import Resolve, is_there
 from sweep.common.quiet import quiet
-from sweep.errors import ConfigError
+from sweep.errors import Complaint, ConfigError, Problem
 from trainables.data import forms as formats
 from trainables.data.rows import Rows
 from trainables.data.sources import OFFLINE_WAYS, Settings
@@ -139,7 +139,7 @@ def prepare(
     """
     settings = _resolved(settings, resolve)
     with quiet():
-        tokenizer = _load_tokenizer(settings)
+        tokenizer = _load_tokenizer(settings, str)
         printed = tokenizer_fingerprint(tokenizer)
         shaping = {**token_settings(settings), "chat_template_path": _template_print(settings)}
         key = _hash([rows.fingerprint, printed, shaping, _versions()])
@@ -186,28 +186,32 @@ def _resolved(settings: Settings, resolve: Resolve) -> dict[str, Any]:
     return {**settings, **{name: resolve(path) for name, path in paths.items() if isinstance(path, str) and path}}
 
 
-def tokenizer_complaints(settings: Settings, resolve: Resolve, rows: Rows | None = None) -> list[str]:
+def tokenizer_complaints(settings: Settings, resolve: Resolve, rows: Rows | None = None) -> list[Problem]:
     """What is wrong with the tokenizer, its end token or the chat template, before anything is made with them.
 
     `rows` are those that it will be used on, where they are known.
     """
     with quiet():
         try:
-            tokenizer = _load_tokenizer(_resolved(settings, resolve))
+            tokenizer = _load_tokenizer(settings, resolve)
         except ConfigError as error:
-            name = str(settings.get("model_name_or_path"))
-            return [text.replace(repr(resolve(name)), repr(name)) for text in error.complaints]
+            return list(error.complaints)
     ends, template = settings.get("eos_token"), settings.get("chat_template_path")
-    found = []
+    found: list[Problem] = []
     vocabulary = tokenizer.get_vocab()
     if ends and ends not in vocabulary:
-        found.append(f"--eos_token {ends!r} is none of the tokenizer's {len(vocabulary)} tokens. Name one of them.")
+        found.append(
+            Complaint("eos_token", f" {ends!r} is none of the tokenizer's {len(vocabulary)} tokens. Name one of them.")
+        )
     if template and looks_like_a_template(template) and not is_there(resolve(template)):
-        found.append(f"--chat_template_path: there is no file {template!r}. Correct the path.")
+        found.append(Complaint("chat_template_path", f": there is no file {template!r}. Correct the path."))
     if rows and formats.conversational(rows.train.data.table) and not template and not tokenizer.chat_template:
         found.append(
-            "--chat_template_path: the rows are conversations, and the model's tokenizer has no chat template to write "
-            "them with. Name a Jinja file, or a model whose template to take."
+            Complaint(
+                "chat_template_path",
+                ": the rows are conversations, and the model's tokenizer has no chat template to write "
+                "them with. Name a Jinja file, or a model whose template to take.",
+            )
         )
     return found
 
@@ -217,22 +221,27 @@ def looks_like_a_template(name: str) -> bool:
     return name.endswith((".jinja", ".j2", ".txt")) or name.startswith((".", "/", "~")) or "/" not in name
 
 
-def _load_tokenizer(settings: Settings) -> Any:
+def _load_tokenizer(settings: Settings, resolve: Resolve) -> Any:
     from transformers import AutoTokenizer
 
-    name = settings.get("model_name_or_path")
+    name = str(settings.get("model_name_or_path"))
     try:
         return AutoTokenizer.from_pretrained(
-            name,
+            resolve(name),
             revision=settings.get("model_revision") or "main",
             trust_remote_code=bool(settings.get("trust_remote_code")),
         )
     except Exception as error:  # the loaders have no common base
         mend = "Copy the model's tokenizer.json and tokenizer_config.json into the folder."
-        if not is_there(str(name)):
+        if not is_there(resolve(name)):
             mend = f"Give a folder with the model's tokenizer files, or a Hub name; where the Hub is out of reach: {OFFLINE_WAYS}."
         raise ConfigError(
-            [f"--model_name_or_path: no tokenizer can be loaded from {name!r}: {headline(error).rstrip(' :.')}. {mend}"]
+            [
+                Complaint(
+                    "model_name_or_path",
+                    f": no tokenizer can be loaded from {name!r}: {headline(error).rstrip(' :.')}. {mend}",
+                )
+            ]
         ) from error
 
 
@@ -243,7 +252,7 @@ def fingerprint_of_tokenizer(settings: Settings, resolve: Resolve) -> str:
         ConfigError: there is no such tokenizer.
     """
     with quiet():
-        return tokenizer_fingerprint(_load_tokenizer(_resolved(settings, resolve)))
+        return tokenizer_fingerprint(_load_tokenizer(settings, resolve))
 
 
 def tokenizer_fingerprint(tokenizer: Any) -> str:
@@ -263,7 +272,7 @@ def _template_print(settings: Settings) -> str | None:
         return None
     if Path(path).is_file():
         return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    return tokenizer_fingerprint(_load_tokenizer({"model_name_or_path": path}))
+    return tokenizer_fingerprint(_load_tokenizer({"model_name_or_path": path}, str))
 
 
 def _versions() -> dict[str, str]:

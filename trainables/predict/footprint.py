@@ -6,6 +6,7 @@ from typing import Any
 
 from sweep.common.names import Resolve
 from sweep.contract.disk import Footprint
+from sweep.errors import Complaint
 from sweep.space import Trial
 from trainables import model
 
@@ -39,7 +40,7 @@ def footprints(trials: Sequence[Trial], resolve: Resolve) -> dict[str, Footprint
 def _footprint(settings: Mapping[str, Any], resolve: Resolve) -> Footprint | None:
     name = str(settings["model_name_or_path"])
     network = model.skeleton(name, settings, resolve)
-    if isinstance(network, str):
+    if isinstance(network, Complaint):
         return None
     if "lora_r" in settings:
         try:

@@ -7,6 +7,7 @@ from sweep.common.names import Resolve
 from sweep.contract.length import Extent
 from sweep.contract.memory import Device, Step
 from sweep.contract.predictor import Settings
+from sweep.errors import Complaint
 from sweep.space import Trial
 from trainables import model
 from trainables.data.tokens import Tokens, data_key
@@ -23,7 +24,7 @@ class StepPredictor:
     def __init__(self, prepare: Prepare) -> None:
         self._prepare = prepare
 
-    def check(self, trials: Sequence[Trial], resolve: Resolve) -> list[str]:
+    def check(self, trials: Sequence[Trial], resolve: Resolve) -> list[Complaint]:
         """A model's configuration is all that a prediction needs of it."""
         return model.complaints(trials, resolve, with_weights=False)
 

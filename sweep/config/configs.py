@@ -1,0 +1,71 @@
+"""What the dataclasses that a trainable declares, such as SFTConfig, say themselves against trials' settings."""
+
+import dataclasses
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sweep.common.formatting import sentence
+from sweep.config.coercion import shown
+from sweep.config.sweep_config import SweepConfig
+from sweep.contract.loading import load
+from sweep.errors import Complaint, Problem
+
+
+def check(config: SweepConfig, classes: Sequence[str]) -> list[Problem]:
+    """All that the classes refuse, each thing once; they are named as "module:name"."""
+    mine = {cls: {field.name for field in dataclasses.fields(cls) if field.init} for cls in map(load, classes)}
+    found: dict[Problem, None] = {}
+    for trial in config.trials():
+        for cls, names in mine.items():
+            chosen = {key: value for key, value in trial.settings.items() if key in names}
+            refusal = _refusal(cls, chosen)
+            if refusal:
+                found[_complaint(config, cls, chosen, f": refused by the trainer: {sentence(refusal)}")] = None
+    return list(found)
+
+
+def _complaint(config: SweepConfig, cls: Any, chosen: Mapping[str, Any], text: str) -> Problem:
+    """Names the settings that are refused, each with its value."""
+    blamed = [key for key in _blamed(cls, chosen) if key != "seed"]
+    if not blamed:
+        return f"the settings{text}"
+    first, *others = blamed
+    also = "".join(f", {config.written(key)} {shown(chosen[key])}" for key in others)
+    return Complaint(first, f" {shown(chosen[first])}{also}{text}")
+
+
+def _refusal(cls: Any, settings: Mapping[str, Any]) -> str | None:
+    """What the class says against the settings, if anything."""
+    try:
+        made(cls, settings)
+    except Exception as error:  # whatever the library raises is a complaint about a value
+        return str(error) or type(error).__name__
+    return None
+
+
+def made(cls: Any, settings: Mapping[str, Any]) -> Any:
+    """A dataclass of the settings, such as SFTConfig, as it can be made where no trial runs.
+
+    What only the trial's device can tell is left to the trial. Raises whatever the library raises.
+    """
+    here = {"use_cpu": True, "bf16": False, "fp16": False, "tf32": None, "report_to": "none", "output_dir": "unused"}
+    names = {field for field in here if field in cls.__dataclass_fields__}
+    environment = dict(os.environ)
+    try:
+        with warnings.catch_warnings():  # a deprecated setting still does what it says
+            warnings.simplefilter("ignore")
+            return cls(**{**settings, **{key: here[key] for key in names}})
+    finally:  # some settings are handed on to other libraries in it
+        for key in os.environ.keys() - environment.keys():
+            del os.environ[key]
+        os.environ.update(environment)
+
+
+def _blamed(cls: Any, settings: Mapping[str, Any]) -> list[str]:
+    """The settings that are refused even alone, else those without which the rest is taken."""
+    alone = [key for key, value in settings.items() if _refusal(cls, {key: value})]
+    return alone or [
+        key for key in settings if not _refusal(cls, {one: value for one, value in settings.items() if one != key})
+    ]

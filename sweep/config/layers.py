@@ -1,0 +1,142 @@
+"""Presets, a YAML file and flags, put together as one configuration, and every complaint about them at once."""
+
+import re
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from sweep.common import reading
+from sweep.common.formatting import reason, sentence
+from sweep.config import command_line, values
+from sweep.config.coercion import coerce, shown, unset
+from sweep.config.fields import nearest, settings_of
+from sweep.config.reader import Reader
+from sweep.config.sweep_config import FLAGS, SweepConfig
+from sweep.contract.loading import load_trainable
+from sweep.contract.trainable import Trainable
+from sweep.errors import Complaint, ConfigError, Problem
+
+DEMO, REPORT = "demo", "opt-350m-codealpaca"
+Layer: TypeAlias = tuple[str, Mapping[str, Any]]  # where some raw settings come from, and the settings
+
+
+def resolve(argv: Sequence[str], cuda: bool) -> tuple[SweepConfig | None, list[Problem]]:
+    """The configuration that a command line means, and all that is wrong with it; None if it has no flags to read.
+
+    A flag beats the YAML file, the YAML file beats the preset. Without a preset, model or data set of the user's, the preset
+    is the report's experiment on a machine with CUDA and the demo on any other.
+    """
+    try:
+        given = command_line.parse(argv)
+    except ConfigError as error:
+        return None, list(error.complaints)
+    problems: list[Problem] = []
+    layers = _layers(given, cuda, problems)
+    kind = _trainable(layers)
+    try:
+        reader = Reader(settings_of(kind), problems)
+    except ConfigError as error:
+        return None, [*problems, *error.complaints]
+    for source, raw in layers:
+        reader.layer(source, raw)
+    config = _config(reader, problems)
+    return config, problems + values.of_flags(config, kind.REQUIRED)
+
+
+def _config(reader: Reader, problems: list[Problem]) -> SweepConfig:
+    """The configuration; where a value is refused, one that is good for finding further mistakes only."""
+    own = {name: values.usable(FLAGS[name], value, problems) for name, value in reader.own.items()}
+    if own["name"] is None:
+        own["name"] = own["preset"] or _slug(reader.settings)
+    return SweepConfig(**own, settings=reader.settings, sources=reader.sources)
+
+
+def verbose(argv: Sequence[str]) -> bool:
+    """Whether output is to be verbose: known before any library is imported that reads at its import how much to print."""
+    try:
+        given = command_line.parse(argv)
+        path = given.get("config")
+        from_file, _ = read_file(path) if path is not None else ({}, [])
+        return bool(coerce(given.get("verbose", from_file.get("verbose", False)), bool))
+    except (ConfigError, ValueError):
+        return False  # said with all that is wrong
+
+
+def preset_names() -> list[str]:
+    folder = resources.files("sweep.config.presets")
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def _preset(name: str) -> dict[str, Any]:
+    text = resources.files("sweep.config.presets").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+    return {**reading.parse(text), "preset": name}
+
+
+def _layers(given: dict[str, Any], cuda: bool, problems: list[Problem]) -> list[Layer]:
+    path = given.get("config")
+    from_file, wrong = read_file(path) if path is not None else ({}, [])
+    problems += wrong
+    if wrong:
+        del given["config"]
+    explicit = given.get("preset", from_file.get("preset"))
+    named = {**from_file, **given}
+    own = "model_name_or_path" in named or "dataset_name" in named or "trainable" in named
+    preset = explicit or (None if own else REPORT if cuda else DEMO)
+    rest: list[Layer] = [(str(path), from_file), ("flag", given)]
+    if preset is None or unset(preset):
+        return rest
+    if preset in preset_names():
+        return [(f"preset {preset}", _preset(preset)), *rest]
+    got = "no value" if preset is True else shown(preset)
+    text = f": expected one of {', '.join(preset_names())}, got {got}.{nearest(str(preset), preset_names())}"
+    problems.append(Complaint("preset", text, "flag" if "preset" in given else str(path)))
+    return [(source, {key: value for key, value in raw.items() if key != "preset"}) for source, raw in rest]
+
+
+def read_file(path: Any) -> tuple[dict[str, Any], list[Complaint]]:
+    """The settings in a YAML file, and what is wrong with it."""
+    if not isinstance(path, str) or not path:
+        got = "no value" if path is True else repr(path)
+        return {}, [Complaint("config", f": expected one YAML file, got {got}.", "flag")]
+    try:
+        content = reading.parse(Path(path).expanduser().read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError as error:
+        wrong = f" is not UTF-8 text: byte {error.start} is {error.object[error.start]:#x}. Convert it."
+    except (OSError, RuntimeError) as error:
+        wrong = f" cannot be read: {reason(error)}. Give a YAML file."
+    except ValueError as error:
+        wrong = f" is not YAML that can be used: {sentence(str(error))}"
+    else:
+        wrong = _no_settings(content)
+        if not wrong and content and "config" in content:
+            text = ": a file cannot name another one. Put all settings into one file."
+            return {}, [Complaint("config", text, path)]
+    return (content or {}, []) if not wrong else ({}, [Complaint("config", f" {path}{wrong}", "flag")])
+
+
+def _no_settings(content: Any) -> str:
+    """Why what a YAML file holds is no settings; nothing where it is, or is empty."""
+    mend = "Write KEY: VALUE lines, with the flags' names as keys."
+    if content is not None and not isinstance(content, dict):
+        return f" holds {'a list' if isinstance(content, list) else 'a single value'}, not settings. {mend}"
+    odd = [key for key in content or {} if not isinstance(key, str)]
+    return f": {odd[0]!r} is no setting's name. {mend}" if odd else ""
+
+
+def _trainable(layers: Sequence[Layer]) -> type[Trainable]:
+    """What declares the settings."""
+    named = [raw["trainable"] for _, raw in layers if "trainable" in raw]
+    try:
+        return load_trainable(str([FLAGS["trainable"].default, *named][-1]))
+    except ConfigError:
+        return Trainable  # said when one is needed
+
+
+def _slug(settings: Mapping[str, Any]) -> str:
+    """A name for a sweep that has none: model and data set, without their folders and endings."""
+    parts = [
+        re.sub(r"\.\w+$", "", str(settings.get(key) or "").rstrip("/").rsplit("/", 1)[-1])
+        for key in ("model_name_or_path", "dataset_name")
+    ]
+    return re.sub(r"[^\w.-]+", "-", "-".join(part for part in parts if part)).strip("-") or "sweep"

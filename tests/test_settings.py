@@ -1,0 +1,153 @@
+"""A setting of the sweep is declared once: its flag, help, YAML key, checks, dry run and record come from that."""
+
+import ast
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from sweep.config import command_line, layers, sweep_config, values
+from sweep.config.flags import Flag, Range, declared, flag
+from sweep.config.sweep_config import FLAGS, SweepConfig
+from sweep.errors import Complaint, Problem
+from sweep.plan import dry_run
+from sweep.plan import planning as plan
+from sweep.show.reproduce import words
+
+OWN = ["--model_name_or_path", "M", "--dataset_name", "D.json"]
+NOT_FLAGS = {"settings", "sources"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extended(SweepConfig):
+    """What adding a setting takes: this one declaration."""
+
+    shade: Literal["light", "dark"] = flag("light | dark: of the room", "light", "SHADE")
+    budget: float | None = flag(
+        "hours that may be spent", None, "N", within=Range(above=0, most=9), beyond="A day has 24."
+    )
+    ladder: tuple[int, ...] = flag("rungs", (), "RUNG", within=Range(least=1, most=99), example="1 2 4")
+
+
+@pytest.fixture
+def extended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layers, "SweepConfig", Extended)
+    before = set(FLAGS)
+    monkeypatch.setattr(sweep_config, "FLAGS", FLAGS)
+    for name, one in declared(Extended).items():
+        if name not in before:
+            monkeypatch.setitem(FLAGS, name, one)
+
+
+def resolved(*given: str) -> tuple[Any, list[str]]:
+    config, problems = layers.resolve([*OWN, *given], False)
+    assert config is not None
+    return config, [*map(str, config.blamed(problems))]
+
+
+def test_every_field_but_what_is_put_together_is_a_flag_with_all_that_one_has() -> None:
+    assert {field.name for field in dataclasses.fields(SweepConfig)} == FLAGS.keys() | NOT_FLAGS
+    for one in FLAGS.values():
+        assert one.help and one.hint is not None, one.name
+        assert one.metavar or one.hint is bool, one.name
+        assert one.example or not one.many, one.name
+
+
+@pytest.mark.parametrize("one", FLAGS.values(), ids=FLAGS)
+def test_a_default_is_a_value_that_its_own_declaration_takes(one: Flag) -> None:
+    problems: list[Problem] = []
+    if one.default is not None and not one.gathers:
+        again = one.read(list(one.default) if one.many else one.default)
+        assert values.usable(one, again, problems) == one.default
+    assert problems == []
+
+
+def test_help_shows_every_flag_with_its_default_and_every_choice() -> None:
+    shown = "".join(command_line.help_text().split())  # lines break at hyphens, too
+    for one in FLAGS.values():
+        assert f"--{one.name}" in shown and "".join(one.help.split()) in shown
+        assert all(choice in one.help for choice in one.choices) or one.many
+    assert "asashare(default:0.005)" in shown
+
+
+@pytest.mark.usefixtures("extended")
+def test_one_declaration_makes_a_flag_a_yaml_key_and_a_typed_setting(tmp_path: Path) -> None:
+    assert "light | dark: of the room (default: light)" in command_line.help_text()
+    config, problems = resolved("--shade", "dark", "--budget", "1e0", "--ladder", "1", "2")
+    assert not problems
+    assert (config.shade, config.budget, config.ladder) == ("dark", 1.0, (1, 2))
+    (tmp_path / "my.yaml").write_text("shade: dark\nbudget: 3\nladder: 4\n")
+    config, problems = resolved("--config", str(tmp_path / "my.yaml"), "--budget", "none")
+    assert not problems
+    assert (config.shade, config.budget, config.ladder) == ("dark", None, (4,))
+
+
+@pytest.mark.usefixtures("extended")
+def test_one_declaration_makes_the_checks_and_names_the_setting_as_it_was_written(tmp_path: Path) -> None:
+    (tmp_path / "my.yaml").write_text("shade: drak\nladder: [0, 1]\n")
+    _, problems = resolved("--config", str(tmp_path / "my.yaml"), "--budget", "10")
+    written = f"(in {tmp_path / 'my.yaml'})"
+    assert problems == [
+        f"shade {written}: expected one of light, dark, got 'drak'. Did you mean dark?",
+        "--budget: must be above 0 and at most 9, got 10. A day has 24.",
+        f"ladder {written}: 0 cannot be used: give whole numbers from 1 to 99, as in --ladder 1 2 4.",
+    ]
+
+
+@pytest.mark.usefixtures("extended")
+def test_one_declaration_makes_the_record_and_the_command_that_makes_the_sweep_again() -> None:
+    config, _ = resolved("--shade", "dark", "--ladder", "1", "2")
+    kept = json.loads(json.dumps(plan.content(config, config.trials(), {})))
+    assert kept["flags"] == {"shade": "dark", "ladder": [1, 2]}
+    again, problems = layers.resolve(words(kept, kept["axes"], kept["base"]), False)
+    assert not problems and isinstance(again, Extended)
+    assert (again.shade, again.ladder, again.lora_r) == ("dark", (1, 2), config.lora_r)
+
+
+@pytest.mark.usefixtures("extended")
+def test_one_declaration_makes_the_line_of_the_dry_run(capsys: pytest.CaptureFixture[str]) -> None:
+    config, _ = resolved("--shade", "dark")
+    dry_run.show(plan.Plan(config, config.trials(), {}), {}, {})
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["shade", "dark", "flag"] in lines
+    assert not any(line[:1] == ["margin"] for line in lines), "a default that nobody chose"
+
+
+def test_the_margins_default_and_range_stand_once_in_the_code() -> None:
+    """Tests and texts aside, so that a change of it is one."""
+    found = [
+        f"{path.name}:{node.lineno}"
+        for path in sorted(Path("sweep").rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and node.value == FLAGS["margin"].default
+    ]
+    assert len(found) == 1 and found[0].startswith("sweep_config.py:"), found
+
+
+def test_a_range_holds_its_bounds_or_does_not() -> None:
+    assert [n for n in range(5) if n in Range(least=1, below=4)] == [1, 2, 3]
+    assert [n for n in range(5) if n in Range(above=1, most=4)] == [2, 3, 4]
+    assert str(Range(above=0, below=1)) == "above 0 and below 1" and str(Range(least=1)) == "at least 1"
+
+
+def test_a_complaint_says_where_the_value_that_it_is_about_was_read() -> None:
+    config = SweepConfig(
+        settings={}, grid={"max_steps": (1,)}, sources={"margin": "my.yaml", "grid max_steps": "preset demo"}
+    )
+    given = [Complaint(key, ": is wrong.") for key in ("margin", "max_steps", "seeds", "margin")]
+    assert [*map(str, config.blamed([*given, "the data are empty."]))] == [
+        "margin (in my.yaml): is wrong.",
+        "grid max_steps (in preset demo): is wrong.",
+        "--seeds: is wrong.",
+        "the data are empty.",
+    ]
+
+
+def test_what_a_complaint_mentions_is_not_taken_for_what_it_is_about(tmp_path: Path) -> None:
+    """A flag in its text is a way to mend, whatever file has a key of that name."""
+    (tmp_path / "my.yaml").write_text("scheduler: asha\nasha_max_t: 5\n")
+    _, (said,) = resolved("--config", str(tmp_path / "my.yaml"))
+    assert said == "--asha_grace_period: 10 is above --asha_max_t 5, so nothing would be stopped early."
