@@ -40,6 +40,14 @@ def test_what_a_document_names_is_there(document: Path) -> None:
     assert missing(document.read_text(encoding="utf-8")) == []
 
 
+def test_what_the_code_names_is_there() -> None:
+    code = [file for folder in ("sweep", "trainables", "benchmarks") for file in (PROJECT / folder).rglob("*.py")]
+    text = "\n".join(
+        file.read_text(encoding="utf-8") for file in [*code, PROJECT / "cluster.yaml", PROJECT / ".ci" / "run"]
+    )
+    assert missing(text) == []
+
+
 def test_readmes_tree_is_the_projects() -> None:
     tree = tree_of_readme()
     assert not_in_tree(tree) == []
