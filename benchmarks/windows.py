@@ -19,7 +19,7 @@ class Slow(SFT):
     def warm(self) -> None:
         super().warm()
         from sweep.trial.saves import Saves
-        from trainables import evaluate
+        from trainables.training import evaluate
 
         evaluate.held_out = _slowly("evaluation", evaluate.held_out)
         Saves.copy = _slowly("upload", Saves.copy)  # type: ignore[method-assign]

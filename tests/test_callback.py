@@ -13,8 +13,8 @@ from sweep.store.columns import STEPS
 from sweep.store.store import Row
 from tests import toys
 from tests.test_meters import FakeCuda
-from trainables.callback import StepRows
-from trainables.meters import Memory
+from trainables.training.callback import StepRows
+from trainables.training.meters import Memory
 
 TEXTS = [" ".join(["return the sum of numbers"] * (1 + number % 5)) for number in range(24)]
 
@@ -235,7 +235,7 @@ def test_a_row_that_waits_is_emitted_when_its_evaluation_fails(llama: Path, tmp_
 
 
 def test_throughput_leaves_evaluation_and_saving_out(llama: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    from trainables import callback as module
+    from trainables.training import callback as module
 
     class Slow:
         now = 0.0
@@ -262,5 +262,5 @@ def test_throughput_leaves_evaluation_and_saving_out(llama: Path, tmp_path: Path
 
 
 def test_importing_the_meters_loads_neither_torch_nor_ray() -> None:
-    code = "import sys, trainables.meters; sys.exit(bool({'torch', 'ray', 'transformers'} & set(sys.modules)))"
+    code = "import sys, trainables.training.meters; sys.exit(bool({'torch', 'ray', 'transformers'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -10,7 +10,7 @@ from sweep.contract.disk import Footprint
 from sweep.space import FULL, Rank, trials
 from tests.untuned import RESOLVE, context_of, settings
 from trainables.predict.footprint import footprints
-from trainables.training import train
+from trainables.training.train import train
 
 
 @pytest.fixture(scope="module")

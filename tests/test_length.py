@@ -13,7 +13,7 @@ from sweep.space import Trial, trials
 from tests import toys
 from tests.untuned import RESOLVE, context_of, settings
 from trainables.sft import SFT
-from trainables.training import train
+from trainables.training.train import train
 
 EPOCHS: dict[str, dict[str, Any]] = {
     "an odd last batch": {"num_train_epochs": 2, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 2},

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainables import meters
-from trainables.meters import Memory, Throughput, Work, peak_rss_bytes, reset_peak_rss
+from trainables.training import meters
+from trainables.training.meters import Memory, Throughput, Work, peak_rss_bytes, reset_peak_rss
 
 MIB = 1024**2
 

@@ -10,8 +10,8 @@ from trl import SFTConfig
 
 from sweep.space import trials
 from tests.untuned import context_of, settings
-from trainables.meters import Memory
-from trainables.training import train
+from trainables.training.meters import Memory
+from trainables.training.train import train
 
 
 class Loaded(Exception):

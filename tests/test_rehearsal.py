@@ -10,7 +10,8 @@ from sweep.config.layers import resolve
 from sweep.contract.loading import load_trainable
 from sweep.space import trials
 from tests.untuned import context_of, settings
-from trainables import rehearsal, training
+from trainables import rehearsal
+from trainables.training.train import train
 
 OWN = ["--model_name_or_path", "M", "--dataset_name", "D.json"]
 NEEDY = ["--load_in_4bit", "--use_liger_kernel", "--attn_implementation", "flash_attention_2", "--optim", "adamw_8bit"]
@@ -78,5 +79,5 @@ def test_a_padding_free_trial_trains(tmp_path: Path) -> None:
     """TRL refuses max_length there, in every trial; the tokens are cut before. Llama needs no flash attention for it."""
     chosen = {**settings(tmp_path), "padding_free": True, "max_length": 16, "dataloader_pin_memory": False}
     (trial,) = trials(chosen, [4], [0], {}, "fixed")
-    row = training.train(context_of(trial, tmp_path / "work"))
+    row = train(context_of(trial, tmp_path / "work"))
     assert row["train_loss"] > 0 and row["tokens"] > 0

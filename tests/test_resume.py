@@ -14,8 +14,8 @@ from sweep.space import Rank, Trial, trials
 from sweep.store.checkpoints import Checkpoint
 from sweep.store.store import Row
 from tests.untuned import context_of, settings
-from trainables import evaluate, resume
-from trainables.training import train
+from trainables.training import evaluate, resume
+from trainables.training.train import train
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:'pin_memory' argument:UserWarning"),

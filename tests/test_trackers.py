@@ -11,7 +11,7 @@ import pytest
 from sweep.trackers import trackers
 from sweep.trackers.trackers import Run, Trackers
 from tests.wandb_files import runs
-from trainables import integrations
+from trainables.training import integrations
 
 RUN = Run("r2-s0", "one", "trial", {"lora_r": 2})
 

@@ -9,8 +9,8 @@ from sweep.space import trials
 from sweep.store.store import Row
 from tests.test_meters import FakeCuda
 from tests.untuned import context_of, settings
-from trainables.meters import Memory
-from trainables.training import train
+from trainables.training.meters import Memory
+from trainables.training.train import train
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:'pin_memory' argument:UserWarning"),
@@ -25,7 +25,7 @@ def test_a_training_that_runs_out_of_memory_tells_the_peaks_that_it_reached(
     """The allocator is a mock, as is the place where torch's own error comes from."""
     import torch
 
-    from trainables import evaluate
+    from trainables.training import evaluate
 
     cuda, rows = FakeCuda(), []
     monkeypatch.setattr(Memory, "of", lambda device: Memory(cuda))
@@ -61,7 +61,7 @@ def test_an_evaluation_that_runs_out_of_memory_is_tried_with_half_its_batch(
 ) -> None:
     import torch
 
-    from trainables import evaluate
+    from trainables.training import evaluate
 
     inner, sizes = evaluate._losses, []
 

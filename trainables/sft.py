@@ -120,10 +120,10 @@ class SFT(Trainable):
         return StepPredictor(self.prepare)
 
     def warm(self) -> None:
-        import trainables.training  # noqa: F401  # seconds
+        import trainables.training.train  # noqa: F401  # seconds
 
     def run(self, context: Context) -> Row:
-        from trainables.training import train  # transformers, seconds to import: in the trial's process only
+        from trainables.training.train import train  # transformers, seconds to import: in the trial's process only
 
         return train(context)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from trainables.meters import Memory
+from trainables.training.meters import Memory
 
 pytestmark = pytest.mark.gpu
 MIB = 1024**2

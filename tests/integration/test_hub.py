@@ -75,7 +75,7 @@ def online_process(root: str, place: str) -> None:
     """Prints what is found. The branch moves on while a sweep is between its check and its first trial."""
     from tests import untuned
     from trainables.sft import SFT
-    from trainables.training import train
+    from trainables.training.train import train
 
     data = untuned.settings(Path(place))
     found: dict[str, Any] = {name: fingerprint("toys/plain", data, **more) for name, more in ASKED.items()}

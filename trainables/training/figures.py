@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from sweep.store.store import Row
-from trainables.callback import StepRows
-from trainables.meters import Memory, peak_rss_bytes, rates
-from trainables.resume import Start, Took
+from trainables.training.callback import StepRows
+from trainables.training.meters import Memory, peak_rss_bytes, rates
+from trainables.training.resume import Start, Took
 
 TIMES = ("train_runtime", "train_samples_per_second", "train_steps_per_second")  # the trainer's
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from transformers import TrainerState
 
 from sweep.store.checkpoints import SEAL, Checkpoint
-from trainables.meters import Counted
+from trainables.training.meters import Counted
 
 TOOK, BEST, STATE = "sweep-training.json", "best", "trainer_state.json"
 NOT_KEPT = ("training_args.bin",)  # a pickle, with the machine's paths in it

@@ -13,11 +13,12 @@ from sweep import redact
 from sweep.contract.outcomes import is_out_of_memory
 from sweep.contract.trainable import Context
 from sweep.store.store import Row
-from trainables import evaluate, figures, integrations, model, resume
-from trainables.callback import StepRows
+from trainables import model
 from trainables.data import tokens
-from trainables.meters import Counted, Memory, Throughput, reset_peak_rss
-from trainables.resume import NOT_KEPT, NothingLeft, Start
+from trainables.training import evaluate, figures, integrations, resume
+from trainables.training.callback import StepRows
+from trainables.training.meters import Counted, Memory, Throughput, reset_peak_rss
+from trainables.training.resume import NOT_KEPT, NothingLeft, Start
 
 # What a trial's trainer always has: every step is logged, and a loss that is not finite is seen.
 FIXED = {

@@ -9,7 +9,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from sweep.store.store import Row
-from trainables.meters import Memory, Throughput, Work, peak_rss_bytes
+from trainables.training.meters import Memory, Throughput, Work, peak_rss_bytes
 
 
 class StepRows(TrainerCallback):  # type: ignore[misc]  # transformers has no types here
