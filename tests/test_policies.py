@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sweep.errors import ConfigError
 from sweep.policies import asked, explain
 from sweep.policies.asked import Ask, Decision, Done, Policy, Result, Results, Step, decide
 from sweep.policies.grid import Grid
@@ -216,6 +217,7 @@ def test_free_slots_get_the_neighbours_and_the_next_ranks() -> None:
         (2e-3, (), (6e-4, 2e-3, 6e-3)),
         (LORA_START / 10, (), (1e-5, 3e-5, 1e-4)),
         (3e-4, (4e-4, 1e-4, 2e-4, 4e-4), (2e-4, 4e-4)),
+        (0.0, (0.2, 0.1, 0.0, -0.1), (-0.1, 0.0, 0.1)),
     ],
 )
 def test_a_ladder_goes_through_the_start_or_the_nearest_of_the_given_values(
@@ -224,6 +226,17 @@ def test_a_ladder_goes_through_the_start_or_the_nearest_of_the_given_values(
     ladder = Ladder.of(start, values)
     assert ladder.values[ladder.start - 1 : ladder.start + 2] == pytest.approx(found)
     assert list(ladder.values) == sorted(ladder.values)
+
+
+def test_a_ladder_without_values_needs_a_start_above_zero() -> None:
+    with pytest.raises(ConfigError, match=r"got 0\. Name them all with --ladder"):
+        Ladder.of(0.0)
+
+
+def test_another_setting_than_the_learning_rate_is_tried_on_both_sides() -> None:
+    table = {(32, 3e-4): 1.1, (32, 1e-3): 1.0, (32, 3e-3): 1.1, (8, 1e-3): 1.01, (8, 3e-4): 1.02, (8, 3e-3): 1.02}
+    order, _ = walked(replace(tune([8, 32]), key="weight_decay"), losses(table))
+    assert order[3:] == ["8-0.001-s0", "8-0.0003-s0", "8-0.003-s0"]
 
 
 # --- from the rows alone ---------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sweep import analysis
+from sweep import analysis, space
 from sweep.policies.asked import Result, Wanted, decide
 from sweep.policies.race import Arm, Place, Race, Standing, settled
 from sweep.policies.standing import ByBounds
@@ -124,6 +124,15 @@ def test_a_rank_whose_seed_diverged_is_never_decided() -> None:
     wanted, _ = raced(sums, tokens, without=[trial_id(0, 1)])
     last = next(one for one in reversed(wanted.decisions) if one.kind == "look")
     assert not (last.rank == rank(0) and last.numbers["decided"])
+
+
+def test_a_grids_configurations_race_with_their_seeds_in_order() -> None:
+    trials = space.trials({"learning_rate": 1e-3}, [2, 8, "full"], [4, 0], {"lora_dropout": [0.0, 0.1]}, "fixed")
+    found = Race.of(trials, judge(*drawn((0.0, 0.0)))).arms
+    names = [f"r={rank} lora_dropout={share}" for rank in (2, 8) for share in (0.0, 0.1)]
+    assert [arm.label for arm in found] == [*names, "full lora_dropout=None"]
+    assert all([trial.seed for trial in arm.trials] == [4, 0] for arm in found)
+    assert {trial.trial_id for arm in found for trial in arm.trials} == {trial.trial_id for trial in trials}
 
 
 def test_a_race_in_which_nothing_has_a_loss_ends() -> None:

@@ -3,9 +3,11 @@
 import math
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from sweep.space import Rank, Trial
+
+Kind = Literal["value", "best", "out", "shrunk", "look", "left", "done"]
 
 ENDED = frozenset({"completed", "diverged", "oom", "failed"})
 
@@ -49,13 +51,14 @@ class Decision:
     """One decision.
 
     Attributes:
-        kind: value, best, out, shrunk, look, left or done.
+        kind: a value to try; a rank's best one; a rank that is out of the walk; a trial that was shrunk; a look at the
+            race; a configuration that left it; the end.
         rank: whom it is about; None where it is about all.
         value: the tuned setting's value that it is about.
         numbers: what it was decided from; JSON values only.
     """
 
-    kind: str
+    kind: Kind
     text: str
     rank: Rank | None = None
     value: float | None = None

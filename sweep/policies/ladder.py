@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sweep.errors import ConfigError
+
 # Learning rates. LoRA's best one is about ten times that of full fine-tuning, and about the same for every rank while alpha
 # is fixed (J. Schulman et al., "LoRA Without Regret", Thinking Machines Lab, 2025; N. Chen, S. Villar and S. Hayou,
 # "Learning Rate Scaling across LoRA Ranks and Transfer to Full Finetuning", ICML 2026).
@@ -24,9 +26,17 @@ class Ladder:
         """The given values, from the nearest one to `start`; without any, 1 and 3 of every decade, or as `start` has it.
 
         So 3e-4 gives …, 1e-4, 3e-4, 1e-3, …, and 2e-3 gives …, 6e-4, 2e-3, 6e-3, ….
+
+        Raises:
+            ConfigError: there are no values, and nothing to begin them from.
         """
+        if not values and not start > 0:
+            raise ConfigError(
+                [f"--tune: values are tried from one above 0, got {start:g}. Name them all with --ladder."]
+            )
         chosen = tuple(sorted(set(values))) or _decades(start)
-        distance = [abs(math.log(value / start)) for value in chosen]
+        ratios = min(start, *chosen) > 0
+        distance = [abs(math.log(value / start)) if ratios else abs(value - start) for value in chosen]
         return cls(chosen, distance.index(min(distance)))
 
 

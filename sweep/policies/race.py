@@ -5,12 +5,13 @@ off that no seed would make up for it, leave. What is shown is the answer's own 
 answer never disagree.
 """
 
+import math
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from sweep.policies.asked import Decision, Done, Result, Results, Step, ask
-from sweep.space import Rank, Trial
+from sweep.space import FULL, Rank, Trial
 
 Verdict = Literal["within", "worse", "undecided"]
 
@@ -67,6 +68,11 @@ def settled(standing: Standing) -> bool:
     return all(place is None or place.out for place in standing.places[: standing.pick])
 
 
+def _label(trial: Trial) -> str:
+    rank = str(trial.rank) if trial.lora_r is None else f"r={trial.lora_r}"
+    return " ".join([rank, *(f"{key}={value}" for key, value in trial.axes.items())])
+
+
 @dataclass(frozen=True)
 class Race:
     """A race of configurations.
@@ -79,6 +85,15 @@ class Race:
     arms: tuple[Arm, ...]
     judge: Judge
     tried: int = 0
+
+    @classmethod
+    def of(cls, trials: Sequence[Trial], judge: Judge) -> "Race":
+        """A race of a grid's configurations: the smallest rank first, full fine-tuning last, seeds in the grid's order."""
+        members: dict[tuple[Rank, float | None, str], list[Trial]] = {}
+        for trial in trials:
+            members.setdefault((trial.rank, trial.lora_alpha, repr(trial.axes)), []).append(trial)
+        arms = [Arm(_label(own[0]), own[0].rank, tuple(own)) for own in members.values()]
+        return cls(tuple(sorted(arms, key=lambda arm: math.inf if arm.rank == FULL else arm.rank)), judge)
 
     def course(self) -> Generator[Step, Results | None, None]:
         looks = max((len(arm.trials) for arm in self.arms), default=0)

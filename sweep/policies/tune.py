@@ -8,7 +8,7 @@ alpha grows with the rank it rises, since the scale of the update grows with the
 """
 
 import math
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -53,7 +53,7 @@ class Tune:
     """The walk over ranks and values, with one seed.
 
     Attributes:
-        key: the tuned setting's name.
+        key: the tuned setting's name. Only of learning_rate it is known to which side its best value moves.
         ranks: in any order.
         ladder, full_ladder: the values for LoRA, and for full fine-tuning.
         make: the trial of a rank, a value and a seed; the same one each time.
@@ -70,9 +70,11 @@ class Tune:
     rule: AlphaRule = "fixed"
 
     @property
-    def side(self) -> int:
-        """Where the best value moves on the ladder as the rank falls."""
-        return -1 if self.rule == "fixed" else 1
+    def sides(self) -> tuple[int, ...]:
+        """Where the best value moves on the ladder as the rank falls: known of learning rates alone."""
+        if self.key != "learning_rate":
+            return -1, 1
+        return (-1,) if self.rule == "fixed" else (1,)
 
     def walk(self, slack: float = 0.0) -> Generator[Step, Results | None, tuple[Best, ...]]:
         """The best value of every rank that has one, in the order of the walk.
@@ -140,24 +142,27 @@ class _Rank:
     def _open(self) -> Iterator[int]:
         """Places that could be better than the best: its untried neighbours, or the next lower one where all gave up."""
         best = self._lowest()
-        around = (min(self.tried) - 1,) if math.isinf(self.losses[best]) else (best + 1, best - 1)
-        return (place for place in around if place not in self.tried and 0 <= place < len(self.ladder.values))
+        return self._untried((best - 1,) if math.isinf(self.losses[best]) else (best + 1, best - 1))
 
     def follow(self, value: float, lowest: float) -> Generator[Step, Results | None, None]:
         """Tries the last best value, and further ones while they can change the answer."""
         place: int | None = self.ladder.values.index(value)
         while place is not None and not self.out_of_memory:
             yield from self._try(place)
-            place = self._further(place, lowest)
+            place = self._further(lowest)
 
-    def _further(self, place: int, lowest: float) -> int | None:
-        """The next place to try after this one."""
-        loss = self.losses[place]
-        missed = loss / lowest - 1 - self.tune.margin
-        if self._lowest() != place or not (math.isinf(loss) or 0 < missed <= NEAR):
+    def _further(self, lowest: float) -> int | None:
+        """The next place to try: beside the best one, where that can bring the rank within the margin."""
+        best = self._lowest()
+        loss = self.losses[best]
+        given_up = math.isinf(loss)
+        if not given_up and not 0 < loss / lowest - 1 - self.tune.margin <= NEAR:
             return None
-        further = place + (-1 if math.isinf(loss) else self.tune.side)
-        return further if 0 <= further < len(self.ladder.values) and further not in self.tried else None
+        around = (best + side for side in ((-1,) if given_up else self.tune.sides))
+        return next(self._untried(around), None)
+
+    def _untried(self, places: Iterable[int]) -> Iterator[int]:
+        return (place for place in places if place not in self.tried and 0 <= place < len(self.ladder.values))
 
     def _try(self, place: int) -> Generator[Step, Results | None, None]:
         value = self.ladder.values[place]
@@ -177,10 +182,8 @@ class _Rank:
         return f"{text} next, beside {self.ladder.values[best]:g}, the best so far with {self.losses[best]:.4f}"
 
     def _likely(self, place: int) -> list[Trial]:
-        """The neighbours, the side first where the best value moves, and smaller ranks at this value."""
-        side = self.tune.side if self.tried else 1
-        around = [place + side, place - side]
-        near = [self._trial(self.rank, one) for one in around if 0 <= one < len(self.ladder.values)]
+        """The neighbours, and smaller ranks at this value."""
+        near = [self._trial(self.rank, one) for one in self._untried((place + 1, place - 1))]
         return [*near, *self._next_ranks(place)]
 
     def _next_ranks(self, place: int) -> list[Trial]:
