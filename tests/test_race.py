@@ -141,9 +141,11 @@ def test_a_race_in_which_nothing_has_a_loss_ends() -> None:
     assert wanted.done and max(seeds.values()) <= 1 and "no configuration has a loss" in wanted.why
 
 
-def test_the_race_stands_as_the_answer_says(tmp_path: Path) -> None:
+@pytest.mark.parametrize("times", [1.0, 3.0], ids=["sound", "a-run-far-off-its-siblings"])
+def test_the_race_stands_as_the_answer_says(times: float, tmp_path: Path) -> None:
     sums, tokens = drawn((0.012, 0.003, 0.0), seed=3)
-    sums = sums[:, :4]
+    sums = sums[:, :4].copy()
+    sums[2, 1] *= times
     store = Store(str(tmp_path))
     write(store, sums, tokens)
     answer = analysis.answer(analysis.load(store.location), margin=MARGIN)
