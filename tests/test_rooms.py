@@ -33,6 +33,10 @@ def test_every_room_of_the_order_is_there() -> None:
     assert [room for line in order() for room in line if not [*PROJECT.glob(room)]] == []
 
 
+def test_no_modules_import_each_other(imports: rooms.Graph) -> None:
+    assert rooms.circles(imports) == []
+
+
 def test_a_room_has_a_dozen_files_at_most() -> None:
     assert rooms.overfull(PROJECT, PACKAGES) == []
 
