@@ -259,6 +259,9 @@ def contradicted(policy: Policy, ending: Ending, slots: int, chance: random.Rand
             found.append(f"decided {[one.text for one in seen.decisions]} on the way")
         if not seen.done and not seen.trials:
             found.append("nothing wanted and not done")
+    most = [seen.at_most for seen in runner.seen]
+    if most != sorted(most, reverse=True):
+        found.append(f"at most {most} trials, one time after the other")
     if slots == 1 and len(runner.rows) != len({name.removesuffix("-shrunk") for name in trained}):
         found.append("one slot trained what it did not need")
     return found

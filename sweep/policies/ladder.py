@@ -11,7 +11,7 @@ from sweep.errors import ConfigError
 # "Learning Rate Scaling across LoRA Ranks and Transfer to Full Finetuning", ICML 2026).
 LORA_START = 3e-4
 FULL_SHARE = 0.1
-_DECADES = 4  # either way of the start
+_DECADES = 2  # either way of the start
 
 
 @dataclass(frozen=True)

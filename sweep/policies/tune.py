@@ -76,17 +76,18 @@ class Tune:
             return -1, 1
         return (-1,) if self.rule == "fixed" else (1,)
 
-    def walk(self, slack: float = 0.0) -> Generator[Step, Results | None, tuple[Best, ...]]:
+    def walk(self, slack: float = 0.0, seeds: int = 1) -> Generator[Step, Results | None, tuple[Best, ...]]:
         """The best value of every rank that has one, in the order of the walk.
 
-        Ranks below one that misses the margin by more than `slack` have none.
+        Ranks below one that misses the margin by more than `slack` have none. `seeds` is how many a rank may get in all.
         """
         found: list[Best] = []
         ranks = descending(self.ranks)
         for place, rank in enumerate(ranks):
             below = ranks[place + 1 :]
             last = next((one for one in reversed(found) if one.rank != FULL), None)
-            here = _Rank(self, rank, self.full_ladder if rank == FULL else self.ladder, below)
+            later = len(below) * len(self.ladder.values) + len(ranks) * (seeds - 1)
+            here = _Rank(self, rank, self.full_ladder if rank == FULL else self.ladder, below, later)
             if rank == FULL or last is None:
                 yield from here.bracket()
             else:
@@ -115,12 +116,13 @@ def named(ranks: Sequence[Rank]) -> str:
 
 @dataclass
 class _Rank:
-    """One rank's part of the walk: what was tried, by place on the ladder."""
+    """One rank's part of the walk: how many trials may follow it, and what was tried, by place on the ladder."""
 
     tune: Tune
     rank: Rank
     ladder: Ladder
     below: Sequence[Rank]
+    later: int
     tried: dict[int, Result] = field(default_factory=dict)
 
     @property
@@ -168,7 +170,7 @@ class _Rank:
         value = self.ladder.values[place]
         yield Decision("value", self._why(value), self.rank, value, {"losses": self._by_value()})
         trial = self._trial(self.rank, place)
-        after = (1 + len(self.below)) * len(self.ladder.values) - len(self.tried) - 1
+        after = len(self.ladder.values) - len(self.tried) - 1 + self.later
         found = yield from ask([trial], self._likely(place), after)
         self.tried[place] = found[trial.trial_id]
 

@@ -22,7 +22,7 @@ class Tuned:
     judge: Judge | None = None
 
     def course(self) -> Generator[Step, Results | None, None]:
-        found = yield from self.tune.walk(SLACK if len(self.seeds) > 1 else 0.0)
+        found = yield from self.tune.walk(SLACK if len(self.seeds) > 1 else 0.0, len(self.seeds))
         arms = self.arms(found)
         if self.judge is not None:
             yield from Race(arms, self.judge, tried(found)).course()
