@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from sweep.answer.parts import Suggestion
+from sweep.answer.answer import Suggestion
 from tests.simulate import Design, advised, bounds, compared, losses, simulated
 
 MARGIN = 0.005

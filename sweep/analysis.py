@@ -13,12 +13,11 @@ from sweep.config.sweep_config import FLAGS
 from sweep.errors import SweepError
 
 if TYPE_CHECKING:
-    from sweep.answer.parts import Answer
+    from sweep.answer.answer import Answer
     from sweep.show.tables import Format
     from sweep.store.loading import Sweep
 
 MARGIN: float = FLAGS["margin"].default
-COSTS = ("memory", "time", "parameters")
 
 
 def load(path: str) -> "Sweep":
@@ -43,19 +42,19 @@ def from_file(path: str) -> "Sweep":
     return from_file(path)
 
 
-def answer(sweep: "Sweep", *, margin: float | None = None, prefer: Sequence[str] = COSTS) -> "Answer":
+def answer(sweep: "Sweep", *, margin: float | None = None, prefer: Sequence[str] = ()) -> "Answer":
     """The recommendation and every number behind it.
 
     Args:
         margin: how far above the best a loss may be, as a fraction of it; by default the sweep's own, or half a percent.
         prefer: costs in the order in which they decide; those left out follow in their usual order.
     """
-    from sweep.answer.build import answer
+    from sweep.answer.build import build_answer
 
     if margin is None:
         own = sweep.config.get("margin")
         margin = float(own) if isinstance(own, int | float) else MARGIN
-    return answer(sweep, margin=margin, prefer=prefer)
+    return build_answer(sweep, margin=margin, prefer=prefer)
 
 
 def render(answer: "Answer", format: "Format" = "table", *, color: bool | None = None, width: int | None = None) -> str:
@@ -72,6 +71,12 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("sweep", nargs="?", help="a sweep's folder or URI, e.g. results/demo")
     flags.add_argument("--from_csv", "--from_file", metavar="FILE", help="rows from a .csv or .parquet file instead")
     flags.add_argument("--format", choices=("table", "json", "csv", "markdown"), default="table")
+    add_rules(flags)
+    return flags
+
+
+def add_rules(flags: argparse.ArgumentParser) -> None:
+    """The flags by which an answer is chosen: those of every command that gives one."""
     flags.add_argument(
         "--margin",
         type=float,
@@ -80,11 +85,20 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument(
         "--prefer",
         nargs="+",
-        choices=COSTS,
-        default=COSTS,
+        metavar="COST",
+        type=_cost,
+        default=(),
         help="what cheap means, first to last (default: memory, time, parameters)",
     )
-    return flags
+
+
+def _cost(name: str) -> str:
+    from sweep.common.formatting import listed
+    from sweep.store.columns import COSTS
+
+    if name not in COSTS:
+        raise argparse.ArgumentTypeError(f"expected {listed([*COSTS], 'or')}, got {name!r}")
+    return name
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -201,14 +201,15 @@ def _run(planned: Any, store: Any, trainable: Any, resolve: Any, witness: Any) -
 
 
 def _answer(config: Any, store: Any, planned: Any, interrupted: bool) -> int:
-    from sweep import analysis, report
+    from sweep import analysis
     from sweep.show import tracked
+    from sweep.show.page import write_page
 
     sweep = analysis.load(config.location)
     found = analysis.answer(sweep, margin=config.margin)
     print(analysis.render(found, "table"))
     try:
-        print(f"Report: {report.write(sweep, found)}", file=sys.stderr)
+        print(f"Report: {write_page(sweep, found)}", file=sys.stderr)
     except SweepError as error:
         print(f"warning: {error} (python -m sweep.report {config.location})", file=sys.stderr)
     if not interrupted:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sweep import analysis
-from sweep.answer.parts import Answer
+from sweep.answer.answer import Answer
 from sweep.store.store import Store
 from tests.simulate import Design, losses, write
 

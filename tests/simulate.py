@@ -16,12 +16,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from sweep.answer.advice import suggestions
-from sweep.answer.badruns import far_off
+from sweep.answer.answer import Suggestion
 from sweep.answer.compare import UNEVEN, Compared, compare
 from sweep.answer.costs import Cost
 from sweep.answer.groups import Group
-from sweep.answer.measured import Measured
-from sweep.answer.parts import Suggestion
+from sweep.answer.measured import Measured, far_off
 from sweep.answer.recommend import choose
 from sweep.statistics import noise, stats
 from sweep.statistics.examples import Examples, Shared, shared

@@ -10,7 +10,7 @@ import pytest
 
 from sweep import analysis
 from sweep.answer.advice import _Open, suggestions
-from sweep.answer.parts import Suggestion
+from sweep.answer.answer import Suggestion
 from sweep.statistics.stats import CONFIDENCE, Difference, Term
 from tests.answers import REPORT, of_csv, of_rows, row, simulated
 from tests.simulate import Design, compared, costs, losses

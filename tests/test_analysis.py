@@ -206,7 +206,7 @@ def test_off_cuda_the_process_memory_has_its_own_name(tmp_path: Path) -> None:
     text = analysis.render(found, "table")
     assert "peak RSS (host)" in text
     assert "peak GPU memory" not in text
-    assert found.configurations[0].peak_memory_allocated_bytes is None
+    assert found.configurations[0].results["peak_memory_allocated_bytes"] is None
 
 
 # --- the command -----------------------------------------------------------------------------------------------------
@@ -263,9 +263,11 @@ def test_a_time_that_is_not_known_takes_no_part(tmp_path: Path) -> None:
     slow, quick = ({"train_runtime": seconds, **cost} for seconds in (20.0, 10.0))
     rows = [row("a", 8, 0, **slow), row("b", 8, 1, **{**slow, "train_runtime": None})]
     known = of_rows(tmp_path / "known", [*rows, row("c", 16, 0, **quick), row("d", 16, 1, **quick)])
-    assert [one.train_runtime for one in known.configurations] == [20.0, 10.0] and recommended(known) == "r=16"
+    assert [one.results["train_runtime"] for one in known.configurations] == [20.0, 10.0] and recommended(
+        known
+    ) == "r=16"
     unknown = {**quick, "train_runtime": None}
     none = of_rows(tmp_path / "none", [*rows, row("c", 16, 0, **unknown), row("d", 16, 1, **unknown)])
-    assert none.configurations[1].train_runtime is None and recommended(none) == "r=8", (
+    assert none.configurations[1].results["train_runtime"] is None and recommended(none) == "r=8", (
         "the first, all else being equal"
     )

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from sweep import analysis
-from sweep.answer.badruns import far_off
+from sweep.answer.answer import Answer, Recommendation
 from sweep.answer.groups import group
-from sweep.answer.parts import Answer, Recommendation
+from sweep.answer.measured import far_off
+from sweep.show.page import render_html
 from sweep.store.store import Store
 from tests.answers import simulated
 from tests.simulate import Design, losses, trial_id, write
@@ -219,10 +220,8 @@ def test_means_over_different_seeds_are_called_that(tmp_path: Path) -> None:
 
 
 def test_what_no_bound_covers_is_in_the_report(tmp_path: Path) -> None:
-    from sweep import report
-
     sweep = analysis.load(store_of(tmp_path).location)
-    page = report.html(sweep, analysis.answer(sweep))
+    page = render_html(sweep, analysis.answer(sweep))
     assert page.count("looking again and again") == 1
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sweep import analysis
-from sweep.answer.parts import Answer
+from sweep.answer.answer import Answer
 from sweep.store.store import Store
 from tests.answers import of_rows, row
 from tests.simulate import Bounds, Design, bounds, losses, trial_id, write

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 import sweep
-from sweep import analysis, report
+from sweep import analysis
+from sweep.show.page import render_html
 from sweep.store.store import Store
 from tests.answers import of_rows, row
 
@@ -63,7 +64,7 @@ def test_a_used_process_is_no_warning_but_stands_under_what_differed(tmp_path: P
         assert "process_reused" not in analysis.render(found, form)
     said = json.loads(analysis.render(found, "json"))["differences"]
     assert [(one["name"], one["kind"]) for one in said] == [("process_reused", "neutral")]
-    page = report.html(analysis.load(str(tmp_path / "toy")), found)
+    page = render_html(analysis.load(str(tmp_path / "toy")), found)
     section = page[page.index('id="differences"') : page.index('id="provenance"')]
     assert "process_reused differs: false (r=8); true (r=16). It was measured to change nothing." in section
     assert "Nothing but rank and seed differed" not in section

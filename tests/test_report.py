@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweep import analysis, report
-from sweep.show import curves
+from sweep.show import drawing
 from sweep.show.drawing_ranks import BESIDE
+from sweep.show.page import render_html, script_json
 from sweep.store.store import Store
 from tests.simulate import Design, losses, trial_id, write, write_steps
 
@@ -36,7 +37,7 @@ def make(folder: Path, configurations: int, seeds: int, steps: int) -> Store:
 
 def page_of(store: Store) -> str:
     sweep = analysis.load(store.location)
-    return report.html(sweep, analysis.answer(sweep))
+    return render_html(sweep, analysis.answer(sweep))
 
 
 def figures(page: str) -> dict[str, Any]:
@@ -57,7 +58,7 @@ def without_library(page: str) -> str:
 
 @given(st.lists(st.floats(-1e6, 1e6) | st.just(math.nan), min_size=1, max_size=400), st.integers(2, 60))
 def test_thinning_keeps_the_ends_the_order_and_every_extreme(values: list[float], points: int) -> None:
-    kept = curves.thin(values, points)
+    kept = drawing.thin(values, points)
     assert kept == sorted(set(kept))
     assert len(kept) <= max(points + 2, 2)
     assert {0, len(values) - 1} <= set(kept)
@@ -71,18 +72,18 @@ def test_thinning_keeps_every_peak_that_stands_alone() -> None:
     values = np.zeros(7509)
     peaks = [100, 2500, 7000]
     values[peaks] = 1.0
-    assert set(peaks) <= set(curves.thin(values, 600))
+    assert set(peaks) <= set(drawing.thin(values, 600))
 
 
 @given(st.lists(st.floats(-100, 100), min_size=1, max_size=50), st.integers(1, 20))
 def test_smoothing_is_the_mean_of_the_neighbours(values: list[float], window: int) -> None:
     half = window // 2
     expected = [np.mean(values[max(0, i - half) : i + half + 1]) for i in range(len(values))]
-    assert curves.smooth(np.array(values), window) == pytest.approx(np.array(expected), abs=1e-9)
+    assert drawing.smooth(np.array(values), window) == pytest.approx(np.array(expected), abs=1e-9)
 
 
 def test_smoothing_passes_over_what_is_missing() -> None:
-    assert curves.smooth(np.array([1.0, np.nan, 3.0]), 3) == pytest.approx([1.0, 2.0, 3.0])
+    assert drawing.smooth(np.array([1.0, np.nan, 3.0]), 3) == pytest.approx([1.0, 2.0, 3.0])
 
 
 # --- the page --------------------------------------------------------------------------------------------------------
@@ -91,14 +92,14 @@ def test_smoothing_passes_over_what_is_missing() -> None:
 def test_thirty_long_trials_stay_small_and_keep_their_peaks(tmp_path: Path) -> None:
     page = page_of(make(tmp_path, configurations=10, seeds=3, steps=7509))
     assert len(page.encode()) < LARGEST
-    memory = figures(page)["memory-steps"]["data"]
+    memory = figures(page)["curve-memory_allocated_bytes"]["data"]
     assert len(memory) == 30
     assert all(max(trace["y"]) == 5.0 for trace in memory)  # GB, on a single step of 7,509
 
 
 def test_the_number_of_trials_does_not_make_the_page_larger() -> None:
-    assert curves.budget(300) * 300 <= curves.TOTAL
-    assert curves.budget(1) == curves.LONGEST
+    assert drawing.budget(300) * 300 <= drawing.TOTAL
+    assert drawing.budget(1) == drawing.LONGEST
 
 
 def test_seeds_are_a_band_around_a_line_per_configuration(tmp_path: Path) -> None:
@@ -153,7 +154,7 @@ def test_full_fine_tuning_is_a_line_across_the_ranks(tmp_path: Path) -> None:
 
 def test_held_out_loss_is_drawn_where_it_was_measured(tmp_path: Path) -> None:
     store = make(tmp_path, configurations=2, seeds=1, steps=4)
-    assert "held-out" not in figures(page_of(store))
+    assert "curve-eval_loss" not in figures(page_of(store))
     name = trial_id(0, 0)
     rows = [
         {"trial_id": name, "attempt": 1, "step": step, "loss": 2.0, "eval_loss": loss}
@@ -161,7 +162,7 @@ def test_held_out_loss_is_drawn_where_it_was_measured(tmp_path: Path) -> None:
     ]
     store.write_step_part(name, 1, 0, rows)
     store.merge_steps(name)
-    (trace,) = figures(page_of(store))["held-out"]["data"]
+    (trace,) = figures(page_of(store))["curve-eval_loss"]["data"]
     assert (trace["x"], trace["y"]) == ([2, 4], [1.9, 1.7])
 
 
@@ -194,7 +195,7 @@ def test_a_value_is_text_wherever_it_stands(tmp_path: Path) -> None:
 
 @given(st.text() | st.just("</script><!-- & -->"))
 def test_no_text_in_the_figures_ends_their_script_element(text: str) -> None:
-    written = report.script_json({"name": text})
+    written = script_json({"name": text})
     assert not set("<>&") & set(written)
     assert json.loads(written) == {"name": text}
 
@@ -203,9 +204,9 @@ def test_off_cuda_the_memory_plot_says_whose_memory_it_is(tmp_path: Path) -> Non
     store = make(tmp_path, 1, 1, 20)
     sweep = analysis.load(store.location)
     sweep.steps["memory_allocated_bytes"] = None
-    plots = figures(report.html(sweep, analysis.answer(sweep)))
-    assert plots["memory-steps"]["data"][0]["y"][0] == 1.0
-    assert "Process memory by step" in report.html(sweep, analysis.answer(sweep))
+    plots = figures(render_html(sweep, analysis.answer(sweep)))
+    assert plots["curve-peak_rss_bytes"]["data"][0]["y"][0] == 1.0
+    assert "Process memory by step" in render_html(sweep, analysis.answer(sweep))
 
 
 def test_a_running_sweep_has_a_partial_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

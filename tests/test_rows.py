@@ -32,7 +32,7 @@ def test_a_parquet_of_the_rows_says_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("text", "size"), [("3.1 GB", 3.1e9), ("3 GiB", 3 * 2**30), ("3100000000", 3.1e9)])
 def test_memory_is_bytes_or_a_size(tmp_path: Path, text: str, size: float) -> None:
     found = of_csv(tmp_path, f"lora_r,train_loss,peak_memory_allocated_bytes\n8,1.8,{text}\n")
-    assert found.configurations[0].peak_memory_allocated_bytes == size
+    assert found.configurations[0].results["peak_memory_allocated_bytes"] == size
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pyarrow.csv as pa_csv
 import pytest
 
 from sweep import analysis
+from sweep.store.columns import METRICS
 from tests.answers import REPORT, csv_file, of_csv, of_rows, row
 
 
@@ -27,10 +28,16 @@ def test_every_name_of_the_json_is_documented(tmp_path: Path) -> None:
         row("b", 16, eval_loss=1.0, steps=2, train_runtime=2.0),
         row("c", 32, status="oom"),
     ]
-    names = names_in(of_rows(tmp_path, rows))
+    found = of_rows(tmp_path, rows)
+    names = names_in(found)
     assert {"models_different", "values", "reason", "suggestions", "memory", "directions"} <= names
     documented = set(re.findall(r"`(\w+)`", Path("docs/answer.md").read_text()))
     assert names <= documented
+    (results,) = {tuple(one.results) for one in found.configurations}
+    spreads = [f"{column.name}_sd" for column in METRICS.values() if column.shown_as.spread]
+    assert set(results) == {*METRICS, *spreads} and set(spreads) <= documented
+    kept = [name for name in json.loads(analysis.render(found, "json"))["configurations"][0] if name in results]
+    assert kept == list(results)
 
 
 def test_json_has_every_number_and_no_nan(tmp_path: Path) -> None:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sweep.answer.answer import Suggestion
 from sweep.answer.compare import Compared
 from sweep.answer.costs import Costs, cheapest
-from sweep.answer.parts import Suggestion
 from sweep.common.formatting import listed, plural
 from sweep.statistics import stats
 from sweep.statistics.stats import Difference, Term

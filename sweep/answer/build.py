@@ -7,18 +7,19 @@ from typing import Any
 
 import numpy as np
 
+from sweep.answer.answer import Answer, Comparison, Configuration, Front, Outcome, Recommendation
 from sweep.answer.compare import Compared, compare
 from sweep.answer.costs import costs_of, side_by_side
-from sweep.answer.groups import Group, group, parsed, spread
+from sweep.answer.groups import Group, deviation, group, over_seeds, parsed
 from sweep.answer.guards import differences
 from sweep.answer.measured import Measured, bits_per_byte, measure
-from sweep.answer.metrics import COSTS, METRICS
-from sweep.answer.parts import Answer, Comparison, Configuration, Front, Outcome, Recommendation
 from sweep.answer.recommend import recommend
 from sweep.answer.wording import basis_text
+from sweep.common.formatting import listed
 from sweep.config.sweep_config import FLAGS
 from sweep.errors import SweepError
 from sweep.statistics import stats
+from sweep.store.columns import COSTS, METRICS, is_shown
 from sweep.store.loading import Sweep
 
 _WHY = {
@@ -31,7 +32,7 @@ _WHY = {
 _PARTIAL = {"running", "not started", "interrupted"}
 
 
-def answer(sweep: Sweep, *, margin: float, prefer: Sequence[str]) -> Answer:
+def build_answer(sweep: Sweep, *, margin: float, prefer: Sequence[str]) -> Answer:
     """Which configuration to take, how sure that is, and at what price.
 
     Args:
@@ -75,7 +76,7 @@ def _order(margin: float, prefer: Sequence[str]) -> tuple[str, ...]:
         raise SweepError(f"--margin is {margin}: give a fraction {declared.within}. {declared.beyond}")
     unknown = [name for name in prefer if name not in COSTS]
     if unknown:
-        raise SweepError(f"--prefer has {', '.join(unknown)}: the costs are {', '.join(COSTS)}.")
+        raise SweepError(f"--prefer has {listed(unknown)}: the costs are {listed([*COSTS])}.")
     return tuple(dict.fromkeys([*prefer, *COSTS]))
 
 
@@ -83,7 +84,7 @@ def _recommendation(
     sweep: Sweep, compared: Compared, shown: Sequence[Configuration], order: Sequence[str]
 ) -> Recommendation:
     shared = side_by_side(row for one in compared.groups for row in one.rows)
-    costs = [costs_of(one, COSTS, sweep, shared) for one in compared.groups]
+    costs = [costs_of(one, sweep, shared) for one in compared.groups]
     return recommend(compared, shown, costs, order, stats.CONFIDENCE)
 
 
@@ -113,7 +114,6 @@ def _configuration(
     one: Group, measured: Measured, bits: Mapping[str, float], comparison: Comparison | None
 ) -> Configuration:
     losses = [measured.losses[name] for name in measured.by_seed(one).values()]
-    in_bits = [bits[row["trial_id"]] for row in one.completed if row["trial_id"] in bits]
     first = one.rows[0]
     return Configuration(
         label=one.label,
@@ -124,31 +124,35 @@ def _configuration(
         trials=tuple(row["trial_id"] for row in one.completed),
         seeds=tuple(row.get("seed") for row in one.completed),
         loss=statistics.fmean(losses) if losses else None,
-        loss_sd=spread(losses),
-        eval_loss=one.mean("eval_loss"),
-        eval_loss_sd=one.deviation("eval_loss"),
-        bits_per_byte=statistics.fmean(in_bits) if in_bits else None,
-        train_loss=one.mean("train_loss"),
-        train_loss_sd=one.deviation("train_loss"),
-        train_runtime=one.mean("train_runtime"),
-        train_samples_per_second=one.mean("train_samples_per_second"),
-        train_steps_per_second=one.mean("train_steps_per_second"),
-        peak_memory_allocated_bytes=one.largest("peak_memory_allocated_bytes"),
-        peak_memory_reserved_bytes=one.largest("peak_memory_reserved_bytes"),
-        peak_rss_bytes=one.largest("peak_rss_bytes"),
-        trainable_parameters=one.mean("trainable_parameters"),
+        loss_sd=deviation(losses),
+        results=_results(one, {"bits_per_byte": bits}),
         comparison=comparison,
     )
 
 
+def _results(one: Group, derived: Mapping[str, Mapping[str, float]]) -> dict[str, float | None]:
+    """Every metric; `derived` has those that are in no row, by trial."""
+    found = {}
+    for name, column in METRICS.items():
+        values = _derived(one, derived[name]) if column.derived else one.values(name)
+        found[name] = over_seeds(column, values)
+        if column.shown_as.spread:
+            found[f"{name}_sd"] = deviation(values)
+    return found
+
+
+def _derived(one: Group, by_trial: Mapping[str, float]) -> list[float]:
+    return [by_trial[row["trial_id"]] for row in one.completed if row["trial_id"] in by_trial]
+
+
 def _fronts(shown: Sequence[Configuration]) -> tuple[Front, ...]:
-    """Loss against memory, against time, and against both; only over costs that were measured."""
+    """Loss against each metric that is shown so, and against memory and time at once; only over what was measured."""
+    single = [name for name in dict.fromkeys([*COSTS.values(), *METRICS]) if is_shown(METRICS[name], "front")]
     fronts = []
-    for costs in (["memory"], ["time"], ["memory", "time"]):
-        columns = [COSTS[name] for name in costs]
-        values = np.array([[one.loss, *(getattr(one, column) for column in columns)] for one in shown], dtype=float)
+    for columns in [*([name] for name in single), [COSTS["memory"], COSTS["time"]]]:
+        values = np.array([[one.loss, *(one.results[column] for column in columns)] for one in shown], dtype=float)
         if shown and not np.isnan(values).all(axis=0).any():
-            directions = ["min", *(METRICS[column].direction for column in columns)]
+            directions = ["min", *(METRICS[column].shown_as.better or "min" for column in columns)]
             front = stats.pareto_front(values, directions)
             labels = tuple(one.label for one, on_front in zip(shown, front, strict=True) if on_front)
             fronts.append(Front(("loss", *columns), tuple(directions), labels))
@@ -178,7 +182,7 @@ def _warnings(statuses: Mapping[str, int], shown: Sequence[Configuration], group
     if others:
         counted = ", ".join(f"{count} {status}" for status, count in others.items())
         warnings.append(f"{statuses.get('completed', 0)} of {sum(statuses.values())} trials completed; {counted}.")
-    if shown and all(one.peak_memory_allocated_bytes is None for one in shown):
+    if shown and all(one.results[COSTS["memory"]] is None for one in shown):
         warnings.append("GPU memory was not measured, so it plays no part in what is cheap.")
     return warnings + _shared(groups)
 

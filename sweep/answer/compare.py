@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sweep.answer.answer import Basis, Comparison, Verdict
 from sweep.answer.groups import Group
 from sweep.answer.measured import Measured
-from sweep.answer.parts import Basis, Comparison, Verdict
 from sweep.statistics import noise, stats
 from sweep.statistics.stats import AboveBest, Difference, Floats
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from sweep.answer.groups import Group
 from sweep.statistics import stats
+from sweep.store.columns import COSTS
 from sweep.store.store import Row
 
 if TYPE_CHECKING:
@@ -41,20 +42,16 @@ class Cost:
 Costs = Mapping[str, Cost]
 
 
-def costs_of(one: Group, names: Mapping[str, str], sweep: "Sweep", shared: Set[str]) -> Costs:
+def costs_of(one: Group, sweep: "Sweep", shared: Set[str]) -> Costs:
     """A configuration's costs: memory as the largest, the others as means over the completed trials.
 
     Args:
-        names: the column of each cost.
         shared: the trials that ran beside others.
     """
-    found = {}
-    for name, column in names.items():
-        value = one.largest(column) if name == "memory" else one.mean(column)
-        found[name] = Cost(value, least=LEAST[name])
+    found = {name: Cost(one.result(column), least=LEAST[name]) for name, column in COSTS.items()}
     trials = {row["trial_id"] for row in one.completed}
     least = LEAST_SHARED if trials & shared else LEAST["time"]
-    error, degrees = _error(one, names["time"], sweep)
+    error, degrees = _error(one, COSTS["time"], sweep)
     found["time"] = Cost(found["time"].value, error, degrees, least)
     return found
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweep.errors import SweepError
+from sweep.store.columns import METRICS, Column
 from sweep.store.store import Row
 
 
@@ -31,19 +32,19 @@ class Group:
         """A column's values over the completed trials, those that were measured."""
         return [float(row[name]) for row in self.completed if row.get(name) is not None]
 
-    def mean(self, name: str) -> float | None:
-        values = self.values(name)
-        return statistics.fmean(values) if values else None
-
-    def largest(self, name: str) -> float | None:
-        return max(self.values(name), default=None)
-
-    def deviation(self, name: str) -> float | None:
-        """Standard deviation over seeds; None with fewer than two."""
-        return spread(self.values(name))
+    def result(self, name: str) -> float | None:
+        """A metric of the configuration: its trials' mean or largest, as its column says; None where nobody measured it."""
+        return over_seeds(METRICS[name], self.values(name))
 
 
-def spread(values: Sequence[float]) -> float | None:
+def over_seeds(column: Column, values: Sequence[float]) -> float | None:
+    if column.shown_as.over_seeds == "largest":
+        return max(values, default=None)
+    return statistics.fmean(values) if values else None
+
+
+def deviation(values: Sequence[float]) -> float | None:
+    """Standard deviation over seeds; None with fewer than two."""
     return statistics.stdev(values) if len(values) > 1 else None
 
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sweep.answer.answer import DifferenceInSettings, DifferenceKind
 from sweep.answer.groups import Group, method_of, parsed, text_of
-from sweep.answer.parts import DifferenceInSettings, DifferenceKind
 from sweep.space import is_lora_setting, watching
 from sweep.store.store import Row
 

@@ -1,11 +1,11 @@
 """The loss that is compared: of every trial, and of every held-out example that the trials share."""
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sweep.answer.badruns import FarOff, far_off
 from sweep.answer.groups import Group, parsed, usable
 from sweep.contract.trainable import NATS_PER_TOKEN
 from sweep.statistics.examples import Examples, shared
@@ -18,6 +18,19 @@ OTHER_TEXTS = (
     "The trials were evaluated on different data: a loss over other texts says nothing of the configuration, so nothing is "
     "claimed. Compare within one data set."
 )
+# A run that went wrong and still ended with a loss is far off those of the same configuration under other seeds.
+_LEAST = math.log(1.05)  # a run within 5 % of its siblings is never called bad: that is what a spread is for
+_TIMES = 10.0  # a normal spread puts one run in 10²³ this many standard deviations off
+_NORMAL = 1.4826  # standard deviation of a normal distribution over its median absolute deviation
+_FEWEST = 3  # of two runs, nobody knows which is the odd one
+
+
+@dataclass(frozen=True)
+class FarOff:
+    """A run's loss, and the median of its configuration's."""
+
+    loss: float
+    usual: float
 
 
 @dataclass(frozen=True)
@@ -101,3 +114,26 @@ def bits_per_byte(sweep: "Sweep") -> dict[str, float]:
         for name, total, count in zip(totals.index, totals["loss_sum"], totals["bytes"].fillna(0), strict=True)
         if count > 0
     }
+
+
+def far_off(groups: Sequence[Group], losses: Mapping[str, float]) -> dict[str, FarOff]:
+    """The runs far off their siblings by the spread that all runs have about their configuration's median.
+
+    A seed that is far off in every configuration is no bad run: the differences between them stand.
+    """
+    usual, runs = {}, {}
+    for one in groups:
+        own = {row["trial_id"]: row.get("seed") for row in one.completed if row["trial_id"] in losses}
+        if len(own) >= _FEWEST:
+            middle = statistics.median(losses[name] for name in own)
+            usual.update(dict.fromkeys(own, middle))
+            runs.update(own)
+    distance = {name: abs(math.log(losses[name] / usual[name])) for name in runs}
+    apart = sorted(value for value in distance.values() if value)  # the median of three is its own run
+    if not apart:
+        return {}
+    least = max(_LEAST, _TIMES * _NORMAL * apart[(len(apart) - 1) // 2])
+    found = [name for name, value in distance.items() if value > least]
+    everywhere = {seed for seed in runs.values() if all(name in found for name in runs if runs[name] == seed)}
+    several = len({usual[name] for name in runs}) > 1
+    return {name: FarOff(losses[name], usual[name]) for name in found if not (several and runs[name] in everywhere)}

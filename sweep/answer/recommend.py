@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 from sweep.answer.advice import suggestions
+from sweep.answer.answer import Configuration, Recommendation, Saving
 from sweep.answer.compare import Compared
 from sweep.answer.costs import Costs, cheapest
-from sweep.answer.parts import Configuration, Recommendation, Saving
 from sweep.answer.wording import paragraph
 
 

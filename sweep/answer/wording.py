@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from sweep.answer.answer import Configuration, Recommendation, Saving
 from sweep.answer.compare import Compared
-from sweep.answer.metrics import METRICS, number, percent
-from sweep.answer.parts import Configuration, Recommendation, Saving
-from sweep.common.formatting import listed, plural
+from sweep.common.formatting import listed, percent, plural
 from sweep.statistics import stats
+from sweep.store.columns import METRICS
 
 NOT_COVERED = (
     "No bound covers other training data, trials that early stopping kept, or looking again and again until a certain "
@@ -104,8 +104,8 @@ def _distance(draft: Recommendation, compared: Compared, shown: Sequence[Configu
     one = shown[pick].comparison
     if one is None or len(shown) == 1 or compared.measured.metric is None:
         return []
-    label = METRICS[compared.measured.metric].label
-    value = number(compared.measured.metric, compared.mean(pick))
+    column = METRICS[compared.measured.metric]
+    label, value = column.label, column.text(compared.mean(pick))
     where = (
         f"Its {label} of {value} is the lowest measured"
         if draft.best == draft.label

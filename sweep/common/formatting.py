@@ -61,22 +61,23 @@ def percent(fraction: float) -> str:
     return f"{fraction * 100:+.{digits}f} %".replace("-", "−")
 
 
-def number(value: float | None, unit: str = "") -> str:
-    """A value in its unit as docs/columns.md names it; a dash where it was not measured."""
+def number(value: float | None, unit: str = "", *, whole: bool = False) -> str:
+    """A value in its unit as docs/columns.md names it, or a count; a dash where it was not measured."""
     if value is None:
         return NOTHING
     if unit == "bytes":
         return size(value)
     if unit == "s":
         return duration(value)
-    if unit.endswith("/s"):
+    if unit == "1/s":
         return f"{value:.3f}" if value < 100 else f"{value:,.0f}"
-    return f"{value:,.0f}" if unit == "count" else f"{value:.4f}"
+    return f"{value:,.0f}" if whole else f"{value:.4f}"
 
 
-def with_spread(value: float | None, deviation: float | None, unit: str = "") -> str:
+def with_spread(value: float | None, deviation: float | None, unit: str = "", *, whole: bool = False) -> str:
     """A mean, with its standard deviation where there is one: 2.8748 ± 0.0043."""
-    return number(value, unit) + ("" if value is None or deviation is None else f" ± {number(deviation, unit)}")
+    found = number(value, unit, whole=whole)
+    return found if value is None or deviation is None else f"{found} ± {number(deviation, unit, whole=whole)}"
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------

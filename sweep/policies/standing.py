@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from sweep.answer.badruns import far_off
 from sweep.answer.compare import Compared, compare
 from sweep.answer.costs import Cost
 from sweep.answer.groups import Group
-from sweep.answer.measured import Measured
+from sweep.answer.measured import Measured, far_off
 from sweep.answer.recommend import choose
 from sweep.policies.asked import Results
 from sweep.policies.choice import corrected

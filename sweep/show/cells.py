@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sweep.answer.metrics import METRICS, number, percent
-from sweep.answer.parts import Answer, Configuration
+from sweep.answer.answer import Answer, Configuration
+from sweep.common.formatting import NOTHING, percent
+from sweep.store.columns import METRICS, Column, is_shown
 
 _VERDICT_OF = {"seeds": "verdict", "examples": "verdict on these models", "none": "verdict as measured"}
 VERDICTS = {"within": "within margin", "worse": "beyond margin", "undecided": "undecided"}
@@ -19,55 +20,37 @@ class TableColumn:
 
 
 def columns(answer: Answer) -> list[TableColumn]:
-    """The report's table, with held-out loss and its spread; a column that nobody measured is left out."""
+    """The compared loss, how each is against the best, and every metric of the table that somebody measured."""
     found = [
         TableColumn("configuration", lambda one: one.label),
         TableColumn("seeds", lambda one: str(len(one.trials))),
     ]
-    if answer.metric and answer.metric != "train_loss":
-        found.append(TableColumn(METRICS[answer.metric].label, lambda one: with_spread(one.loss, one.loss_sd)))
+    if answer.metric and not is_shown(METRICS[answer.metric], "table"):
+        compared = METRICS[answer.metric]
+        found.append(TableColumn(compared.label, lambda one: compared.text(one.loss, one.loss_sd)))
     if answer.recommendation and len(answer.configurations) > 1:
         found += [
             TableColumn("vs lowest", above_lowest),
             TableColumn("above the best", above_best),
             TableColumn(_VERDICT_OF[answer.basis], verdict),
         ]
-    found.append(TableColumn("train loss", lambda one: with_spread(one.train_loss, one.train_loss_sd)))
-    names = ["train_runtime", "train_samples_per_second", "train_steps_per_second", *_memory(answer)]
-    return found + [_measured(name) for name in (*names, "trainable_parameters") if _has(answer, name)]
+    return found + [_of_metric(column) for column in answer.metrics("table")]
 
 
-def _memory(answer: Answer) -> list[str]:
-    """GPU memory where it was measured; else the process's, under its own name."""
-    gpu = "peak_memory_allocated_bytes"
-    return [gpu] if _has(answer, gpu) else ["peak_rss_bytes"]
-
-
-def _has(answer: Answer, name: str) -> bool:
-    return any(getattr(one, name) is not None for one in answer.configurations)
-
-
-def _measured(name: str) -> TableColumn:
-    return TableColumn(METRICS[name].label, lambda one: number(name, getattr(one, name)))
-
-
-def with_spread(value: float | None, deviation: float | None) -> str:
-    """A mean, with its standard deviation over seeds where there are several."""
-    if value is None:
-        return "–"
-    return f"{value:.4f}" if deviation is None else f"{value:.4f} ± {deviation:.4f}"
+def _of_metric(column: Column) -> TableColumn:
+    return TableColumn(column.label, lambda one: one.text(column.name))
 
 
 def above_lowest(one: Configuration) -> str:
     if one.comparison is None:
-        return "–"
+        return NOTHING
     return percent(one.comparison.difference) if one.comparison.difference else "lowest"
 
 
 def above_best(one: Configuration) -> str:
     """The bounds as a person reads them."""
     if one.comparison is None or one.comparison.upper is None:
-        return "–"
+        return NOTHING
     if one.comparison.upper == 0:
         return "0 %"
     low = percent(one.comparison.lower or 0.0).lstrip("+") if one.comparison.lower else "0"
@@ -75,7 +58,7 @@ def above_best(one: Configuration) -> str:
 
 
 def verdict(one: Configuration) -> str:
-    return VERDICTS[one.comparison.verdict] if one.comparison else "–"
+    return VERDICTS[one.comparison.verdict] if one.comparison else NOTHING
 
 
 def cells(answer: Answer) -> tuple[list[str], list[list[str]]]:

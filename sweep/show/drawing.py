@@ -5,6 +5,11 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+import numpy as np
+
+from sweep.statistics.stats import Floats
+from sweep.store.columns import Column
+
 Figure = dict[str, Any]
 Trace = dict[str, Any]
 
@@ -12,6 +17,9 @@ Trace = dict[str, Any]
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 _MARKERS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "pentagon")
+LONGEST = 600  # points of a drawn curve: more than a phone has pixels
+TOTAL = 24_000  # points of all drawn curves of a kind: keeps the page below 6 MB however many trials there are
+_AXES = {"bytes": (1e9, "GB"), "s": (1.0, "s")}  # by unit: what values are divided by, and the unit then
 
 
 @dataclass(frozen=True)
@@ -53,3 +61,76 @@ def figure(traces: Sequence[Trace], x: str, y: str, **layout: Any) -> Figure:
             **layout,
         },
     }
+
+
+def axis(column: Column) -> tuple[float, str]:
+    """What a metric's values are divided by on an axis, and the axis's title."""
+    factor, unit = _AXES.get(column.unit, (1.0, ""))
+    return factor, f"{column.label} ({unit})" if unit else column.label
+
+
+def capitalized(text: str) -> str:
+    """The text as a sentence begins; unlike str.capitalize it leaves "GPU" as it is."""
+    return text[:1].upper() + text[1:]
+
+
+def which_is_better(column: Column) -> str:
+    """Lower is better."""
+    return {"min": " Lower is better.", "max": " Higher is better.", None: ""}[column.shown_as.better]
+
+
+# --- long curves made short enough to ship, without losing a peak; and smooth enough to compare ----------------------
+
+
+def budget(curves: int) -> int:
+    """Points that each of some curves may have."""
+    return max(40, min(LONGEST, TOTAL // max(1, curves)))
+
+
+def thin(values: Sequence[float] | Floats, points: int) -> list[int]:
+    """Which of the values to draw: of each stretch its smallest and its largest, and both ends.
+
+    Returns:
+        Increasing indices, at most `points` + 2. NaN is never a smallest or largest.
+    """
+    array = np.asarray(values, dtype=float)
+    if array.size <= points:
+        return list(range(array.size))
+    kept = {0, array.size - 1}
+    for stretch in np.array_split(np.arange(array.size), max(1, points // 2)):
+        known = stretch[~np.isnan(array[stretch])]
+        if known.size:
+            kept.add(int(known[np.argmin(array[known])]))
+            kept.add(int(known[np.argmax(array[known])]))
+    return sorted(kept)
+
+
+def smooth(values: Floats, window: int) -> Floats:
+    """Centred moving mean over `window` values, narrower towards the ends; NaN is left out of each mean.
+
+    Args:
+        values: shape (..., steps).
+    """
+    half = max(0, window // 2)
+    known = ~np.isnan(values)
+    sums = _padded(np.cumsum(np.where(known, values, 0.0), axis=-1))
+    counts = _padded(np.cumsum(known, axis=-1).astype(float))
+    places = np.arange(values.shape[-1])
+    low, high = np.maximum(places - half, 0), np.minimum(places + half + 1, values.shape[-1])
+    total, count = sums[..., high] - sums[..., low], counts[..., high] - counts[..., low]
+    means: Floats = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    return means
+
+
+def _padded(sums: Floats) -> Floats:
+    return np.concatenate([np.zeros((*sums.shape[:-1], 1)), sums], axis=-1)
+
+
+def window_for(steps: int) -> int:
+    """Steps to smooth over: a fiftieth of the curve; of a short one nine, or a fifth of it."""
+    return max(1, steps // 50, min(9, steps // 5))
+
+
+def rounded(values: Sequence[float] | Floats, digits: int = 5) -> list[float | None]:
+    """Values with that many significant digits, None for NaN and infinity: short as JSON."""
+    return [float(f"{value:.{digits}g}") if np.isfinite(value) else None for value in np.asarray(values, dtype=float)]

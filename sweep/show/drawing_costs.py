@@ -1,49 +1,55 @@
-"""Plots by configuration: loss against what it costs, and throughput."""
+"""Plots by configuration: loss against what it costs, and bars."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from sweep.answer.metrics import METRICS, number, size
-from sweep.answer.parts import Answer, Configuration
-from sweep.show import curves
-from sweep.show.drawing import Plot, Trace, figure, look, text
+from sweep.answer.answer import Answer, Configuration, Front
+from sweep.show.drawing import Plot, Trace, axis, capitalized, figure, look, rounded, text, which_is_better
+from sweep.store.columns import METRICS, Column
+
+_BETTER = {"min": "both better when lower", "max": "the one better when lower, the other when higher"}
 
 
-def against(answer: Answer, column: str, name: str, title: str) -> Plot | None:
-    """Loss against a cost, with the configurations that no other beats in both joined by a line."""
-    front = next((one for one in answer.fronts if one.metrics == ("loss", column)), None)
-    shown = [one for one in answer.configurations if one.loss is not None and getattr(one, column) is not None]
-    if front is None or answer.metric is None or not shown:
+def against(answer: Answer, front: Front) -> Plot | None:
+    """Loss against another metric, with the configurations that no other beats in both joined by a line."""
+    column = METRICS[front.metrics[1]]
+    shown = [one for one in answer.configurations if one.loss is not None and one.results[column.name] is not None]
+    if answer.metric is None or not shown:
         return None
-    scale, unit = (1e9, "GB") if column.endswith("_bytes") else (1.0, "s")
+    scale, title = axis(column)
+    loss = METRICS[answer.metric].label
     traces = [_front_line([one for one in shown if one.label in front.labels], column, scale)]
     traces += [
         _point(one, look(answer.configurations.index(one)), column, scale, one.label in front.labels) for one in shown
     ]
+    better = _BETTER[column.shown_as.better or "min"]
     caption = (
-        f"{METRICS[answer.metric].label.capitalize()} against {METRICS[column].label}, both better when lower. "
+        f"{capitalized(loss)} against {column.label}, {better}. "
         f"On the Pareto front, filled and joined by the line: {', '.join(front.labels)}."
     )
-    return Plot(name, title, caption, figure(traces, f"{METRICS[column].label} ({unit})", METRICS[answer.metric].label))
+    return Plot(f"front-{column.name}", f"Loss against {column.label}", caption, figure(traces, title, loss))
 
 
-def _front_line(on_front: Sequence[Configuration], column: str, scale: float) -> Trace:
-    ordered = sorted(on_front, key=lambda one: float(getattr(one, column)))
+def _front_line(on_front: Sequence[Configuration], column: Column, scale: float) -> Trace:
+    ordered = sorted(on_front, key=lambda one: _value(one, column))
     return {
         "name": "Pareto front",
         "mode": "lines",
-        "line": {"color": "#888888", "dash": "dot", "width": 1.5, "shape": "hv"},
+        "line": {
+            "color": "#888888",
+            "dash": "dot",
+            "width": 1.5,
+            "shape": "vh" if column.shown_as.better == "max" else "hv",
+        },
         "hoverinfo": "skip",
-        "x": curves.rounded([getattr(one, column) / scale for one in ordered], 7),
-        "y": curves.rounded([one.loss or np.nan for one in ordered], 7),
+        "x": rounded([_value(one, column) / scale for one in ordered], 7),
+        "y": rounded([one.loss or np.nan for one in ordered], 7),
     }
 
 
-def _point(one: Configuration, style: tuple[str, str, str], column: str, scale: float, on_front: bool) -> Trace:
+def _point(one: Configuration, style: tuple[str, str, str], column: Column, scale: float, on_front: bool) -> Trace:
     color, _, marker = style
-    value = getattr(one, column)
-    shown = size(value) if column.endswith("_bytes") else number(column, value)
     return {
         "name": text(one.label),
         "mode": "markers",
@@ -54,31 +60,34 @@ def _point(one: Configuration, style: tuple[str, str, str], column: str, scale: 
             "line": {"width": 2},
         },
         "cliponaxis": False,
-        "hovertemplate": f"{text(one.label)}<br>loss %{{y}}<br>{shown}<extra></extra>",
-        "x": curves.rounded([value / scale], 7),
-        "y": curves.rounded([one.loss or np.nan], 7),
-        **(
-            {"error_y": {"type": "data", "array": curves.rounded([one.loss_sd]), "color": color}} if one.loss_sd else {}
-        ),
+        "hovertemplate": f"{text(one.label)}<br>loss %{{y}}<br>{one.text(column.name)}<extra></extra>",
+        "x": rounded([_value(one, column) / scale], 7),
+        "y": rounded([one.loss or np.nan], 7),
+        **({"error_y": {"type": "data", "array": rounded([one.loss_sd]), "color": color}} if one.loss_sd else {}),
     }
 
 
-def throughput(answer: Answer) -> Plot | None:
-    shown = [one for one in answer.configurations if one.train_samples_per_second is not None]
+def bars(answer: Answer, column: Column) -> Plot | None:
+    """A metric as a bar for each configuration that has it."""
+    shown = [one for one in answer.configurations if one.results[column.name] is not None]
     if not shown:
         return None
-    bars = {
+    scale, title = axis(column)
+    trace = {
         "type": "bar",
         "orientation": "h",
         "y": [text(one.label) for one in shown],
-        "x": curves.rounded([one.train_samples_per_second or np.nan for one in shown]),
-        "text": [number("train_samples_per_second", one.train_samples_per_second) for one in shown],
+        "x": rounded([_value(one, column) / scale for one in shown]),
+        "text": [one.text(column.name) for one in shown],
         "textposition": "auto",
         "marker": {"color": [look(answer.configurations.index(one))[0] for one in shown]},
-        "hovertemplate": "%{y}: %{x} samples/s<extra></extra>",
+        "hovertemplate": f"%{{y}}: %{{x}} {text(column.label)}<extra></extra>",
     }
-    axis = {"type": "category", "autorange": "reversed"}
-    caption = "Samples trained on per second of training time, the mean over seeds; higher is faster."
-    return Plot(
-        "throughput", "Throughput", caption, figure([bars], "samples per second", "", yaxis=axis, showlegend=False)
-    )
+    layout = {"yaxis": {"type": "category", "autorange": "reversed"}, "showlegend": False}
+    caption = f"{capitalized(column.meaning)}; the {column.shown_as.over_seeds} over seeds.{which_is_better(column)}"
+    return Plot(f"bars-{column.name}", capitalized(column.label), caption, figure([trace], title, "", **layout))
+
+
+def _value(one: Configuration, column: Column) -> float:
+    value = one.results[column.name]
+    return np.nan if value is None else value

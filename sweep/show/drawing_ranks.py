@@ -3,10 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sweep.answer.metrics import METRICS
-from sweep.answer.parts import Answer, Configuration
-from sweep.show import curves
-from sweep.show.drawing import Plot, Trace, figure, look, text
+from sweep.answer.answer import Answer, Configuration
+from sweep.show.drawing import Plot, Trace, capitalized, figure, look, rounded, text
+from sweep.store.columns import METRICS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +33,7 @@ def by_rank(answer: Answer, trials: "pd.DataFrame") -> Plot | None:
     }
     label = METRICS[answer.metric].label
     return Plot(
-        "ranks", f"{label.capitalize()} by rank", _caption(answer), figure(traces, "LoRA rank", label, **layout)
+        "ranks", f"{capitalized(label)} by rank", _caption(answer), figure(traces, "LoRA rank", label, **layout)
     )
 
 
@@ -77,7 +76,7 @@ def _family(
         "line": {"color": color, "dash": dash, "width": 1.5},
         "marker": {"color": color, "symbol": marker, "size": 11},
         "x": [one.lora_r for one in members],
-        "y": curves.rounded([one.loss or float("nan") for one in members], 7),
+        "y": rounded([one.loss or float("nan") for one in members], 7),
         "hovertemplate": "r=%{x}: %{y}<extra></extra>",
         "legendgroup": text(name),
         **_bars(members, color, lowest),
@@ -99,8 +98,8 @@ def _bars(members: Sequence[Configuration], color: str, lowest: float) -> dict[s
         "error_y": {
             "type": "data",
             "symmetric": False,
-            "array": curves.rounded(up, 7),
-            "arrayminus": curves.rounded(down, 7),
+            "array": rounded(up, 7),
+            "arrayminus": rounded(down, 7),
             "color": color,
             "thickness": 1.5,
         }
@@ -114,7 +113,7 @@ def _dots(members: Sequence[Configuration], color: str, name: str, by_seed: Mapp
         "mode": "markers",
         "marker": {"color": color, "size": 7, "symbol": "circle-open"},
         "x": [round(rank * BESIDE, 4) for rank, _ in places],
-        "y": curves.rounded([loss for _, loss in places], 7),
+        "y": rounded([loss for _, loss in places], 7),
         "hovertext": [f"r={rank}" for rank, _ in places],
         "hovertemplate": "one seed, %{hovertext}: %{y}<extra></extra>",
         "legendgroup": text(name),
@@ -129,7 +128,7 @@ def _full(one: Configuration, ranked: Sequence[Configuration]) -> Trace:
         "mode": "lines",
         "line": {"color": "#888888", "dash": "dash", "width": 2},
         "x": [min(ranks), max(ranks)],
-        "y": curves.rounded([one.loss or float("nan")] * 2, 7),
+        "y": rounded([one.loss or float("nan")] * 2, 7),
         "hovertemplate": f"{text(one.label)}: %{{y}}<extra></extra>",
     }
 

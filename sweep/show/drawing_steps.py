@@ -1,14 +1,28 @@
-"""Plots by optimizer step: loss and memory."""
+"""Plots by optimizer step: training loss, smoothed, and every metric of a step that is shown as a curve."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sweep.answer.parts import Answer, Configuration
-from sweep.show import curves
-from sweep.show.drawing import Plot, Trace, figure, look, text
+from sweep.answer.answer import Answer, Configuration
+from sweep.show.drawing import (
+    Plot,
+    Trace,
+    axis,
+    budget,
+    capitalized,
+    figure,
+    look,
+    rounded,
+    smooth,
+    text,
+    thin,
+    which_is_better,
+    window_for,
+)
 from sweep.statistics.stats import Floats
+from sweep.store.columns import STEP_METRICS, Column, is_shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,8 +35,8 @@ def by_trial(steps: "pd.DataFrame") -> dict[str, "pd.DataFrame"]:
 
 def losses(answer: Answer, steps: Mapping[str, "pd.DataFrame"]) -> Plot | None:
     traces: list[Trace] = []
-    points = curves.budget(len(steps))
-    window = max((curves.window_for(len(frame)) for frame in steps.values()), default=1)
+    points = budget(len(steps))
+    window = max((window_for(len(frame)) for frame in steps.values()), default=1)
     for index, one in enumerate(answer.configurations):
         own = [steps[name] for name in _started(answer, one) if name in steps]
         if own:
@@ -33,36 +47,7 @@ def losses(answer: Answer, steps: Mapping[str, "pd.DataFrame"]) -> Plot | None:
         f"Training loss, a centred moving mean over up to {window} steps. Where there are several seeds, the line is "
         "their mean and the band goes from their lowest to their highest."
     )
-    return Plot("loss", "Loss by step", caption, figure(traces, "optimizer step", "training loss"), raw=True)
-
-
-def held_out(answer: Answer, steps: Mapping[str, "pd.DataFrame"]) -> Plot | None:
-    """Held-out loss on the steps where it was measured (`--eval_strategy`): a line for each trial."""
-    traces: list[Trace] = []
-    for index, one in enumerate(answer.configurations):
-        color, dash, marker = look(index)
-        measured = {
-            name: steps[name][steps[name]["eval_loss"].notna()] for name in _started(answer, one) if name in steps
-        }
-        drawn = [(name, frame) for name, frame in measured.items() if len(frame)]
-        traces += [
-            {
-                "name": text(one.label),
-                "legendgroup": text(one.label),
-                "showlegend": place == 0,
-                "mode": "lines+markers",
-                "line": {"color": color, "dash": dash, "width": 1.5},
-                "marker": {"symbol": marker, "size": 6},
-                "x": [int(step) for step in frame["step"]],
-                "y": curves.rounded(frame["eval_loss"].to_numpy(dtype=float)),
-                "hovertext": text(name),
-            }
-            for place, (name, frame) in enumerate(drawn)
-        ]
-    if not traces:
-        return None
-    caption = "Held-out loss where it was measured during training; one line per trial. Lower is better."
-    return Plot("held-out", "Held-out loss by step", caption, figure(traces, "optimizer step", "held-out loss"))
+    return Plot("loss", "Loss by step", caption, figure(traces, "optimizer step", STEP_METRICS["loss"].label), raw=True)
 
 
 def _started(answer: Answer, one: Configuration) -> list[str]:
@@ -75,25 +60,25 @@ def _configuration_loss(
 ) -> list[Trace]:
     color, dash, _ = style
     steps, losses = _aligned(frames, "loss")
-    smoothed = curves.smooth(losses, window)
-    mean = _quiet(np.nanmean, smoothed)
-    kept = curves.thin(mean, points)
+    smoothed = smooth(losses, window)
+    mean = _over_known(np.nanmean, smoothed)
+    kept = thin(mean, points)
     line = {"color": color, "dash": dash, "width": 2}
     shared = {"legendgroup": text(label), "x": _whole(steps, kept)}
     traces: list[Trace] = []
     if len(frames) > 1:
-        low, high = _quiet(np.nanmin, smoothed), _quiet(np.nanmax, smoothed)
+        low, high = _over_known(np.nanmin, smoothed), _over_known(np.nanmax, smoothed)
         edge = {"mode": "lines", "line": {"width": 0}, "showlegend": False, "hoverinfo": "skip", **shared}
         traces += [
-            {**edge, "y": curves.rounded(low[kept])},
-            {**edge, "y": curves.rounded(high[kept]), "fill": "tonexty", "fillcolor": _faint(color)},
+            {**edge, "y": rounded(low[kept])},
+            {**edge, "y": rounded(high[kept]), "fill": "tonexty", "fillcolor": _faint(color)},
         ]
     traces.append(
         {
             "name": text(label),
             "mode": "lines",
             "line": line,
-            "y": curves.rounded(mean[kept]),
+            "y": rounded(mean[kept]),
             "meta": "smooth",
             **shared,
         }
@@ -103,7 +88,7 @@ def _configuration_loss(
 
 def _raw(label: str, color: str, frame: "pd.DataFrame", points: int) -> Trace:
     losses = frame["loss"].to_numpy(dtype=float)
-    kept = curves.thin(losses, points)
+    kept = thin(losses, points)
     return {
         "name": text(f"{label} raw"),
         "mode": "lines",
@@ -114,7 +99,7 @@ def _raw(label: str, color: str, frame: "pd.DataFrame", points: int) -> Trace:
         "legendgroup": text(label),
         "meta": "raw",
         "x": _whole(frame["step"].to_numpy(dtype=float), kept),
-        "y": curves.rounded(losses[kept]),
+        "y": rounded(losses[kept]),
     }
 
 
@@ -125,7 +110,7 @@ def _aligned(frames: Sequence["pd.DataFrame"], column: str) -> tuple[Floats, Flo
     return steps, np.stack([one.reindex(steps.astype(int)).to_numpy(dtype=float) for one in series])
 
 
-def _quiet(reduce: Callable[..., Any], values: Floats) -> Floats:
+def _over_known(reduce: Callable[..., Any], values: Floats) -> Floats:
     """Over the first axis; NaN where all are NaN."""
     result = np.full(values.shape[1], np.nan)
     known = ~np.isnan(values).all(axis=0)
@@ -142,50 +127,50 @@ def _faint(color: str) -> str:
     return f"rgba({red},{green},{blue},0.18)"
 
 
-def memory(answer: Answer, steps: Mapping[str, "pd.DataFrame"]) -> Plot | None:
-    """Memory by step: the GPU's, or where there is none the process's, under its own name."""
-    for column, title, caption in (
-        (
-            "memory_allocated_bytes",
-            "GPU memory by step",
-            "torch.cuda.memory_allocated after each step; one line per trial.",
-        ),
-        (
-            "peak_rss_bytes",
-            "Process memory by step",
-            "No GPU: peak resident memory of the trial's process on the host so far; one line per trial.",
-        ),
-    ):
-        traces = [
-            trace
-            for index, one in enumerate(answer.configurations)
-            for trace in _trial_lines(answer, one, index, steps, column)
-        ]
-        if traces:
-            axis = {"rangemode": "tozero", "ticksuffix": " GB"}
-            return Plot("memory-steps", title, caption, figure(traces, "optimizer step", "memory", yaxis=axis))
-    return None
+def curve(answer: Answer, steps: Mapping[str, "pd.DataFrame"], column: Column) -> Plot | None:
+    """A metric on the steps where it was measured: a line for each trial."""
+    traces = [
+        trace
+        for index, one in enumerate(answer.configurations)
+        for trace in _trial_lines(answer, one, index, steps, column)
+    ]
+    if not traces:
+        return None
+    scale, title = axis(column)
+    layout = {"yaxis": {"rangemode": "tozero"}} if scale > 1 else {}
+    caption = f"{capitalized(column.meaning)}; one line per trial.{which_is_better(column)}"
+    drawn = figure(traces, "optimizer step", title, **layout)
+    return Plot(f"curve-{column.name}", f"{capitalized(column.label)} by step", caption, drawn)
+
+
+def shown_as_curves(steps: "pd.DataFrame") -> list[Column]:
+    """The metrics of a step that are: those measured in any."""
+    measured = {name for name in STEP_METRICS if name in steps and steps[name].notna().any()}
+    return [STEP_METRICS[name] for name in STEP_METRICS if is_shown(STEP_METRICS[name], "curves", measured)]
 
 
 def _trial_lines(
-    answer: Answer, one: Configuration, index: int, steps: Mapping[str, "pd.DataFrame"], column: str
+    answer: Answer, one: Configuration, index: int, steps: Mapping[str, "pd.DataFrame"], column: Column
 ) -> list[Trace]:
-    color, dash, _ = look(index)
+    color, dash, marker = look(index)
+    scale, _ = axis(column)
     traces: list[Trace] = []
     for name in _started(answer, one):
-        values = steps[name][column].to_numpy(dtype=float, na_value=np.nan) if name in steps else np.array([])
-        if np.isnan(values).all():
+        if name not in steps or not len(frame := steps[name][steps[name][column.name].notna()]):
             continue
-        kept = curves.thin(values, curves.budget(len(steps)))
+        values = frame[column.name].to_numpy(dtype=float)
+        kept = thin(values, budget(len(steps)))
+        everywhere = len(frame) == len(steps[name])
         traces.append(
             {
                 "name": text(one.label),
                 "legendgroup": text(one.label),
                 "showlegend": not traces,
-                "mode": "lines",
+                "mode": "lines" if everywhere else "lines+markers",
                 "line": {"color": color, "dash": dash, "width": 1.5},
-                "x": _whole(steps[name]["step"].to_numpy(dtype=float), kept),
-                "y": curves.rounded(values[kept] / 1e9),
+                "marker": {"symbol": marker, "size": 6},
+                "x": _whole(frame["step"].to_numpy(dtype=float), kept),
+                "y": rounded(values[kept] / scale),
                 "hovertext": text(name),
             }
         )

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sweep import redact
-from sweep.answer.parts import Answer
+from sweep.answer.answer import Answer
 from sweep.config.sweep_config import FLAGS
 from sweep.space import FULL, is_lora_setting
 from sweep.store.loading import Sweep

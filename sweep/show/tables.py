@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from sweep.answer.parts import Answer
+from sweep.answer.answer import Answer
 from sweep.answer.wording import share
 from sweep.show.cells import cells
 

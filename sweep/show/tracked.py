@@ -4,7 +4,7 @@ import re
 import tempfile
 from pathlib import Path
 
-from sweep.answer.parts import Answer
+from sweep.answer.answer import Answer
 from sweep.config.sweep_config import SweepConfig
 from sweep.show.tables import flat, said, warnings
 from sweep.store.store import Store

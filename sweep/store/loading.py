@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sweep.errors import StoreError
-from sweep.store.columns import EVALS, STEPS, TRIALS, schema
+from sweep.store.columns import EVALS, LOSSES, STEPS, TRIALS, schema
 from sweep.store.store import Row, Store, unreadable
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from ray.tune import ResultGrid
 
 _OWN = frozenset(column.name for column in TRIALS)
-LOSSES = ("train_loss", "eval_loss")
 _TRIES = 5
 
 

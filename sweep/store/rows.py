@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 
 from sweep.common.formatting import reason
 from sweep.errors import RowsError
-from sweep.store.columns import STATUSES, TRIALS, schema
-from sweep.store.loading import LOSSES, Sweep
+from sweep.store.columns import LOSSES, STATUSES, TRIALS, schema
+from sweep.store.loading import Sweep
 
 ALIASES = {
     "max memory allocated": "peak_memory_allocated_bytes",
@@ -27,6 +27,7 @@ ALIASES = {
     "r": "lora_r",
 }
 _TYPES = {column.name: column.type for column in TRIALS}
+_SIZES = {column.name for column in TRIALS if column.unit == "bytes"}
 _UNITS = {"b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12, "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 _AMOUNT = re.compile(r"([0-9]+(?:\.[0-9]*)?(?:e[+-]?[0-9]+)?)\s*([a-z]+)", re.IGNORECASE)
 
@@ -167,13 +168,13 @@ def _truth(value: Any) -> bool:
 def _amount(name: str, value: Any) -> float:
     """A number, or for memory a number with its unit: bytes, in powers of 1000 (GB) or 1024 (GiB)."""
     text = str(value).strip()
-    match = _AMOUNT.fullmatch(text) if name.endswith("_bytes") else None
+    match = _AMOUNT.fullmatch(text) if name in _SIZES else None
     if match and match.group(2).lower() in _UNITS:
         return float(round(float(match.group(1)) * _UNITS[match.group(2).lower()]))
     try:
         return float(text.replace("_", "no number"))  # Python's 1_000 is none of a table's
     except ValueError:
-        wanted = 'a number of bytes, or a size such as "3.1 GB"' if name.endswith("_bytes") else "a number"
+        wanted = 'a number of bytes, or a size such as "3.1 GB"' if name in _SIZES else "a number"
         raise ValueError(f"it must be {wanted}") from None
 
 

@@ -76,7 +76,7 @@ SWEEPS = [
     kept(
         "a cost of no kind",
         lambda _: None,
-        "argument --prefer: invalid choice: 'speed'",
+        "argument --prefer: expected memory, time or parameters, got 'speed'",
         "--prefer",
         "speed",
         main=report.main,

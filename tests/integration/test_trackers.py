@@ -105,7 +105,7 @@ def assert_answers(run: OfflineRun, store: str) -> None:
     assert run.summary["answer"] == found.recommendation.text
     table = json.loads((run.folder / "files" / run.summary["comparison/path"]).read_text())
     losses = table["columns"].index("eval_loss")
-    assert [row[losses] for row in table["data"]] == [one.eval_loss for one in found.configurations]
+    assert [row[losses] for row in table["data"]] == [one.results["eval_loss"] for one in found.configurations]
 
 
 class Killed(SFT):

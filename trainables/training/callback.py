@@ -9,7 +9,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from sweep.store.store import Row
-from trainables.training.meters import Memory, Throughput, Work, peak_rss_bytes
+from trainables.training.meters import Memory, Throughput, Work, step_columns
 
 
 class StepRows(TrainerCallback):  # type: ignore[misc]  # transformers has no types here
@@ -158,8 +158,7 @@ class StepRows(TrainerCallback):  # type: ignore[misc]  # transformers has no ty
             "grad_norm": logs.get("grad_norm"),
             "step_time_s": now - self._began,
             "tokens": tokens,
-            **self.memory.read(),
-            "peak_rss_bytes": peak_rss_bytes(),
+            **step_columns(self.memory),
             "eval_loss": None,
             "timestamp": datetime.now(UTC),
         }

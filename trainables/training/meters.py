@@ -132,6 +132,11 @@ class Memory:
             self._cuda.reset_peak_memory_stats()
 
 
+def step_columns(memory: Memory) -> dict[str, Any]:
+    """What is measured after each step, by column: what is added here, and declared in STEPS, is in the step's row."""
+    return {**memory.read(), "peak_rss_bytes": peak_rss_bytes()}
+
+
 @dataclass
 class Work:
     """What one or more steps took and did: seconds; examples; positions, padding included; tokens, without it."""

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from sweep.store.columns import METRICS, Column, Place, is_shown
+
 # What a bound is about: the configuration under any seed, the models that were trained, or nothing beyond the rows.
 Basis = Literal["seeds", "examples", "none"]
 Verdict = Literal["within", "worse", "undecided"]
@@ -41,19 +43,12 @@ class Configuration:
     seeds: tuple[int | None, ...]
     loss: float | None  # the compared metric
     loss_sd: float | None  # its standard deviation over seeds
-    eval_loss: float | None
-    eval_loss_sd: float | None
-    bits_per_byte: float | None
-    train_loss: float | None
-    train_loss_sd: float | None
-    train_runtime: float | None
-    train_samples_per_second: float | None
-    train_steps_per_second: float | None
-    peak_memory_allocated_bytes: float | None
-    peak_memory_reserved_bytes: float | None
-    peak_rss_bytes: float | None
-    trainable_parameters: float | None
+    results: Mapping[str, float | None]  # every metric by its column's name; NAME_sd is a standard deviation over seeds
     comparison: Comparison | None
+
+    def text(self, name: str) -> str:
+        """A metric as a person reads it, with its spread where that is given."""
+        return METRICS[name].text(self.results[name], self.results.get(f"{name}_sd"))
 
 
 @dataclass(frozen=True)
@@ -150,8 +145,19 @@ class Answer:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """Nested dictionaries and lists, ready for JSON."""
-        return asdict(self)
+        """Nested dictionaries and lists, ready for JSON; a configuration's results stand beside its other values."""
+        plain = asdict(self)
+        return {**plain, "configurations": [_with_results(one) for one in plain["configurations"]]}
+
+    def metrics(self, place: Place) -> list[Column]:
+        """The metrics that a place shows: those measured of any configuration, in their order."""
+        measured = {name for name in METRICS if any(one.results[name] is not None for one in self.configurations)}
+        return [METRICS[name] for name in METRICS if name in measured and is_shown(METRICS[name], place, measured)]
 
     def configuration(self, label: str) -> Configuration:
         return next(one for one in self.configurations if one.label == label)
+
+
+def _with_results(configuration: dict[str, Any]) -> dict[str, Any]:
+    results, comparison = configuration.pop("results"), configuration.pop("comparison")
+    return {**configuration, **results, "comparison": comparison}
