@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 LENGTH, ROWS, WORDS = 64, 4, 2048
+STEPS = 2  # the optimizer has its state in the second
 LORA = {"lora_r": 16, "lora_alpha": 32, "lora_dropout": 0.05, "lora_target_modules": ["q_proj", "v_proj"]}
 BASE = {"per_device_train_batch_size": ROWS, "bf16": False, "activation_checkpointing": False, "max_length": LENGTH}
 CHECKPOINTED, BF16_WEIGHTS = {"activation_checkpointing": True}, {"dtype": "bfloat16"}
@@ -120,7 +121,7 @@ def _trainer(settings: dict[str, Any], folder: str) -> Any:
     from trl import SFTTrainer, get_peft_config
 
     from trainables import model
-    from trainables.predict.steps import STEPS, arguments
+    from trainables.predict.steps import arguments
 
     args = arguments(settings)
     args.output_dir, args.max_steps, args.save_strategy, args.disable_tqdm = folder, STEPS, "no", True

@@ -1,10 +1,12 @@
-"""Two optimizer steps of a trial under fake tensors: what they hold in memory, and how much they compute.
+"""An optimizer step of a trial under fake tensors: what it holds in memory, and how much it computes.
 
 Nothing is allocated and no weights are needed: model, adapter, loss and optimizer are the real ones, and their operations run
-on tensors that have shapes, types and storages but no contents. The second step is the one that a long training repeats: the
-optimizer has its state then.
+on tensors that have shapes, types and storages but no contents. The step that is followed is the one that a long training
+repeats: the optimizer has its state already, made from gradients without a forward and backward pass of their own, which
+would double the time.
 """
 
+import warnings
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import fields
@@ -19,9 +21,6 @@ from trainables.predict.flops import Flops
 from trainables.predict.live import Live
 from trainables.predict.network import as_fake, network
 from trainables.predict.quantized import bits, shrunk
-
-STEPS = 2
-MICRO_BATCHES = 2  # of a step, at most: from the second on the gradients are there, and nothing else changes
 
 
 def simulate(
@@ -50,11 +49,14 @@ def simulate(
         stack.enter_context(flops)
         stack.enter_context(live)
         live.name([*made.parameters(), *made.buffers()], "parameters")
-        for _ in range(STEPS):
-            _step(made, optimizer, args, length, live, whole_logits)
+        _give_gradients(made, live)
+        _update(made, optimizer, args, live)
+        if args.gradient_accumulation_steps > 1:  # from the second micro-batch on the gradients are there
+            _give_gradients(made, live)
+        _micro_batch(made, args, length, live, whole_logits)
+        _update(made, optimizer, args, live)
     memory = shrunk(live.peak(), made, settings) if bits(settings) else live.peak()
-    done = STEPS * min(args.gradient_accumulation_steps, MICRO_BATCHES)
-    return Step(memory, flops.total * args.gradient_accumulation_steps // done)
+    return Step(memory, flops.total * args.gradient_accumulation_steps)
 
 
 def arguments(settings: Mapping[str, Any]) -> Any:
@@ -63,7 +65,9 @@ def arguments(settings: Mapping[str, Any]) -> Any:
 
     known = {field.name for field in fields(SFTConfig) if field.init}
     chosen = {key: value for key, value in settings.items() if key in known}
-    return SFTConfig(**{**chosen, "output_dir": "unused", "report_to": "none", "use_cpu": True})
+    with warnings.catch_warnings():  # of names that TRL uses and transformers gives up
+        warnings.simplefilter("ignore", FutureWarning)
+        return SFTConfig(**{**chosen, "output_dir": "unused", "report_to": "none", "use_cpu": True})
 
 
 def _optimizer(made: Any, args: Any) -> torch.optim.Optimizer:
@@ -77,15 +81,22 @@ def _optimizer(made: Any, args: Any) -> torch.optim.Optimizer:
     return optimizer
 
 
-def _step(made: Any, optimizer: torch.optim.Optimizer, args: Any, length: int, live: Live, whole_logits: bool) -> None:
-    """As the trainer does it: every micro-batch forward and backward, then clipping, the optimizer, and no gradients."""
+def _give_gradients(made: Any, live: Live) -> None:
     trained = [one for one in made.parameters() if one.requires_grad]
-    for _ in range(min(args.gradient_accumulation_steps, MICRO_BATCHES)):
-        with live.kept_are("activations"):
-            loss = _loss(made, args, length, whole_logits)
-        loss.backward()  # type: ignore[no-untyped-call]
-        live.name((one.grad for one in trained), "gradients")
-        del loss
+    for one in trained:
+        one.grad = torch.empty_like(one)
+    live.name((one.grad for one in trained), "gradients")
+
+
+def _micro_batch(made: Any, args: Any, length: int, live: Live, whole_logits: bool) -> None:
+    with live.kept_are("activations"):
+        loss = _loss(made, args, length, whole_logits)
+    loss.backward()  # type: ignore[no-untyped-call]
+    live.name((one.grad for one in made.parameters() if one.requires_grad), "gradients")
+
+
+def _update(made: Any, optimizer: torch.optim.Optimizer, args: Any, live: Live) -> None:
+    """As the trainer does it: clipping, the optimizer, and no gradients."""
     if args.max_grad_norm > 0:
         torch.nn.utils.clip_grad_norm_(made.parameters(), args.max_grad_norm)
     optimizer.step()
