@@ -67,15 +67,22 @@ def test_the_largest_batch_fits_and_one_row_more_does_not(report: dict[str, Any]
     assert [fits(size, CARDS["a10g"].bytes) for size in sizes] == [True, False]
 
 
+@pytest.mark.parametrize("begin", [1, 8, 500])
 @pytest.mark.parametrize("room", [0, 10**9, 3 * 10**9, 10**10, 10**11])
-def test_a_peak_with_steps_in_it_is_searched_to_the_row(room: int) -> None:
+def test_a_peak_with_steps_in_it_is_searched_to_the_row_in_few_looks(room: int, begin: int) -> None:
+    """A look at a model of 8 B parameters takes seconds, and a search that goes on row by row took 25 of them."""
+    looks: list[int] = []
+
     def peak(rows: int) -> int:
-        return 10**8 + rows * 7 * 10**6 + min(rows * 30, 4096) * 32768 * 4
+        looks.append(rows)
+        bend = max(rows - 100, 0) * 9 * 10**6
+        return 10**8 + rows * 7 * 10**6 + min(rows * 30, 4096) * 32768 * 4 + bend
 
     card = Card(room, 0, 0, None)
-    found = largest_batch(peak, card)
+    found = largest_batch(peak, card, begin)
     assert found == 0 or fits(peak(found), room)
     assert found == 4096 or not fits(peak(found + 1), room)
+    assert len(set(looks)) <= 8
 
 
 def test_the_table_says_what_is_assumed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,6 +33,9 @@ class Predictor(Protocol):
     def step(self, settings: Settings, resolve: Resolve, length: int, device: Device) -> Step:
         """One optimizer step of a trial whose rows all have `length` tokens."""
 
+    def micro_batch(self, settings: Settings) -> int:
+        """How many rows the device takes at once."""
+
     def half_precision(self, settings: Settings) -> bool:
         """Whether matrix products run in 16 bits."""
 

@@ -121,13 +121,15 @@ def _with_largest(
     """The most demanding configuration says how many of its rows the card takes at once: the others take as many."""
     place = max(range(len(found)), key=lambda index: found[index].peak_bytes)
     settings = alike(trials)[found[place].label][0].settings
-    length = found[place].extent.longest
+    length, batch = found[place].extent.longest, predictor.micro_batch(settings)
 
     def peak(rows: int) -> int:
+        if rows == batch:
+            return found[place].peak_bytes
         rows_at_once = {**settings, "per_device_train_batch_size": rows}
         return predictor.step(rows_at_once, resolve, length, device).memory.total
 
-    most = replace(found[place], largest={length: largest_batch(peak, chosen)})
+    most = replace(found[place], largest={length: largest_batch(peak, chosen, batch)})
     return tuple(most if index == place else one for index, one in enumerate(found))
 
 
@@ -178,21 +180,19 @@ def _family(trial: Trial, length: int) -> str:
     return json.dumps([length, trial.lora_r is None, rest], sort_keys=True, default=str)
 
 
-def largest_batch(peak: Callable[[int], int], card: Card) -> int:
+def largest_batch(peak: Callable[[int], int], card: Card, rows: int = 1) -> int:
     """The most rows at once that fit the card, 0 if not one does; `peak` gives the bytes of a number of rows.
 
-    Memory grows by a line with the rows, but for steps that the loss's tiles make: so a line says where to look, and the
-    answer is one that fits while one row more does not.
+    Memory grows by a line with the rows, but for steps that the loss's tiles make: so the line through the two sizes last
+    looked at says where to look next (each look at an 8 B model takes 7 s), and the answer is one that fits while one row
+    more does not. The first look is at `rows`.
     """
-    low, high, last = 0, MOST_ROWS + 1, 1
-    size = first = peak(1)
-    slope = max((peak(8) - first) / 7, 1)
+    low, high, wanted = 0, MOST_ROWS + 1, most_peak(card.bytes)
+    known = {}
     while high - low > 1:
-        if fits(size, card.bytes):
-            low = max(low, last)
-        else:
-            high = min(high, last)
-        if high - low > 1:
-            last = min(max(last + int((most_peak(card.bytes) - size) / slope), low + 1), high - 1)
-            size = peak(last)
+        known[rows] = size = peak(rows)
+        low, high = (max(low, rows), high) if fits(size, card.bytes) else (low, min(high, rows))
+        (first, one), (last, other) = ((0, 0), (rows, size)) if len(known) == 1 else list(known.items())[-2:]
+        slope = max((other - one) / (last - first), 1)
+        rows = min(max(last + int((wanted - other) // slope), low + 1), high - 1)
     return low

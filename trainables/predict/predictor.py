@@ -1,4 +1,4 @@
-"""What `python -m sweep.estimate` asks of SFT: two steps on fake tensors, and what goes with them."""
+"""What `python -m sweep.estimate` asks of SFT: steps on fake tensors, and what goes with them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -41,6 +41,9 @@ class StepPredictor:
 
     def step(self, settings: Settings, resolve: Resolve, length: int, device: Device) -> Step:
         return steps.simulate(settings, resolve, length, device)
+
+    def micro_batch(self, settings: Settings) -> int:
+        return int(steps.arguments(settings).per_device_train_batch_size)
 
     def half_precision(self, settings: Settings) -> bool:
         args = steps.arguments(settings)
