@@ -8,7 +8,7 @@ import pytest
 
 from sweep.estimate.__main__ import main
 from sweep.estimate.cards import CARDS, Card, fits, of_device
-from sweep.estimate.predict import largest_batch
+from sweep.estimate.forecast import largest_batch
 from tests.test_predict import OPT_350M
 
 REPORT = ["--preset", "opt-350m-codealpaca", "--model_name_or_path", OPT_350M, "--rows", "20022", "--length", "100"]
@@ -139,3 +139,13 @@ def test_a_drivers_name_means_a_card(name: str, card: str) -> None:
 def test_an_unknown_name_means_none() -> None:
     assert of_device("NVIDIA A10") is None
     assert of_device("NVIDIA L40S") is None
+
+
+def test_what_the_docs_show_of_python_runs_again_and_again(capsys: pytest.CaptureFixture[str]) -> None:
+    """A second call once found a module in the function's place."""
+    docs = (Path(__file__).parent.parent / "docs" / "estimate.md").read_text(encoding="utf-8")
+    code = docs.split("```python\n")[1].split("```")[0]
+    exec(code, {})
+    exec(code, {})
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["r=2", "r=8"] * 2

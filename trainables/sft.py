@@ -10,6 +10,7 @@ from sweep.common.names import Resolve, is_there
 from sweep.contract.disk import Footprint
 from sweep.contract.identity import Identity, Source
 from sweep.contract.length import Length
+from sweep.contract.measurer import Measurer
 from sweep.contract.predictor import Predictor
 from sweep.contract.trainable import Context, Machine, Trainable
 from sweep.errors import Complaint, ConfigError, Problem
@@ -118,6 +119,11 @@ class SFT(Trainable):
         from trainables.predict.predictor import StepPredictor  # torch
 
         return StepPredictor(self.prepare)
+
+    def measurer(self) -> Measurer:
+        from trainables.measure.measurer import StepMeasurer  # torch
+
+        return StepMeasurer(self.prepare)
 
     def warm(self) -> None:
         import trainables.training.train  # noqa: F401  # seconds

@@ -13,6 +13,7 @@ from sweep.common.names import Resolve
 from sweep.contract.disk import Footprint
 from sweep.contract.identity import Identity
 from sweep.contract.length import Length
+from sweep.contract.measurer import Measurer
 from sweep.contract.predictor import Predictor
 from sweep.errors import Problem
 from sweep.space import Trial
@@ -126,6 +127,10 @@ class Trainable(ABC):
 
     def predictor(self) -> Predictor | None:
         """What foresees the trials' steps for `python -m sweep.estimate`; None where nothing does."""
+        return None
+
+    def measurer(self) -> Measurer | None:
+        """What trains a few real steps for `python -m sweep.estimate --measure`; None where nothing does."""
         return None
 
     def warm(self) -> None:  # noqa: B027  # may do nothing

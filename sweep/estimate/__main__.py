@@ -1,21 +1,25 @@
-"""python -m sweep.estimate --preset opt-350m-codealpaca --gpu a10g: what a sweep takes, before it runs."""
+"""What a sweep takes, before it runs.
+
+    python -m sweep.estimate --preset opt-350m-codealpaca --gpu a10g
+    python -m sweep.estimate --preset opt-350m-codealpaca --measure
+
+The second trains ten steps of each configuration on this machine.
+"""
 
 import argparse
 import json
+import math
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 from sweep import redact
 from sweep.errors import Complaint, ConfigError, Problem, SweepError
 from sweep.estimate.cards import CARDS, card
-from sweep.estimate.prediction import UTILIZATION
+from sweep.estimate.prediction import UTILIZATION, Assumed
 
-if TYPE_CHECKING:
-    from sweep.estimate.predict import Assumed
-
-OK, BAD_CONFIGURATION = 0, 2
+OK, SOME_FAILED, BAD_CONFIGURATION = 0, 1, 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,15 +36,21 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m sweep.estimate",
         description="What a sweep takes before it runs: memory by rank, what fits a card, hours and money. "
-        "No weights are downloaded, no GPU is needed, nothing is allocated.",
+        "No weights are downloaded, no GPU is needed, nothing is allocated, but with --measure.",
         epilog="Every flag and preset of python -m sweep.grid is one here, too.",
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--device", choices=("cuda", "cpu"), default="cuda", help="whose memory is predicted (default: cuda)")
+    add("--device", choices=("cuda", "cpu"), help="whose memory is predicted (default: cuda; measured: this machine's)")
+    add(
+        "--measure",
+        action="store_true",
+        help="trains ten real steps of each configuration on this machine, without Ray",
+    )
+    add("--random_weights", action="store_true", help="measures with random weights: only the configuration is read")
     add("--gpu", metavar="CARD", help=f"the card that trials run on: {', '.join(CARDS)}")
     add("--gpu_memory_gb", type=float, help="its memory in GB of 10^9 bytes, for a card without a name here")
-    add("--utilization", type=float, default=UTILIZATION, help="assumed share of the card's peak (default: 0.3)")
+    add("--utilization", type=float, help="assumed share of the card's peak (default: 0.3)")
     add("--price_per_hour", type=float, help="US dollars for an hour of one card; default: a list price")
     add("--rows", type=int, help="training rows, with --length in place of reading the data")
     add("--length", type=int, help="tokens of a row")
@@ -50,34 +60,78 @@ def _parser() -> argparse.ArgumentParser:
 
 def _estimate(own: argparse.Namespace, words: list[str]) -> int:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    from sweep.estimate import show
-    from sweep.estimate.predict import Assumed, checked, predict
+    _refuse(own)
+    assumed = Assumed(
+        device=own.device or "cuda",
+        gpu=own.gpu,
+        gpu_memory_gb=own.gpu_memory_gb,
+        utilization=UTILIZATION if own.utilization is None else own.utilization,
+        price_per_hour=own.price_per_hour,
+        rows=own.rows,
+        length=own.length,
+    )
+    return (_measure if own.measure else _predict)(own, words, assumed)
 
-    assumed = Assumed(own.device, own.gpu, own.gpu_memory_gb, own.utilization, own.price_per_hour, own.rows, own.length)
-    _refuse(assumed)
+
+def _predict(own: argparse.Namespace, words: list[str], assumed: Assumed) -> int:
+    from sweep.estimate import show
+    from sweep.estimate.forecast import checked, predict
+
     found = predict(checked(words, assumed), assumed)
-    print(json.dumps(show.as_dict(found), indent=2, ensure_ascii=False) if own.format == "json" else show.text(found))
+    _print(show.as_dict(found) if own.format == "json" else show.text(found))
     return OK
 
 
-def _refuse(assumed: "Assumed") -> None:
+def _measure(own: argparse.Namespace, words: list[str], assumed: Assumed) -> int:
+    """Exit code 1 where a configuration failed: of what it takes, nothing is known."""
+    from sweep.estimate import show_measured
+    from sweep.estimate.measure import measure, prepared
+
+    config, assumed, measurer = prepared(words, assumed, own.device, own.random_weights)
+    found = measure(config, assumed, measurer, own.random_weights)
+    _print(show_measured.as_dict(found) if own.format == "json" else show_measured.text(found))
+    return SOME_FAILED if any(line.reason for line in found.lines) else OK
+
+
+def _print(what: dict[str, Any] | str) -> None:
+    print(what if isinstance(what, str) else json.dumps(what, indent=2, ensure_ascii=False))
+
+
+def _refuse(own: argparse.Namespace) -> None:
     """What is wrong with the flags of this command alone."""
-    wrong: list[Problem] = []
-    for name, least in (("rows", 1), ("length", 2), ("price_per_hour", 0)):
-        value = getattr(assumed, name)
-        if value is not None and value < least:
-            wrong.append(Complaint(name, f": must be at least {least}, got {value:g}."))
-    if (assumed.rows is None) != (assumed.length is None):
-        wrong.append("--rows and --length stand in for the data together: give both, or neither.")
-    if not 0 < assumed.utilization <= 1:
-        text = f": is a share of the card's peak above 0, at most 1, got {assumed.utilization:g}."
-        wrong.append(Complaint("utilization", text))
+    wrong: list[Problem] = [*_out_of_range(own), *_contradictory(own)]
     try:
-        card(assumed.gpu, assumed.gpu_memory_gb)
+        card(own.gpu, own.gpu_memory_gb)
     except ConfigError as error:
         wrong += error.complaints
     if wrong:
         raise ConfigError(wrong)
+
+
+def _out_of_range(own: argparse.Namespace) -> list[Problem]:
+    wrong: list[Problem] = []
+    for name, least in (("rows", 1), ("length", 2), ("price_per_hour", 0)):
+        value = getattr(own, name)
+        if value is not None and not least <= value < math.inf:
+            wrong.append(Complaint(name, f": must be at least {least}, got {value:g}."))
+    if own.utilization is not None and not 0 < own.utilization <= 1:
+        text = f": is a share of the card's peak above 0, at most 1, got {own.utilization:g}."
+        wrong.append(Complaint("utilization", text))
+    return wrong
+
+
+def _contradictory(own: argparse.Namespace) -> list[str]:
+    wrong = []
+    if (own.rows is None) != (own.length is None):
+        wrong.append("--rows and --length stand in for the data together: give both, or neither.")
+    if own.random_weights and not own.measure:
+        wrong.append("--random_weights: goes with --measure. A prediction reads no weights at all.")
+    for name in ("utilization", "gpu_memory_gb"):
+        if own.measure and getattr(own, name) is not None:
+            wrong.append(f"--{name}: is an assumption, and --measure measures. Leave one of the two out.")
+    if own.measure and own.gpu is not None and own.device == "cpu":
+        wrong.append("--gpu: names a card, and --device cpu measures without one. Leave one of the two out.")
+    return wrong
 
 
 if __name__ == "__main__":

@@ -82,9 +82,14 @@ def card(name: str | None, memory_gb: float | None) -> Card | None:
     return Card(round(memory_gb * 1e9), known.tflops, known.tflops_float32, known.usd_per_hour)
 
 
-def of_device(device_name: str) -> Card | None:
+def name_of_device(device_name: str) -> str | None:
     """The card that a driver's name means ("NVIDIA A10G", Ray's accelerator type "A10G"), as far as it is known."""
     words = device_name.casefold().replace("rtx 4090", "rtx4090").replace("-", " ").replace("_", " ").split()
     if "a100" in words:
-        return CARDS["a100-80" if any(word.startswith("80g") for word in words) else "a100-40"]
-    return next((known for name, known in CARDS.items() if name in words), None)
+        return "a100-80" if any(word.startswith("80g") for word in words) else "a100-40"
+    return next((name for name in CARDS if name in words), None)
+
+
+def of_device(device_name: str) -> Card | None:
+    name = name_of_device(device_name)
+    return CARDS[name] if name else None

@@ -5,11 +5,32 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sweep.contract.length import Extent
-from sweep.contract.memory import Step
+from sweep.contract.memory import Device, Step
 from sweep.estimate.cards import Card, beside, fits
 from sweep.space import Rank, Trial
 
 UTILIZATION = 0.3  # share of a card's peak that training reaches: an assumption, see docs/estimate.md
+
+
+@dataclass(frozen=True)
+class Assumed:
+    """What is said of a sweep beyond its configuration.
+
+    Attributes:
+        device: whose operations are followed.
+        gpu: the card's name in CARDS; gpu_memory_gb: its memory in 10⁹ bytes.
+        utilization: share of the card's peak that training reaches.
+        price_per_hour: of the card, in US dollars.
+        rows, length: of the training data, in place of looking at them.
+    """
+
+    device: Device = "cuda"
+    gpu: str | None = None
+    gpu_memory_gb: float | None = None
+    utilization: float = UTILIZATION
+    price_per_hour: float | None = None
+    rows: int | None = None
+    length: int | None = None
 
 
 @dataclass(frozen=True)

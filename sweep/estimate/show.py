@@ -16,6 +16,12 @@ WORDS = {
     "temporaries": "temporaries",
 }
 
+ON_CUDA = (
+    "`peak` is what torch.cuda.max_memory_allocated would say; `besides` is what nvidia-smi shows on top of it: the CUDA "
+    "context (500 MiB assumed) and what the allocator rounds up and cannot use (5 % assumed)."
+)
+ON_CPU = "`peak` is what tensors take of the host's memory; Python and its libraries take their own besides."
+
 
 def text(found: Prediction) -> str:
     """Tables and sentences, as wide as the terminal."""
@@ -36,12 +42,14 @@ def _memory(found: Prediction) -> Any:
     title = f"Peak memory of a training step, predicted ({'GPU' if found.path == 'cuda' else 'CPU'})"
     table = Table(title=title, title_justify="left", box=None)
     table.add_column("configuration")
-    for name in ("peak", *WORDS.values(), "besides", *(["fits"] if found.card else [])):
+    cuda = found.path == "cuda"
+    for name in ("peak", *WORDS.values(), *(["besides"] if cuda else []), *(["fits"] if found.card else [])):
         table.add_column(name, justify="right")
     for one in found.configurations:
         parts = [size(getattr(one.step.memory, kind)) for kind in KINDS]
         fit = ["yes" if one.fits(found.card) else "no"] if found.card else []
-        table.add_row(one.label, size(one.peak_bytes), *parts, size(one.beside_bytes), *fit)
+        beside = [size(one.beside_bytes)] if cuda else []
+        table.add_row(one.label, size(one.peak_bytes), *parts, *beside, *fit)
     return table
 
 
@@ -74,8 +82,7 @@ def _lines(found: Prediction) -> list[str]:
     lines = [
         f"Rows: {rows}. The longest make the peak, the typical ones the time. Steps and tokens are those of one trial, "
         "FLOP (floating-point operations) and hours those of all that are alike.",
-        "`peak` is what torch.cuda.max_memory_allocated would say; `besides` is what nvidia-smi shows on top of it: the CUDA "
-        "context (500 MiB assumed) and what the allocator rounds up and cannot use (5 % assumed).",
+        ON_CUDA if found.path == "cuda" else ON_CPU,
     ]
     for one in found.configurations:
         for length, batch in one.largest.items():
@@ -112,7 +119,7 @@ def _configuration(one: Predicted, found: Prediction) -> dict[str, Any]:
         "trials": one.trials,
         "peak_memory_allocated_bytes": one.peak_bytes,
         "memory": asdict(one.step.memory),
-        "besides_bytes": one.beside_bytes,
+        "besides_bytes": one.beside_bytes if found.path == "cuda" else None,
         "fits": one.fits(found.card) if found.card else None,
         "largest_batch": {str(length): batch for length, batch in one.largest.items()},
         "longest": one.extent.longest,

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,34 +13,13 @@ from sweep.contract.memory import Device, Step, over_ranks
 from sweep.contract.predictor import Predictor
 from sweep.errors import Complaint, ConfigError
 from sweep.estimate.cards import CARDS, Card, card, fits, most_peak
-from sweep.estimate.prediction import UTILIZATION, Predicted, Prediction, alike
+from sweep.estimate.prediction import Assumed, Predicted, Prediction, alike
 from sweep.space import Trial
 
 if TYPE_CHECKING:
     from sweep.config.sweep_config import SweepConfig
 
 MOST_ROWS = 4096  # a larger batch is not looked for
-
-
-@dataclass(frozen=True)
-class Assumed:
-    """What is said of a sweep beyond its configuration.
-
-    Attributes:
-        device: whose operations are followed.
-        gpu: the card's name in CARDS; gpu_memory_gb: its memory in 10⁹ bytes.
-        utilization: share of the card's peak that training reaches.
-        price_per_hour: of the card, in US dollars.
-        rows, length: of the training data, in place of looking at them.
-    """
-
-    device: Device = "cuda"
-    gpu: str | None = None
-    gpu_memory_gb: float | None = None
-    utilization: float = UTILIZATION
-    price_per_hour: float | None = None
-    rows: int | None = None
-    length: int | None = None
 
 
 def checked(words: Sequence[str], assumed: Assumed) -> "SweepConfig":
@@ -75,7 +54,7 @@ def _predictor(config: "SweepConfig") -> Predictor:
     return found
 
 
-def predict(config: "SweepConfig", assumed: Assumed = Assumed()) -> Prediction:  # frozen
+def predict(config: "SweepConfig", assumed: Assumed) -> Prediction:
     """See `sweep.estimate.predict`."""
     chosen = card(assumed.gpu, assumed.gpu_memory_gb)
     predictor, trials, resolve = _predictor(config), config.trials(), resolver(str(Path.cwd()))
