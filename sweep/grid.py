@@ -213,7 +213,7 @@ def _answer(config: Any, store: Any, planned: Any, interrupted: bool) -> int:
     except SweepError as error:
         print(f"warning: {error} (python -m sweep.report {config.location})", file=sys.stderr)
     if not interrupted:
-        tracked.answer(found, config, store)
+        tracked.track(found, config, store)
     ids = {trial.trial_id for trial in planned.trials}
     columns = ["trial_id", "status", "log", "error_message"]
     rows = [row for row in store.trials().select(columns).to_pylist() if row["trial_id"] in ids]

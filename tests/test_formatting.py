@@ -6,7 +6,19 @@ import pytest
 
 from sweep.common import formatting
 from sweep.common.cache import cache_folder, written_aside
-from sweep.common.formatting import clock, duration, headline, number, percent, reason, size, with_class, with_spread
+from sweep.common.formatting import (
+    clock,
+    duration,
+    headline,
+    number,
+    percent,
+    reason,
+    sentence,
+    share,
+    size,
+    with_class,
+    with_spread,
+)
 
 CODE = [path for room in ("sweep", "trainables") for path in Path(room).rglob("*.py")]
 
@@ -43,6 +55,7 @@ def test_numbers_follow_their_unit() -> None:
 
 
 def test_shares_have_a_sign_and_as_many_digits_as_are_of_use() -> None:
+    assert [share(one) for one in (0.005, 0.95, 0.00025)] == ["0.5 %", "95 %", "0.025 %"]
     assert [percent(one) for one in (0.00015, -0.0067, 0.34, 0)] == ["+0.015 %", "−0.67 %", "+34 %", "+0.00 %"]
 
 
@@ -52,6 +65,7 @@ def test_an_error_is_one_line_without_its_number_path_and_full_stop() -> None:
     assert reason(ValueError("it is\n  negative.")) == "it is negative"
     assert reason(ValueError()) == with_class(ValueError()) == "ValueError"
     assert with_class(ValueError("it is\nnegative")) == "ValueError: it is negative"
+    assert sentence(ValueError()) == "ValueError." and sentence("too long", 5) == "too …."
     assert headline(ValueError("no such file.\nTry this:\n...")) == "no such file"
 
 

@@ -94,7 +94,7 @@ def _unusable(error: Exception) -> str:
 
 def _unreachable(name: str, error: Exception) -> str:
     return (
-        f"neither a folder here nor a model that can be reached ({sentence(str(error), 300)[:-1]}). Offline: give a folder made by "
+        f"neither a folder here nor a model that can be reached ({sentence(error, 300)[:-1]}). Offline: give a folder made by "
         "save_pretrained; or fill the cache where there is a network (`hf download "
         f"{name}`), copy it here and set HF_HOME to it; or set HF_ENDPOINT to a mirror."
     )
@@ -187,9 +187,7 @@ def _attention_complaints(model: Any, name: str, settings: Mapping[str, Any]) ->
     try:
         model.get_correct_attn_implementation(chosen, is_init_check=True)
     except ValueError as error:
-        return [
-            Complaint("attn_implementation", f" {chosen}: {name} cannot be loaded with it: {sentence(str(error), 300)}")
-        ]
+        return [Complaint("attn_implementation", f" {chosen}: {name} cannot be loaded with it: {sentence(error, 300)}")]
     return []
 
 
@@ -208,7 +206,7 @@ def _adapter_complaints(name: str, settings: Mapping[str, Any], resolve: Resolve
     except Exception as error:  # as many kinds as there are ways to give LoRA's settings
         return [
             Complaint(
-                "lora_r", f": no adapter can be put on {name} with the other LoRA settings: {sentence(str(error), 300)}"
+                "lora_r", f": no adapter can be put on {name} with the other LoRA settings: {sentence(error, 300)}"
             )
         ]
     if isinstance(network.get_output_embeddings(), BaseTunerLayer):

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from sweep.answer.answer import Configuration, Recommendation, Saving
 from sweep.answer.compare import Compared
-from sweep.common.formatting import listed, percent, plural
+from sweep.common.formatting import listed, percent, plural, share
 from sweep.statistics import stats
 from sweep.store.columns import METRICS
 
@@ -30,11 +30,6 @@ def paragraph(draft: Recommendation, compared: Compared, shown: Sequence[Configu
     return replace(draft, text=" ".join(sentences))
 
 
-def share(margin: float) -> str:
-    """A margin without a sign: 0.5 %."""
-    return f"{margin * 100:.6g} %"
-
-
 def seeds_of(counts: Sequence[int], noun: str = "seed") -> str:
     """How many seeds configurations have: 3 seeds, or 1 to 3 seeds."""
     least, most = min(counts), max(counts)
@@ -43,7 +38,7 @@ def seeds_of(counts: Sequence[int], noun: str = "seed") -> str:
 
 def basis_text(compared: Compared, confidence: float) -> str:
     """What the bounds are about, and what they leave out."""
-    level, held_out = f"{confidence * 100:g} %", compared.measured.examples
+    level, held_out = share(confidence), compared.measured.examples
     count = seeds_of([len(compared.measured.by_seed(one)) for one in compared.groups])
     if held_out:
         clusters = " clusters of" if held_out.clusters else ""

@@ -61,6 +61,11 @@ def percent(fraction: float) -> str:
     return f"{fraction * 100:+.{digits}f} %".replace("-", "−")
 
 
+def share(fraction: float) -> str:
+    """A share without a sign, to all its digits: 0.5 %, 95 %."""
+    return f"{fraction * 100:.6g} %"
+
+
 def number(value: float | None, unit: str = "", *, whole: bool = False) -> str:
     """A value in its unit as docs/columns.md names it, or a count; a dash where it was not measured."""
     if value is None:
@@ -109,7 +114,7 @@ def in_one_line(text: str) -> str:
     return re.sub(r"(Detail: )?\[[Ee]rrno -?\d+\] ", "", " ".join(text.split())).rstrip(".")
 
 
-def sentence(text: str, longest: int = 400) -> str:
-    """The text on one line, cut where it is long, with one full stop."""
-    line = " ".join(text.split())
+def sentence(said: str | BaseException, longest: int = 400) -> str:
+    """A text, or all that an error says, on one line, cut where it is long, with one full stop."""
+    line = " ".join((str(said) or type(said).__name__).split())
     return (line if len(line) <= longest else line[: longest - 1] + "…").rstrip(".") + "."

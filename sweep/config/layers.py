@@ -106,7 +106,7 @@ def read_file(path: Any) -> tuple[dict[str, Any], list[Complaint]]:
     except (OSError, RuntimeError) as error:
         wrong = f" cannot be read: {reason(error)}. Give a YAML file."
     except ValueError as error:
-        wrong = f" is not YAML that can be used: {sentence(str(error))}"
+        wrong = f" is not YAML that can be used: {sentence(error)}"
     else:
         wrong = _no_settings(content)
         if not wrong and content and "config" in content:

@@ -27,7 +27,7 @@ def load_trainable(name: str) -> type[Trainable]:
         found = load(name)
     except Exception as error:  # the module is the user's: importing it may raise anything
         raise ConfigError(
-            [Complaint("trainable", f" {name!r} cannot be imported: {sentence(str(error))} {MEND}")]
+            [Complaint("trainable", f" {name!r} cannot be imported: {sentence(error)} {MEND}")]
         ) from error
     lacks = [part for part in sorted(Trainable.__abstractmethods__) if not _has(found, part)]
     if not isinstance(found, type) or lacks:

@@ -9,12 +9,12 @@ The second trains ten steps of each configuration on this machine.
 import argparse
 import json
 import math
-import os
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 from sweep import redact
+from sweep.common.quiet import quieten
 from sweep.errors import Complaint, ConfigError, Problem, SweepError
 from sweep.estimate.cards import CARDS, card
 from sweep.estimate.prediction import UTILIZATION, Assumed
@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _estimate(own: argparse.Namespace, words: list[str]) -> int:
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    quieten()
     _refuse(own)
     assumed = Assumed(
         device=own.device or "cuda",

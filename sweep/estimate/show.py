@@ -4,7 +4,7 @@ import io
 from dataclasses import asdict
 from typing import Any
 
-from sweep.common.formatting import size
+from sweep.common.formatting import duration, size
 from sweep.contract.memory import KINDS
 from sweep.estimate.prediction import Predicted, Prediction
 
@@ -92,7 +92,7 @@ def _lines(found: Prediction) -> list[str]:
     if found.hours is not None:
         price = f", ${found.dollars:.2f} at ${found.price_per_hour:.2f} an hour" if found.dollars is not None else ""
         lines.append(
-            f"All trials: {found.hours:.2f} hours of one {found.card_name}{price}. Assumed: {found.utilization:.0%} of its peak; "
+            f"All trials: {duration(found.hours * 3600)} of one {found.card_name}{price}. Assumed: {found.utilization:.0%} of its peak; "
             "evaluation, saving and start-up are not in it."
         )
     return [*lines, *dict.fromkeys(note for one in found.configurations for note in one.notes)]

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sweep.answer.answer import Answer, Configuration
+from sweep.common.formatting import share
 from sweep.show.drawing import Plot, Trace, capitalized, figure, look, rounded, text
 from sweep.store.columns import METRICS
 
@@ -39,13 +40,13 @@ def by_rank(answer: Answer, trials: "pd.DataFrame") -> Plot | None:
 
 def _caption(answer: Answer) -> str:
     bars = (
-        f"a bar reaches from the least to the most that it can be, by its bounds above the best at {100 * answer.confidence:.0f} % "
+        f"a bar reaches from the least to the most that it can be, by its bounds above the best at {share(answer.confidence)} "
         "confidence; "
         if answer.basis != "none"
         else ""
     )
     return (
-        f"A dot is one seed, a larger mark the mean of a rank's; {bars}the band is the margin of {100 * answer.margin:g} % above "
+        f"A dot is one seed, a larger mark the mean of a rank's; {bars}the band is the margin of {share(answer.margin)} above "
         "the lowest mean. Lower is better."
     )
 

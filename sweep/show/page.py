@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 
 from sweep.answer.answer import Answer
 from sweep.answer.wording import NOT_COVERED
-from sweep.common.formatting import reason
+from sweep.common.formatting import reason, share
 from sweep.errors import SweepError
 from sweep.show.cells import cells
 from sweep.show.drawing import Plot
@@ -35,7 +35,7 @@ def render_html(sweep: Sweep, answer: Answer) -> str:
 
     plots = _plots(sweep, answer)
     environment = Environment(loader=PackageLoader("sweep.show"), autoescape=True)
-    environment.filters["flags"] = _flags
+    environment.filters.update(flags=_flags, share=share)
     headings, rows = cells(answer)
     return environment.get_template("report.html.j2").render(
         answer=answer,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from sweep.answer.answer import Answer
-from sweep.answer.wording import share
+from sweep.common.formatting import share
 from sweep.show.cells import cells
 
 Format = Literal["table", "json", "csv", "markdown"]

@@ -10,7 +10,7 @@ from sweep.show.tables import flat, said, warnings
 from sweep.store.store import Store
 
 
-def answer(found: Answer, config: SweepConfig, store: Store) -> None:
+def track(found: Answer, config: SweepConfig, store: Store) -> None:
     """Writes the run, in a process of its own. What that cannot do it says on standard error, and takes bounded time."""
     from sweep.trackers import trackers
 

@@ -61,7 +61,7 @@ class Column:
         unit: of its values; of the losses that which TRL's trainer has, unless the trainable's LOSS_UNIT says another.
         null: when it is null, beyond "not measured".
         metric: set where the answer gives the column.
-        derived: by the reader, from the rows of evals/; in no file.
+        derived: by the reader, of each trial; in no file.
     """
 
     name: str

@@ -21,6 +21,7 @@ from typing import Any, TextIO
 from urllib.parse import urlsplit
 
 from sweep import redact
+from sweep.common.formatting import reason
 from sweep.store.store import Row
 
 OURS = ("wandb", "tensorboard")  # the others run in the trainer, by its own integrations
@@ -153,7 +154,7 @@ class _Feed:
             self._file.write(json.dumps(about, default=str) + "\n")
             self._process = self._start(run, place)
         except OSError as error:
-            self._say(f"could not be started, so it has nothing of this run: {error}")
+            self._say(f"could not be started, so it has nothing of this run: {reason(error)}")
             self._remove()
 
     def _start(self, run: Run, place: Path) -> "subprocess.Popen[bytes]":
@@ -180,7 +181,7 @@ class _Feed:
             try:
                 self._file.write(text)
             except OSError as error:
-                self._say(f"has no more of this run from here on: {error}")
+                self._say(f"has no more of this run from here on: {reason(error)}")
                 self._end(self._process)
 
     def close(self, deadline: float) -> None:

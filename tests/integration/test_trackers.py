@@ -188,7 +188,7 @@ def test_a_server_that_never_answers_stops_nothing_and_the_runs_are_kept(
 def test_a_tracker_that_raises_stops_nothing(store: str, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     broken.mkdir()
-    (broken / "wandb.py").write_text("run = None\ndef init(**more):\n    raise RuntimeError: it is broken\n")
+    (broken / "wandb.py").write_text("run = None\ndef init(**more):\n    raise RuntimeError('it is broken')\n")
     done = synthetic(store, tmp_path, PYTHONPATH=str(broken), WANDB_MODE="offline")
     logs = assert_trials_are_whole(done, store, tmp_path)
     assert all("wandb failed, and has nothing more of this run: RuntimeError: it is broken" in one for one in logs)

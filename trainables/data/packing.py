@@ -72,7 +72,7 @@ def _asked(settings: Mapping[str, Any], resolve: Resolve) -> tuple[Complaint | N
             return None, None
         others = [one for one in (*HERE, FLASH) if one != attention and _works(config, one, settings)]
     except Exception as error:  # the configuration is another's, and the libraries raise what they like
-        return None, f"--packing{head} it is not known whether packed rows see each other: {sentence(str(error), 200)}"
+        return None, f"--packing{head} it is not known whether packed rows see each other: {sentence(error, 200)}"
     ways = " or ".join(f"--attn_implementation {one}" for one in others)
     gpu = " (on a GPU)" if FLASH in others else ""
     mend = f"Add {ways}{gpu}, or leave --packing out." if others else "Leave --packing out."
