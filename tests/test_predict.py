@@ -42,9 +42,24 @@ def test_the_real_trainer_needs_what_was_predicted(name: str, models: Path) -> N
     found = compare(name, models)
     assert found["predicted"] == pytest.approx(found["tracked"], rel=0.02)
     assert found["predicted"] == pytest.approx(found["allocator"], rel=0.02)
-    needed = found["allocator"] + beside(found["allocator"])
-    assert fits(found["predicted"], round(1.05 * needed))
-    assert not fits(found["predicted"], round(0.95 * needed))
+    assert decided_rightly(found["predicted"], found["allocator"])
+
+
+def decided_rightly(predicted: int, measured: int) -> bool:
+    """On cards that have 5 % more and less room for the peak than it needs. The context is left out of the 5 %: ten times the
+    peak of these small models, it would hide half of it."""
+    context, needed = beside(0), measured + beside(measured) - beside(0)
+    return fits(predicted, round(context + 1.05 * needed)) and not fits(predicted, round(context + 0.95 * needed))
+
+
+def test_a_prediction_that_is_off_by_more_than_five_percent_decides_wrongly_on_some_card() -> None:
+    measured = 60_000_000
+    assert [decided_rightly(round(measured * share), measured) for share in (0.94, 0.96, 1.04, 1.06)] == [
+        False,
+        True,
+        True,
+        False,
+    ]
 
 
 @pytest.mark.parametrize("whole_logits", [False, True])

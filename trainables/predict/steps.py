@@ -40,13 +40,13 @@ def simulate(
 
     args = arguments(settings)
     made = network(settings, args, resolve)
-    live, flops = Live(BLOCK[device]), Flops()  # type: ignore[no-untyped-call]  # torch types it in part
+    flops = Flops()
+    live = Live(BLOCK[device], flops.count)
     with ExitStack() as stack:
         stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
         as_fake(made)
         optimizer = _optimizer(made, args)
         stack.enter_context(behaviour(live, device))
-        stack.enter_context(flops)
         stack.enter_context(live)
         live.name([*made.parameters(), *made.buffers()], "parameters")
         _give_gradients(made, live)
