@@ -1,6 +1,6 @@
 """Every error that the project raises on purpose.
 
-SweepError                 something a user can mend; the command line prints it without a traceback and exits 2
+SweepError                 something a user can mend; the command line prints it without a traceback and exits with its code, 2
 ├── ConfigError            the settings are wrong: carries every complaint, not the first
 ├── RowsError              a file of results cannot be understood: carries every complaint
 └── StoreError             a sweep directory cannot be used
@@ -14,7 +14,7 @@ SweepError                 something a user can mend; the command line prints it
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,8 @@ def written(key: str, source: str) -> str:
 
 class SweepError(Exception):
     """Base of all. Its text says what is wrong, what was found, and how to mend it."""
+
+    exit_code: ClassVar[int] = 2  # nothing was run
 
 
 class ConfigError(SweepError):
@@ -91,6 +93,10 @@ class SweepInUse(StoreError):
 class StoreAway(StoreError):
     """The directory refused what was measured, which waits on local disk."""
 
+    exit_code = 1
+
 
 class LockLost(StoreError):
     """The directory's lock is another driver's now, or gone: nothing more is written."""
+
+    exit_code = 1

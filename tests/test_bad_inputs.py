@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from sweep import grid
+from sweep.config import machine
 from tests import toys
 from tests.bad.files import DATA, MODELS
 from tests.bad.kinds import ROWS, Bad, Place
@@ -40,7 +41,7 @@ def place(good: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(grid, "_cuda_devices", lambda: 0)
+    monkeypatch.setattr(machine, "cuda_devices", lambda: 0)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     folder = tmp_path / "user"

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from sweep import grid
+from sweep.config import machine
 from sweep.errors import ConfigError
+from sweep.run import session
 from sweep.store import leftovers
 from sweep.store.store import Store
 from tests.test_identity import WORDS
@@ -99,7 +101,7 @@ def ended(root: Path, trial_id: str, loss: float) -> Path:
 def swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Store, list[str]]:
     """A sweep whose only trial has an ending that waits, and the command that goes on with it."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(grid, "_cuda_devices", lambda: 0)
+    monkeypatch.setattr(machine, "cuda_devices", lambda: 0)
     command = [*WORDS, "--storage_path", str(tmp_path / "results"), "--name", "one"]
     store = Store(str(tmp_path / "results" / "one"))
     return store, command
@@ -143,7 +145,7 @@ def test_what_waits_for_a_sweep_that_was_removed_is_not_the_next_ones(
     assert store.local is not None
     shutil.rmtree(store.local)
     begun: list[object] = []
-    monkeypatch.setattr(grid, "_run", lambda planned, *more: begun.append(planned.todo))
+    monkeypatch.setattr(session, "_run", lambda planned, *more: begun.append(planned.todo))
     monkeypatch.setattr(grid, "_answer", lambda *more: 0)
     for _ in range(2):
         assert grid.main(command) == 0

@@ -96,10 +96,11 @@ def test_the_command_says_so_and_starts_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from sweep import grid
+    from sweep.config import machine
 
     (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps({"text": f"row {n}"}) for n in range(30)))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(grid, "_cuda_devices", lambda: 0)
+    monkeypatch.setattr(machine, "cuda_devices", lambda: 0)
     toys.model(tmp_path / "opt", "opt")
     words = ["--model_name_or_path", "opt", "--dataset_name", "rows.jsonl", "--no_bf16", "--grid", "packing=true,false"]
     assert grid.main(words) == 2

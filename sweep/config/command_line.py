@@ -76,8 +76,19 @@ def _values(text: str) -> list[Any]:
     return [value.strip() for value in text.split(",") if value.strip()]
 
 
+def help_asked(argv: Sequence[str]) -> str:
+    """What `--help` or `--help_all` prints, where one of them is given.
+
+    Raises:
+        ConfigError: there is no such trainable as is named beside `--help_all`.
+    """
+    if "--help" in argv or "-h" in argv:
+        return help_text()
+    return help_text() + help_of_settings(argv) if "--help_all" in argv else ""
+
+
 def help_text() -> str:
-    """What `--help` prints."""
+    """The sweep's own settings."""
     parser = argparse.ArgumentParser(
         prog="python -m sweep.grid",
         description="Compares LoRA ranks by fine-tuning: one trial per rank, seed and further axis, then an answer.",
@@ -96,7 +107,7 @@ def help_text() -> str:
 
 
 def help_of_settings(argv: Sequence[str]) -> str:
-    """What `--help_all` prints after that: the settings that the command line's trainable declares.
+    """The settings that the command line's trainable declares.
 
     Raises:
         ConfigError: there is no such trainable.

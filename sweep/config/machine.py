@@ -12,6 +12,13 @@ from sweep.contract.trainable import Machine
 from sweep.errors import Complaint, Problem, StoreError
 
 
+def cuda_devices() -> int:
+    """How many this machine has."""
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
 def check(config: SweepConfig, devices: int) -> list[Problem]:
     """What this machine cannot do: `devices` is how many CUDA devices it has. A cluster is asked when it is joined."""
     found: list[Problem] = []

@@ -1,0 +1,84 @@
+"""One command's time with a sweep: alone with its folder, it writes what waits, runs what is left, and says what that was."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from sweep.common import provenance
+from sweep.common.names import Resolve
+from sweep.contract import identity
+from sweep.contract.trainable import Trainable
+from sweep.errors import NotASweep
+from sweep.plan import planning as plan
+from sweep.plan.planning import Plan
+from sweep.run import watchdog
+from sweep.run.aftermath import one_line
+from sweep.run.progress import Progress
+from sweep.run.watchdog import Witness
+from sweep.store import leftovers, lock
+from sweep.store.store import Store
+
+OF_ANOTHER = (
+    "what waits there is of another sweep that was at this place. It is left there; remove it if it is not wanted."
+)
+
+
+@dataclass(frozen=True)
+class Session:
+    """A plan after its run; the folder is this command's while the session lasts."""
+
+    planned: Plan
+    store: Store
+    interrupted: bool = False
+
+
+@contextmanager
+def run(planned: Plan, store: Store, trainable: Trainable, resolve: Resolve) -> Iterator[Session]:
+    """Runs what is left of a plan, if anything is, and holds the folder until its answer is written.
+
+    Raises:
+        SweepInUse: another driver runs the sweep.
+        StoreAway: the store refuses what was measured, or the answer.
+    """
+    root = leftovers.place(store, planned.sweep_id)
+    for folder in leftovers.of_others(store, root):
+        print(f"{folder}: {OF_ANOTHER}", file=sys.stderr)
+    if not planned.todo and not leftovers.waiting(root):
+        yield Session(planned, store)
+        return
+    with (
+        lock.held(store, lambda error: witness.end(str(error))) as store,
+        watchdog.witnessed(store) as witness,
+    ):
+        with one_line(store, root):
+            leftovers.write_all(store, root)
+        # With those, and with what another driver may have done meanwhile.
+        planned = plan.make(planned.config, store, planned.made_of)
+        root = leftovers.place(store, planned.sweep_id)
+        interrupted = bool(planned.todo) and _run(planned, store, trainable, resolve, witness)
+        with one_line(store, root):
+            yield Session(planned, store, interrupted)
+
+
+def _run(planned: Plan, store: Store, trainable: Trainable, resolve: Resolve, witness: Witness) -> bool:
+    """Runs the trials to their ends; returns whether that was interrupted."""
+    shared, notes = trainable.prepare(planned.todo, resolve)
+    now, before = plan.content(planned.config, planned.trials, planned.made_of), {}
+    with suppress(NotASweep):
+        before = store.read_sweep()
+    from sweep.run import runner  # ray
+
+    runner.connect(planned.config)  # before anything is written: nothing may answer
+    origin = {"versions": provenance.versions(), **provenance.git(), **notes}
+    known = {"id": planned.sweep_id} if planned.sweep_id else {}
+    summary = {"provenance": {**origin, **identity.summary(planned.made_of)}}
+    store.write_sweep({**known, **plan.merged(before, now), "loss_unit": trainable.LOSS_UNIT, **summary})
+
+    def lost(why: str) -> None:
+        with suppress(Exception):  # what Tune wrote of itself, while there is somebody to do it
+            store.scrub()
+        witness.end(f"Ray's services are gone ({why})")
+
+    with Progress(planned.trials, planned.ended) as progress, watchdog.watching(runner.unavailable, lost):
+        return runner.run(planned, store, shared, origin, progress)
