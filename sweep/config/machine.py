@@ -5,11 +5,14 @@ import os
 import socket
 from pathlib import Path
 
+import pyarrow.fs as pafs
+
 from sweep import redact
 from sweep.common.formatting import reason
 from sweep.config.sweep_config import SweepConfig
 from sweep.contract.trainable import Machine
 from sweep.errors import Complaint, Problem, StoreError
+from sweep.store.store import filesystem
 
 
 def cuda_devices() -> int:
@@ -91,10 +94,6 @@ def _not_writable(location: str) -> str | None:
     Raises:
         StoreError, OSError, ValueError: it cannot even be asked.
     """
-    import pyarrow.fs as pafs
-
-    from sweep.store.store import filesystem
-
     fs, path = filesystem(location)
     if fs.type_name != "local":
         bucket = path.split("/")[0]

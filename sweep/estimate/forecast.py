@@ -4,9 +4,10 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sweep.common.names import Resolve, resolver
+from sweep.config import configs, layers, values
+from sweep.config.sweep_config import SweepConfig
 from sweep.contract.length import Extent
 from sweep.contract.loading import load_trainable
 from sweep.contract.memory import Device, Step, over_ranks
@@ -16,22 +17,16 @@ from sweep.estimate.cards import CARDS, Card, card, fits, most_peak
 from sweep.estimate.prediction import Assumed, Predicted, Prediction, alike
 from sweep.space import Trial
 
-if TYPE_CHECKING:
-    from sweep.config.sweep_config import SweepConfig
-
 MOST_ROWS = 4096  # a larger batch is not looked for
 
 
-def checked(words: Sequence[str], assumed: Assumed) -> "SweepConfig":
+def checked(words: Sequence[str], assumed: Assumed) -> SweepConfig:
     """The configuration that a command line means; this machine need not be able to run it.
 
     Raises:
         ConfigError: with everything that is wrong.
     """
-    from sweep.config import configs, values
-    from sweep.config.layers import resolve
-
-    found, problems = resolve(words, cuda=assumed.device == "cuda")
+    found, problems = layers.resolve(words, cuda=assumed.device == "cuda")
     if found is None:
         raise ConfigError(problems)
     trials = found.trials()
@@ -44,7 +39,7 @@ def checked(words: Sequence[str], assumed: Assumed) -> "SweepConfig":
     return found
 
 
-def _predictor(config: "SweepConfig") -> Predictor:
+def _predictor(config: SweepConfig) -> Predictor:
     """Raises ConfigError where the trainable has none."""
     found = load_trainable(config.trainable)().predictor()
     if found is None:
@@ -54,7 +49,7 @@ def _predictor(config: "SweepConfig") -> Predictor:
     return found
 
 
-def predict(config: "SweepConfig", assumed: Assumed) -> Prediction:
+def predict(config: SweepConfig, assumed: Assumed) -> Prediction:
     """See `sweep.estimate.predict`."""
     chosen = card(assumed.gpu, assumed.gpu_memory_gb)
     predictor, trials, resolve = _predictor(config), config.trials(), resolver(str(Path.cwd()))
