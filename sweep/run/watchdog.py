@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import NoReturn, TypeAlias
 
-from sweep.common.formatting import with_class
+from sweep.common.formatting import headline
 from sweep.store.store import Store
 
 Look: TypeAlias = Callable[[], "str | None"]
@@ -88,7 +88,7 @@ def _answer(look: Look) -> str | None:
         try:
             found.append(look())
         except Exception as error:  # whatever Ray raises where nobody answers
-            found.append(with_class(error))
+            found.append(f"{type(error).__name__}: {headline(error)}")
 
     thread = threading.Thread(target=ask, name="look", daemon=True)
     thread.start()
