@@ -153,7 +153,7 @@ def _driver(address: str, name: str, trials: int, steps: int) -> None:
 
 def _reports(name: str) -> int:
     """Results that Tune's own log has of a sweep."""
-    from sweep.store.store import filesystem
+    from sweep.store.location import filesystem
 
     fs, _ = filesystem("s3://results")
     import pyarrow.fs as pafs

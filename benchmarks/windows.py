@@ -1,4 +1,4 @@
-"""SFT for a sweep under attack: it takes its time while it evaluates and while a checkpoint is copied, and says that it does."""
+"""SFT for a sweep under attack: it takes its time while it evaluates and while a checkpoint is uploaded, and says that it does."""
 
 import os
 import time
@@ -18,11 +18,11 @@ class Slow(SFT):
 
     def warm(self) -> None:
         super().warm()
-        from sweep.trial.saves import Saves
+        from sweep.store import checkpoints
         from trainables.training import evaluate
 
         evaluate.held_out = _slowly("evaluation", evaluate.held_out)
-        Saves.copy = _slowly("upload", Saves.copy)  # type: ignore[method-assign]
+        checkpoints.upload = _slowly("upload", checkpoints.upload)
 
 
 def _slowly(window: str, work: Callable[..., Any]) -> Callable[..., Any]:

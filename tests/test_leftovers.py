@@ -154,7 +154,7 @@ def test_what_waits_for_a_sweep_that_was_removed_is_not_the_next_ones(
     assert (folder / "ending.json").exists()
 
 
-@pytest.mark.parametrize("left", ["trials", "steps", "tune"])
+@pytest.mark.parametrize("left", ["trials", "steps", "checkpoints", "tune"])
 def test_a_sweep_without_its_description_is_not_gone_on_with(
     swept: tuple[Store, list[str]], left: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from sweep import analysis
 from sweep.errors import StoreError
+from sweep.store.checkpoints import SEAL
 from sweep.store.loading import load
 from sweep.store.result_grid import result_grid
 from sweep.store.store import Store
@@ -44,9 +45,10 @@ def swept(location: str) -> Store:
     begun(store, THIRD, "r2", [9.0])
     begun(store, THIRD, "r8", [])
     begun(store, THIRD, "r16", [])
-    store.write_trial(
-        {"trial_id": "r4", "status": "completed", "checkpoint": f"tune/{SECOND}/r4/checkpoint_000000"}, {}
-    )
+    store.write_trial({"trial_id": "r4", "status": "completed", "checkpoint": "checkpoints/r4/final"}, {})
+    old = f"tune/{FIRST}/r2/checkpoint_000000"  # an earlier version's
+    store.write_trial({"trial_id": "r2", "status": "completed", "checkpoint": old}, {})
+    store.write_bytes(f"checkpoints/r8/1/{SEAL}", b'{"step": 1, "outcome": null, "files": {}}')
     return store
 
 
@@ -60,7 +62,11 @@ def assert_right(store: Store) -> None:
     best = grid.get_best_result("eval_loss", "min")
     assert best.config["trial"] == {"trial_id": "r4", "lora_r": 4}
     assert best.metrics_dataframe.eval_loss.tolist() == [3.5, 2.0]
-    assert best.checkpoint.path.endswith(f"one/tune/{SECOND}/r4/checkpoint_000000")
+    assert best.metrics["checkpoint"] == "checkpoints/r4/final" and best.checkpoint is None
+    named = {Path(result.path).name: result.metrics.get("checkpoint") for result in grid}
+    assert (named["r8"], named["r16"], named["r2"]) == (
+        "checkpoints/r8/1", None, f"tune/{FIRST}/r2/checkpoint_000000",
+    )  # fmt: skip
     assert grid.get_best_result("eval_loss", "max", scope="all").config["trial"]["lora_r"] == 8
 
 

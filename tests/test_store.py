@@ -1,6 +1,3 @@
-import itertools
-import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +8,6 @@ from hypothesis import given, settings
 
 from sweep.errors import NewerSchema, NotASweep, StoreError
 from sweep.store import columns
-from sweep.store.checkpoints import seal
 from sweep.store.store import Store
 
 
@@ -124,74 +120,3 @@ def test_a_part_that_is_broken_otherwise_is_an_error(store: Store) -> None:
     store.write_bytes("steps/a/part-1-000001.parquet", data[:4] + bytes(len(data) - 8) + data[-4:])
     with pytest.raises((OSError, pa.ArrowException)):
         store.steps()
-
-
-def checkpoint(store: Store, run: str, step_: int) -> Path:
-    folder = Path(store.location) / "tune" / run / "a" / f"checkpoint_{step_:06d}"
-    folder.mkdir(parents=True)
-    (folder / "weights").write_text("x" * step_)
-    seal(folder, step_, None)
-    return folder
-
-
-def test_the_newest_whole_checkpoint_is_found_whichever_run_made_it(store: Store, tmp_path: Path) -> None:
-    checkpoint(store, "run-2", 10)
-    checkpoint(store, "run-1", 20)
-    (checkpoint(store, "run-3", 30) / "weights").write_text("cut off")
-    (checkpoint(store, "run-3", 40) / "sweep-checkpoint.json").unlink()
-    (checkpoint(store, "run-3", 50) / "sweep-checkpoint.json").write_text('{"step": 5')
-    assert store.newest_checkpoint("a") == "tune/run-1/a/checkpoint_000020"
-    found = store.fetch_checkpoint("a", tmp_path / "here")
-    assert found is not None and found.step == 20
-    assert (found.folder / "weights").read_text() == "x" * 20
-
-
-def test_a_checkpoint_of_another_micro_batch_is_none_to_go_on_from(store: Store, tmp_path: Path) -> None:
-    checkpoint(store, "run-1", 20)
-    seal(checkpoint(store, "run-2", 30), 30, None, micro_batch=4)
-    seal(checkpoint(store, "run-2", 10), 10, None, micro_batch=2)
-    found = {size: store.fetch_checkpoint("a", tmp_path / str(size), size) for size in (None, 4, 2, 1)}
-    assert {size: one and one.step for size, one in found.items()} == {None: 20, 4: 30, 2: 10, 1: None}
-
-
-def test_the_highest_number_of_a_checkpoint_counts_also_those_that_are_not_whole(store: Store) -> None:
-    assert store.last_checkpoint_number("a") == -1
-    checkpoint(store, "run-1", 7)
-    (checkpoint(store, "run-2", 12) / "sweep-checkpoint.json").unlink()
-    assert store.last_checkpoint_number("a") == 12
-    assert store.last_checkpoint_number("b") == -1
-
-
-def test_a_copy_that_was_killed_at_whatever_byte_is_never_taken(store: Store, tmp_path: Path) -> None:
-    """Whatever the order in which the files were copied, the seal's included."""
-    whole = checkpoint(store, "run-1", 20)
-    (whole / "optimizer").mkdir()
-    (whole / "optimizer" / "state").write_text("state")
-    seal(whole, 20, None)
-    files = {path.relative_to(whole): path.read_bytes() for path in whole.rglob("*") if path.is_file()}
-    shutil.rmtree(whole)
-    older = checkpoint(store, "run-0", 10)
-    total = sum(map(len, files.values()))
-    for order in itertools.permutations(files):
-        for killed_at in {*range(0, total, 7), total - 1}:
-            copy_some(files, order, killed_at, whole)
-            assert store.newest_checkpoint("a") == older.relative_to(store.location).as_posix()
-            shutil.rmtree(whole)
-    copy_some(files, list(files), total, whole)
-    assert store.newest_checkpoint("a") == whole.relative_to(store.location).as_posix()
-
-
-def copy_some(files: dict[Path, bytes], order: Sequence[Path], count: int, into: Path) -> None:
-    """Copies so many bytes of the files, one after the other."""
-    into.mkdir()
-    for name in order:
-        (into / name).parent.mkdir(exist_ok=True)
-        (into / name).write_bytes(files[name][:count])
-        count -= len(files[name])
-        if count <= 0:
-            return
-
-
-def test_a_trial_without_a_checkpoint_has_none(store: Store, tmp_path: Path) -> None:
-    assert store.newest_checkpoint("a") is None
-    assert store.fetch_checkpoint("a", tmp_path / "here") is None

@@ -12,7 +12,7 @@ from sweep.common.formatting import reason
 from sweep.config.sweep_config import SweepConfig
 from sweep.contract.trainable import Machine
 from sweep.errors import Complaint, Problem, StoreError
-from sweep.store.store import filesystem
+from sweep.store.location import filesystem
 
 
 def cuda_devices() -> int:

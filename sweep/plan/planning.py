@@ -65,7 +65,7 @@ def make(config: SweepConfig, store: Store, made_of: identity.Identity | None = 
 
 def _refuse_remains(store: Store) -> None:
     """Raises StoreError where a sweep has been, and nothing says what it was made of: its checkpoints would be gone on from."""
-    left = [name for name in ("trials", "steps", "tune") if store.exists(name)]
+    left = [name for name in ("trials", "steps", "checkpoints", "tune") if store.exists(name)]
     if left:
         raise StoreError(
             f"{store.location} holds what is left of a sweep ({', '.join(left)}) and no sweep.json. "

@@ -1,6 +1,5 @@
 """After a run: rows for the trials that could not write their own, and what is known of how their processes died."""
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -9,12 +8,15 @@ from pathlib import Path
 
 from sweep.common.formatting import reason
 from sweep.errors import StoreAway
+from sweep.run import ray_internals
 from sweep.space import Trial
 from sweep.store.store import Row, Store
 
-# Where Linux counts the processes that it killed for want of memory: of the whole machine, and of this control group.
-COUNTERS = (Path("/proc/vmstat"), Path("/sys/fs/cgroup/memory.events"))
-RAY_SAYS = re.compile(r"node running low on memory(?:.*?(was [\d.]+\s?GB used / [\d.]+\s?GB limit))?", re.DOTALL)
+# Where Linux counts the processes that it killed for want of memory: of the whole machine, and of this control group
+# (version 2 of them, version 1).
+COUNTERS = tuple(
+    map(Path, ("/proc/vmstat", "/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"))
+)
 MEND = "Run fewer trials at once (--max_concurrent_trials), or on a machine with more memory."
 TAIL = 2_000  # characters of a message that a row keeps
 
@@ -69,17 +71,16 @@ class Seen:
 
 
 def death(text: str, kernel_killed: bool) -> Row:
-    """The columns of a trial whose process died: killed for want of host memory, as far as anyone says so, or otherwise.
+    """The columns of a trial whose process died: killed for want of host memory, or otherwise.
 
-    Ray's own texts go on with guesses, advice and a list of the machine's processes: what is known is kept.
+    The kernel's counters come first, then the type of Ray's error; its words only where it has nothing else to tell by.
     """
-    last = text.rpartition("Failure # ")[2].partition("Some common causes include")[0].strip()
-    if found := RAY_SAYS.search(last):
-        used = f" ({found.group(1)})" if found.group(1) else ""
-        return _host_memory(f"Ray killed its process, since its machine ran low on memory{used}. {MEND}")
     if kernel_killed:
         return _host_memory(f"It died, and the kernel killed a process of this machine for want of memory then. {MEND}")
-    return {"error_type": "ProcessDied", "error_message": last[-TAIL:]}
+    if (used := ray_internals.says_out_of_memory(text)) is not None:
+        shown = f" ({used})" if used else ""
+        return _host_memory(f"Ray killed its process, since its machine ran low on memory{shown}. {MEND}")
+    return {"error_type": "ProcessDied", "error_message": text[-TAIL:]}
 
 
 def _host_memory(message: str) -> Row:

@@ -3,9 +3,11 @@
 from collections import Counter
 from typing import Any
 
+from sweep.run import ray_internals
+
 
 class Restarts:
-    """Sets each Tune trial's `max_failures`.
+    """Sets how often Tune starts each trial again.
 
     A process that was used before and is not clean ends itself, which Tune takes for a failure. It does so before the
     trial's first result, which comes as soon as the attempt is claimed: what ends a used process until then is not counted.
@@ -18,7 +20,7 @@ class Restarts:
         self._excused: Counter[str] = Counter()
 
     def started(self, trial: Any) -> None:
-        process = hash(trial.temporary_state.ray_actor)
+        process = ray_internals.process_of(trial)
         if process in self._processes:
             self._unproven.add(trial.trial_id)
         self._processes.add(process)
@@ -35,4 +37,5 @@ class Restarts:
             self._excused[trial.trial_id] += 1
 
     def _allow(self, trial: Any) -> None:
-        trial.max_failures = self._allowed + self._excused[trial.trial_id] + (trial.trial_id in self._unproven)
+        count = self._allowed + self._excused[trial.trial_id] + (trial.trial_id in self._unproven)
+        ray_internals.allow_failures(trial, count)

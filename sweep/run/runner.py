@@ -25,11 +25,12 @@ from sweep.contract.loading import load_trainable
 from sweep.errors import Complaint, ConfigError, StoreAway
 from sweep.plan.planning import Plan
 from sweep.plan.shrink import Attempted, as_planned, to_shrink
-from sweep.run import access
+from sweep.run import access, ray_internals
 from sweep.run.aftermath import Seen, leave_rows, note_pruned, one_line
 from sweep.run.restarts import Restarts
 from sweep.space import Trial
 from sweep.store.store import Row, Store
+from sweep.trial.spec import SweepSpec, TrialSpec
 
 ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # one result log is enough: ours are in Parquet
@@ -179,28 +180,8 @@ def _tuner(
     from sweep.trial.tune_trial import TuneTrial
 
     config = planned.config
-    options = {
-        "location": store.absolute,
-        "base": str(Path.cwd()),
-        "sweep_name": config.name,
-        "threads": 0 if resources.gpus else max(1, int(resources.cpus)),
-        "gpus": resources.gpus,
-        "verbose": config.verbose,
-        "patience": config.storage_patience_s,
-        "spool": str(root),
-        "nonce": store.nonce,
-        "provenance": dict(provenance),
-        "trials": {
-            one.trial.trial_id: {
-                "settings": one.settings,
-                "columns": one.columns,
-                "axes": one.trial.axis_columns(),
-                "provenance": fingerprints(planned.made_of, one.trial.trial_id),
-            }
-            for one in trials
-        },
-    }
-    trainable = tune.with_parameters(TuneTrial, kind=load_trainable(config.trainable), shared=shared, options=options)
+    spec = _spec(trials, planned, resources, store, root, provenance)
+    trainable = tune.with_parameters(TuneTrial, kind=load_trainable(config.trainable), shared=shared, sweep=spec)
     return tune.Tuner(
         tune.with_resources(trainable, {"CPU": resources.cpus, **({"GPU": resources.gpus} if resources.gpus else {})}),
         param_space={"trial": tune.grid_search([_space_of(one.trial) for one in trials])},
@@ -213,14 +194,44 @@ def _tuner(
         ),
         run_config=tune.RunConfig(
             name=_run_name(store),
-            storage_path=f"{options['location']}/tune",
+            storage_path=f"{store.absolute}/tune",
             verbose=0,
             stop=watch.stopper,
             callbacks=[_ResultLog(), watch],
             failure_config=tune.FailureConfig(max_failures=config.max_failures),
-            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # how many are kept: see _Watch
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # they are ours: see store/checkpoints.py
         ),
     )
+
+
+def _spec(
+    trials: Sequence[Attempted],
+    planned: Plan,
+    resources: Resources,
+    store: Store,
+    root: Path,
+    provenance: Mapping[str, Any],
+) -> SweepSpec:
+    config = planned.config
+    return SweepSpec(
+        name=config.name,
+        location=store.absolute,
+        nonce=store.nonce,
+        base=str(Path.cwd()),
+        spool=str(root),
+        threads=0 if resources.gpus else max(1, int(resources.cpus)),
+        gpus=resources.gpus,
+        patience_s=config.storage_patience_s,
+        verbose=config.verbose,
+        provenance=dict(provenance),
+        trials={one.trial.trial_id: _trial_spec(one, planned) for one in trials},
+    )
+
+
+def _trial_spec(one: Attempted, planned: Plan) -> TrialSpec:
+    name = one.trial.trial_id
+    made_of = fingerprints(planned.made_of, name)
+    return TrialSpec(name, one.settings, one.columns, one.trial.axis_columns(), made_of, one.columns["micro_batch"])
 
 
 def _name(trial: TuneTrialState) -> str:
@@ -288,9 +299,6 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # ray has no types
         return {key: value for key, value in vars(self).items() if key not in ("_listener", "_trials")}
 
     def on_trial_start(self, iteration: int, trials: Any, trial: TuneTrialState, **info: Any) -> None:
-        # Told to all trials by `num_to_keep`, Tune would save the whole experiment's state at each checkpoint, which for a
-        # thousand trials takes longer than they do, and on an object store is most requests (docs/scale.md).
-        trial.run_metadata.checkpoint_manager.checkpoint_config.num_to_keep = 1
         self._restarts.started(trial)
         note_pruned(self._trials, self._store, self.seen)
         self.seen.unfinished.setdefault(_name(trial), {})
@@ -311,15 +319,14 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # ray has no types
         ):  # not its own ending, so the scheduler's decision: when all are to stop, this is not called
             found = {"pruned_step": last.get("step"), "pruned_value": last.get(self._compared)}
             self.seen.pruned[_name(trial)] = {**found, "pruned_metric": self._compared}
-        trial.metric_n_steps.clear()  # Tune's running means: 40 kB a trial, of no use once it has ended
+        ray_internals.forget_running_means(trial)
         self._listener.ended(_name(trial), last.get("status", "pruned"))
 
     def on_trial_recover(self, iteration: int, trials: Any, trial: TuneTrialState, **info: Any) -> None:
         self._restarts.restarted(trial)
 
     def on_trial_error(self, iteration: int, trials: Any, trial: TuneTrialState, **info: Any) -> None:
-        path = trial.error_file
-        text = Path(path).read_text(errors="replace") if path else "its process died"
+        text = ray_internals.last_error(trial)
         self.stopper.away |= StoreAway.__name__ in text
         self.seen.died(_name(trial), text)
         self._listener.ended(_name(trial), "failed")

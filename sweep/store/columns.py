@@ -212,7 +212,12 @@ _TRIALS = (
     Column("hostname", _text, "machine that ran it last"),
     Column("process_reused", pa.bool_(), "ran in a process that had run another trial before"),
     Column("dropped_rows", _int, "step rows given up because the store stayed away"),
-    Column("checkpoint", _text, "where the adapter or model is, relative to the sweep"),
+    Column(
+        "checkpoint",
+        _text,
+        "where the adapter or model is, relative to the sweep; of a trial that did not come to its end, what it can be "
+        "resumed from",
+    ),
     Column("log", _text, "where the worker's log is, relative to the sweep"),
     Column("error_type", _text, "class of the error"),
     Column("error_message", _text, "its message"),

@@ -3,8 +3,8 @@
     <cache>/lora-rank-sweep/spool/<hash of the sweep's location>-<id of the sweep>/<trial_id>/<attempt>/
         log             what the attempt printed so far
         steps/*.jsonl   step rows (see spool.py)
-        ending.json     trial row and held-out rows, where it came to its end
-        checkpoint/     the whole one of its end, where the store has it not
+        ending.json     trial row, held-out rows and the checkpoint's seal, where it came to its end
+        checkpoint/     the final one, where the store has it not
 
 An attempt has the folder from its begin, so that what a killed process had there is found too. It goes when all is written.
 The id is that of sweep.json: what waits for a sweep that was removed, and has another in its place, is not taken for the new one's.
@@ -14,6 +14,7 @@ import errno
 import hashlib
 import json
 import os
+import platform
 import shutil
 import stat
 import tempfile
@@ -24,7 +25,9 @@ from pathlib import Path
 
 from sweep.common.cache import cache_folder
 from sweep.common.formatting import reason
-from sweep.errors import ConfigError
+from sweep.errors import ConfigError, StoreAway
+from sweep.store import checkpoints
+from sweep.store.checkpoints import SEAL, Seal
 from sweep.store.spool import decode, encode, recover
 from sweep.store.store import Row, Store
 
@@ -93,14 +96,22 @@ def _writable(folder: Path) -> bool:
     return os.access(there, os.W_OK | os.X_OK)
 
 
+@dataclass(frozen=True)
+class Kept:
+    """A local folder that is to be a checkpoint, and its seal."""
+
+    folder: Path
+    seal: Seal
+
+
 @dataclass
 class Ending:
-    """How an attempt ended: all that is written then. `checkpoint` is a sealed folder that the store has not got."""
+    """How an attempt ended: all that is written then. `checkpoint` is the final one, where the store has it not."""
 
     row: Row
     axes: Row
     evals: Sequence[Row] = field(default_factory=list)
-    checkpoint: Path | None = None
+    checkpoint: Kept | None = None
 
     @property
     def trial_id(self) -> str:
@@ -111,16 +122,20 @@ class Ending:
         if self.evals:
             store.write_evals(self.trial_id, self.evals)
         if self.checkpoint:
-            store.write_checkpoint(self.trial_id, self.checkpoint)
+            kept = self.checkpoint
+            self.row["checkpoint"] = checkpoints.upload(store, self.trial_id, kept.folder, kept.seal)
+        elif "checkpoint" not in self.row:  # an earlier version's
+            found = checkpoints.newest(store, self.trial_id, self.row.get("micro_batch"))
+            self.row["checkpoint"] = found and found.name
         steps = store.merge_steps(self.trial_id)
-        found = {"checkpoint": store.newest_checkpoint(self.trial_id, self.row.get("micro_batch"))}
-        store.write_trial({"steps": steps, **self.row, **found}, self.axes)
+        store.write_trial({"steps": steps, **self.row}, self.axes)
 
     def save(self, folder: Path) -> None:
         """Keeps it in an attempt's folder."""
+        seal = self.checkpoint.seal if self.checkpoint else None
+        content = {"row": self.row, "axes": self.axes, "evals": list(self.evals), "seal": seal}
         if self.checkpoint:
-            shutil.move(self.checkpoint, folder / "checkpoint")
-        content = {"row": self.row, "axes": self.axes, "evals": list(self.evals)}
+            shutil.move(self.checkpoint.folder, folder / "checkpoint")
         aside = folder / "ending.tmp"
         aside.write_text(json.dumps(content, default=encode))
         aside.replace(folder / "ending.json")
@@ -130,8 +145,14 @@ class Ending:
         if not (folder / "ending.json").is_file():
             return None
         content = json.loads((folder / "ending.json").read_text(), object_hook=decode)
-        checkpoint = folder / "checkpoint"
-        return cls(**content, checkpoint=checkpoint if checkpoint.is_dir() else None)
+        seal = content.pop("seal", None)
+        return cls(**content, checkpoint=_kept(folder / "checkpoint", seal))
+
+
+def _kept(folder: Path, seal: Seal | None) -> Kept | None:
+    if (folder / SEAL).is_file():  # an earlier version's
+        seal = json.loads((folder / SEAL).read_text())
+    return Kept(folder, seal) if seal and folder.is_dir() else None
 
 
 def land(store: Store, folder: Path, trial_id: str, attempt: int, ending: Ending | None) -> None:
@@ -147,6 +168,14 @@ def land(store: Store, folder: Path, trial_id: str, attempt: int, ending: Ending
     if ending:
         ending.row["log"] = log
         ending.write(store)
+
+
+def away(store: Store, trial_id: str, error: OSError, folder: Path) -> StoreAway:
+    """What to say where the store has stayed away; `folder` keeps what the trial measured, if it is there."""
+    kept = f"What it measured is kept in {folder} on {platform.node()}. " if folder.exists() else ""
+    return StoreAway(
+        f"{trial_id}: {store.location} refuses files: {reason(error)}. {kept}The same command there writes it, and goes on."
+    )
 
 
 def waiting(root: Path, trial_id: str = "*") -> list[Path]:

@@ -23,7 +23,7 @@ import pyarrow as pa
 from sweep.common.formatting import reason
 from sweep.common.processes import began, here, me
 from sweep.errors import LockLost, StoreError, SweepInUse
-from sweep.store.store import LOCK as NAME
+from sweep.store.location import LOCK as NAME
 from sweep.store.store import Store
 
 BEAT_S = 10.0  # seconds between signs of life

@@ -2,18 +2,22 @@
 
 Tune's way to one, `Tuner.restore`, knows a single run and unpickles what it finds there (`tuner.pkl`, and pickles within
 `experiment_state-*.json`). Here Tune is given its trials, and all that is read of its files is text: each trial's
-`params.json`, `result.json` and `error.txt`.
+`params.json`, `result.json` and `error.txt`. Where a trial's adapter is, its metric `checkpoint` says, relative to the sweep.
+
+Tune has no public way to do this: tests/test_ray_internals.py says what a version of Ray has changed.
 """
 
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow.fs as pafs
 
 from sweep.errors import StoreError
-from sweep.store.store import Row, Store, filesystem
+from sweep.store import checkpoints
+from sweep.store.location import filesystem
+from sweep.store.store import Row, Store
 
 if TYPE_CHECKING:
     from ray.tune import ResultGrid
@@ -64,12 +68,19 @@ def result_grid(store: Store) -> "ResultGrid":
     trials = []
     for trial_id, attempt, results in _chosen(fs, f"{root}/tune"):
         row = rows.get(trial_id)
-        checkpoint = row["checkpoint"] if row else store.newest_checkpoint(trial_id)
-        trials.append(_trial(attempt, results, f"{root}/{checkpoint}" if checkpoint else None, ended=row is not None))
+        trials.append(_trial(attempt, results, _checkpoint(store, trial_id, row), ended=row is not None))
     if not trials:
         raise StoreError(f"{store.location!r}: Ray Tune has no results there yet: no trial has begun.")
     # Given its trials, Tune does not open the state: the name only tells it which folder they are in.
     return ResultGrid(ExperimentAnalysis(f"{root}/tune/experiment_state.json", storage_filesystem=fs, trials=trials))
+
+
+def _checkpoint(store: Store, trial_id: str, row: Row | None) -> str | None:
+    """Where it is now: of a trial that still trains, the newest."""
+    if row is None and (found := checkpoints.newest(store, trial_id)):
+        return found.name
+    name: str | None = row["checkpoint"] if row else None
+    return name
 
 
 def _chosen(fs: pafs.FileSystem, tune: str) -> Iterator[tuple[str, _Attempt, list[Row]]]:
@@ -96,14 +107,14 @@ def _attempts(fs: pafs.FileSystem, tune: str) -> list[_Attempt]:
 
 def _trial(attempt: _Attempt, results: list[Row], checkpoint: str | None, ended: bool) -> "Trial":
     """A trial as Tune has it in memory after a run; `stub`: its class is not looked for."""
-    from ray import tune
-    from ray.train._internal.session import _TrainingResult
     from ray.tune.experiment import Trial
 
     last: Row = results[-1] if results else {}
     trial = Trial("TuneTrial", config=attempt.config(), trial_id=last.get("trial_id", attempt.trial_id), stub=True)
     trial.storage = attempt
     trial.custom_trial_name = attempt.trial_id
+    if results and checkpoint is not None:
+        results[-1]["checkpoint"] = checkpoint
     for result in results:
         trial.update_last_result(result)
     if last.get("done"):
@@ -111,7 +122,4 @@ def _trial(attempt: _Attempt, results: list[Row], checkpoint: str | None, ended:
     elif ended and "error.txt" in attempt.files:
         trial.set_status(Trial.ERROR)
         trial.run_metadata.error_filename = "error.txt"
-    if checkpoint is not None:
-        kept: Any = tune.Checkpoint(checkpoint, filesystem=attempt.storage_filesystem)
-        trial.run_metadata.checkpoint_manager.register_checkpoint(_TrainingResult(kept, last))
     return trial

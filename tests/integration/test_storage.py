@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from sweep.store.checkpoints import newest
 from sweep.store.leftovers import place, waiting
 from sweep.store.store import Store
 from tests.integration.faults import made
@@ -53,7 +54,8 @@ class Swept:
             mine = steps[steps.trial_id == row["trial_id"]]
             assert mine.step.tolist() == list(range(1, STEPS + 1)) and set(mine.attempt) == {1}
             assert sorted(evals[evals.trial_id == row["trial_id"]].example_id) == list(range(50))
-            assert row["checkpoint"] and self.store.newest_checkpoint(row["trial_id"]) == row["checkpoint"]
+            found = newest(self.store, row["trial_id"])
+            assert found is not None and found.name == row["checkpoint"] == f"checkpoints/{row['trial_id']}/final"
             assert self.store.exists(row["log"])
         assert not self.store.exists("lock.json")
 

@@ -79,8 +79,9 @@ def test_a_trial_keeps_its_final_checkpoint_alone(llama: str, rows_file: str, st
     command = words(llama, rows_file, store, "--lora_r", "4", "--max_steps", "6")
     assert main([*command, "--save_strategy", "steps", "--save_steps", "1"]) == 0
     (row,) = Store(f"{store}/one").trials().to_pylist()
-    kept = [folder for folder in Path(store, "one", "tune").glob("*/*/checkpoint_*") if folder.is_dir()]
+    kept = list(Path(store, "one", "checkpoints").glob("*/*"))
     assert kept == [Path(store, "one", row["checkpoint"])]
+    assert not list(Path(store, "one", "tune").glob("**/*checkpoint_*"))
     assert not list(kept[0].glob("optimizer*"))
 
 

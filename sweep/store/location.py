@@ -1,0 +1,205 @@
+"""A place on any `pyarrow.fs` file system: its files as bytes, each complete or absent, and who may write there.
+
+A file is written aside and moved into place, or put in one piece where the store is an object store.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+
+from sweep import redact
+from sweep.common.formatting import reason
+from sweep.errors import LockLost, StoreError
+
+_OBJECT_STORES = {"s3", "gcs", "abfs"}
+_RETRY_LIMIT_S = 10  # a request that failed for so long is an error; the spool and the next start try it again
+LOCK = "lock.json"
+_TRIES = 5
+
+
+def filesystem(location: str) -> tuple[pafs.FileSystem, str]:
+    """The file system and path of a URI, or of a local path (relative ones from the current directory).
+
+    Raises:
+        StoreError: the URI names no file system that pyarrow has.
+    """
+    if "://" not in location:
+        return pafs.LocalFileSystem(), _local_path(location)
+    try:
+        fs, path = pafs.FileSystem.from_uri(_limited(location))
+        if not path.strip("/"):
+            raise ValueError("it names no bucket and no folder")
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise _no_place(location, error) from error
+    return fs, path
+
+
+def _limited(location: str) -> str:
+    """The URI with a limit on how long a request is tried again: Google's client would try for a quarter of an hour."""
+    if not location.startswith(("gs://", "gcs://")):
+        return location
+    return f"{location}{'&' if '?' in location else '?'}retry_limit_seconds={_RETRY_LIMIT_S}"
+
+
+def _local_path(location: str) -> str:
+    try:
+        path = str(Path(location).expanduser().absolute())
+        if "\0" in path:
+            raise ValueError("it holds a NUL")
+    except (RuntimeError, ValueError) as error:
+        raise _no_place(location, error) from error
+    return path
+
+
+def _no_place(location: str, error: Exception) -> StoreError:
+    shown = redact.urls(location)
+    why = redact.urls(reason(error)).removesuffix(f": {shown}").removesuffix(f": {shown!r}")
+    return StoreError(
+        f"{shown!r} is no place that can be read or written: {why}. Give a path or a URI such as s3://bucket/folder."
+    )
+
+
+@dataclass(frozen=True)
+class Location:
+    """A sweep's folder. Cheap to make, and to send to another process: it holds a location, and whose lock it writes under.
+
+    With a `nonce` each write first looks whether the lock is still its own: a driver that was taken over, and its workers,
+    find out before they write.
+    """
+
+    location: str
+    nonce: str | None = None
+
+    @property
+    def where(self) -> tuple[pafs.FileSystem, str]:
+        """The file system, and the folder's path in it."""
+        return filesystem(self.location)
+
+    @property
+    def absolute(self) -> str:
+        """The location as it is understood from anywhere on this machine."""
+        return self.location if "://" in self.location else _local_path(self.location)
+
+    @property
+    def local(self) -> Path | None:
+        """The sweep's folder, if it is on a local disk."""
+        fs, path = self.where
+        return Path(path) if isinstance(fs, pafs.LocalFileSystem) else None
+
+    def uri(self, *parts: str) -> str:
+        """Location of something inside the sweep, as the user would write it."""
+        return "/".join([self.location.rstrip("/"), *parts])
+
+    def fence(self) -> None:
+        """Looks whether the lock is still the one that this writes under.
+
+        Raises:
+            LockLost: it is another driver's, or gone.
+            OSError: it cannot be read.
+        """
+        if self.nonce is None:
+            return
+        try:
+            holder = json.loads(self.read_bytes(LOCK))
+        except FileNotFoundError:
+            raise LockLost(f"{self.uri(LOCK)} is gone, so another driver may write there: this one stops.") from None
+        except ValueError:  # it is just being made, and not by us: ours was complete
+            holder = {}
+        if holder.get("nonce") != self.nonce:
+            who = f"pid {holder.get('pid', '?')} on {holder.get('host', '?')}, since {holder.get('since', '?')}"
+            raise LockLost(f"{self.location} was taken over by another driver ({who}): this one stops.")
+
+    def write_bytes(self, name: str, data: bytes) -> None:
+        """Puts a whole file in place, over what may be there."""
+        self.fence()
+        fs, root = self.where
+        target = f"{root}/{name}"
+        fs.create_dir(target.rsplit("/", 1)[0], recursive=True)
+        aside = fs.type_name not in _OBJECT_STORES
+        path = f"{target}.tmp" if aside else target
+        with fs.open_output_stream(path) as stream:
+            stream.write(data)
+        if aside:
+            try:
+                fs.move(path, target)
+            except OSError:  # a folder is in the way
+                fs.delete_file(path)
+                raise
+
+    def read_bytes(self, name: str) -> bytes:
+        fs, root = self.where
+        with fs.open_input_stream(f"{root}/{name}") as stream:
+            data: bytes = stream.read()
+        return data
+
+    def exists(self, name: str) -> bool:
+        fs, root = self.where
+        found: bool = fs.get_file_info(f"{root}/{name}").type != pafs.FileType.NotFound
+        return found
+
+    def modified(self, name: str) -> float:
+        """When a file was last written, in seconds since the epoch; 0 if there is none."""
+        fs, root = self.where
+        when = fs.get_file_info(f"{root}/{name}").mtime
+        return float(when.timestamp()) if when else 0.0
+
+    def remove(self, name: str) -> None:
+        """Takes a file away, if it is there."""
+        fs, root = self.where
+        if self.exists(name):
+            fs.delete_file(f"{root}/{name}")
+
+    def names(self, folder: str, suffix: str) -> list[str]:
+        """Files below a folder of the sweep, relative to the sweep, sorted."""
+        return sorted(name for name in self.sizes(folder) if name.endswith(suffix))
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        """The files below a folder of the sweep, relative to the sweep, with their sizes in bytes."""
+        found = self._listed(folder, recursive=True)
+        return {name: info.size for name, info in found.items() if info.type == pafs.FileType.File}
+
+    def folders(self, folder: str) -> list[str]:
+        """The folders in a folder of the sweep, relative to the sweep, sorted."""
+        found = self._listed(folder, recursive=False)
+        return sorted(name for name, info in found.items() if info.type == pafs.FileType.Directory)
+
+    def _listed(self, folder: str, recursive: bool) -> dict[str, pafs.FileInfo]:
+        fs, root = self.where
+        selector = pafs.FileSelector(f"{root}/{folder}", allow_not_found=True, recursive=recursive)
+        for left in reversed(range(_TRIES)):
+            try:
+                return {info.path[len(root) + 1 :]: info for info in fs.get_file_info(selector)}
+            except FileNotFoundError:  # a trial has removed an older checkpoint meanwhile
+                if not left:
+                    raise
+        raise AssertionError("unreachable")
+
+    def rename(self, name: str, other: str) -> None:
+        fs, root = self.where
+        fs.move(f"{root}/{name}", f"{root}/{other}")
+
+    def upload(self, folder: Path, name: str) -> None:
+        """Copies the files of a local folder into one of the sweep."""
+        self.fence()
+        fs, root = self.where
+        fs.create_dir(f"{root}/{name}", recursive=True)
+        pafs.copy_files(
+            str(folder), f"{root}/{name}", source_filesystem=pafs.LocalFileSystem(), destination_filesystem=fs
+        )
+
+    def download(self, name: str, folder: Path) -> None:
+        """Copies the files of a folder of the sweep into a local one."""
+        fs, root = self.where
+        folder.mkdir(parents=True, exist_ok=True)
+        pafs.copy_files(
+            f"{root}/{name}", str(folder), source_filesystem=fs, destination_filesystem=pafs.LocalFileSystem()
+        )
+
+    def remove_folder(self, name: str) -> None:
+        """Removes a folder and what is in it."""
+        self.fence()
+        fs, root = self.where
+        fs.delete_dir(f"{root}/{name}")

@@ -1,0 +1,95 @@
+"""A process that runs one trial after the other, as long as it is clean."""
+
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from sweep.common.imports import uncollected
+from sweep.contract.trainable import Trainable
+from sweep.store.store import Store
+from sweep.trial import process, scratch
+from sweep.trial.attempt import Attempt
+from sweep.trial.spec import SweepSpec
+
+
+class NotClean(Exception):
+    """A trial before left something in this process, which must end: its successor would be measured with it."""
+
+
+class Worker:
+    """Runs attempts in this process: its temporary files are in a folder of its own, and each trial finds it clean."""
+
+    def __init__(self, trainable: Trainable, shared: Any, sweep: SweepSpec) -> None:
+        if not sweep.gpus:
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Ray lets a process that asked for no GPU see them all
+        self._trainable, self._shared, self._sweep = trainable, shared, sweep
+        self._store = Store(sweep.location, sweep.nonce)
+        self._scratch = scratch.settle()
+        self._clean: process.Clean | None = None
+        self._attempt: Attempt | None = None
+        self._remains: list[Any] = []
+        self._used = False
+
+    def begin(self, trial_id: str) -> Attempt:
+        """Starts the next trial's attempt.
+
+        Raises:
+            NotClean: this process must not run it; the trial's log says why.
+            StoreAway, LockLost: see Attempt.
+        """
+        self.end()
+        if self._clean is None:
+            with uncollected():
+                self._warm()
+            self._clean = process.snapshot()
+        elif reasons := process.unclean(self._clean, self._remains):
+            raise NotClean(self._note(trial_id, reasons))
+        attempt = Attempt(
+            self._sweep.trials[trial_id],
+            self._sweep,
+            self._store,
+            Path(self._sweep.spool),
+            self._trainable,
+            self._shared,
+            reused=self._used,
+            spare=self._scratch.parent,  # what waits outlives this process
+        )
+        attempt.start()
+        self._attempt = attempt
+        return attempt
+
+    def end(self) -> None:
+        """Stops the attempt if it still goes on, and puts this process back to what it was before it."""
+        attempt, self._attempt = self._attempt, None
+        if attempt is None:
+            return
+        try:
+            attempt.close("Ray Tune stopped it")
+        finally:
+            self._remains, self._used = attempt.remains, True
+            if self._clean is not None:
+                process.restore(self._clean)
+
+    def close(self) -> None:
+        """Ends the attempt, and removes this process's temporary files."""
+        try:
+            self.end()
+        finally:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def _warm(self) -> None:
+        """Imports what the trainable needs, so that what libraries set when they are imported counts as clean."""
+        with suppress(Exception):  # it is raised again where the trial's row can say so
+            self._trainable.warm()
+
+    def _note(self, trial_id: str, reasons: list[str]) -> str:
+        """Says why in the log of the trial, which goes on with it in another process."""
+        text = (
+            f"The process of the trial before ({os.getpid()}) is not used again, since it is not clean: "
+            f"{'; '.join(reasons)}. A fresh one was started."
+        )
+        print(f"[{trial_id}] {text}", flush=True)
+        self._store.write_log(trial_id, f"{text}\n")
+        return text
