@@ -73,7 +73,7 @@ class Storage:
         """Requests by who made them and by price."""
         found: Counter[str] = Counter()
         for method, url in lines:
-            who = "sync" if "/tune/" in url and "/checkpoint_" not in url else "trial"
+            who = "sync" if "/tune/" in url else "trial"
             listed = "list-type" in url
             found[f"{who} {'read' if method in ('GET', 'HEAD') and not listed else 'write'}"] += 1
         return dict(found)
