@@ -33,13 +33,13 @@ import numpy.typing as npt
 
 from benchmarks.power import rate, share
 from sweep.policies.asked import Result, decide
-from sweep.policies.choice import best_values, corrected, taken
 from sweep.policies.ladder import LORA_START, Ladder
 from sweep.policies.standing import ByBounds
 from sweep.policies.tune import Tune
 from sweep.policies.tuned import Tuned
 from sweep.space import Rank, Trial
 from sweep.statistics import stats
+from sweep.statistics.choice import best_values, corrected, taken
 from sweep.statistics.examples import Examples, Shared
 from sweep.statistics.stats import Floats
 from tests.simulate import Design, Estimates, losses

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from sweep.policies.choice import best_values, corrected, taken
 from sweep.statistics import stats
+from sweep.statistics.choice import best_values, corrected, taken
 from sweep.statistics.stats import CONFIDENCE
 from tests.simulate import Design, Estimates, losses
 
@@ -76,8 +76,10 @@ def test_the_best_value_is_chosen_on_the_seeds_that_all_of_its_rank_share() -> N
         [[1.0, 1.0, 1.0], [0.9, nan, nan], [nan, nan, nan]],  # the second is better on the seed that both have
         [[1.0, 1.0, 1.0], [inf, nan, nan], [1.1, nan, nan]],  # one that diverged is never chosen
         [[1.0, 3.0, nan], [1.5, 1.5, 0.1], [nan, nan, nan]],
+        [[nan, nan, nan], [1.0, nan, nan], [nan, 0.9, 0.9]],  # no seed in common: each over its own
+        [[nan, nan, nan], [inf, inf, nan], [inf, nan, nan]],  # none has a loss
     ]
-    assert best_values(np.array(ranks)).tolist() == [1, 0, 1]
+    assert best_values(np.array(ranks)).tolist() == [1, 0, 1, 2, 1]
 
 
 def test_what_is_taken_is_each_ranks_at_its_place() -> None:

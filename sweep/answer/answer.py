@@ -13,6 +13,7 @@ from sweep.store.columns import METRICS, Column, Place, is_shown
 Basis = Literal["seeds", "examples", "none"]
 Verdict = Literal["within", "worse", "undecided"]
 Value = str | int | float | bool | None
+Edge = Literal["lowest", "highest"]  # of the values that could be tried
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,23 @@ class Configuration:
     loss_sd: float | None  # its standard deviation over seeds
     results: Mapping[str, float | None]  # every metric by its column's name; NAME_sd is a standard deviation over seeds
     comparison: Comparison | None
+    tuned: bool | None = None  # whether it is its rank's best value of the tuned setting; None: nothing was tuned
+    tuning_loss: float | None = None  # mean over the seeds that all values of its rank share
 
     def text(self, name: str) -> str:
         """A metric as a person reads it, with its spread where that is given."""
         return METRICS[name].text(self.results[name], self.results.get(f"{name}_sd"))
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A setting of which each rank has its own best value."""
+
+    key: str
+    tried: int  # configurations that gave a loss to choose from
+    edges: Mapping[
+        str, Edge
+    ]  # chosen configurations whose value is at an end of the ladder: a better one may lie beyond
 
 
 @dataclass(frozen=True)
@@ -142,7 +156,13 @@ class Answer:
     differences: tuple[DifferenceInSettings, ...]
     outcomes: tuple[Outcome, ...]
     warnings: tuple[str, ...]
+    tuned: Tuned | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def compared(self) -> tuple[Configuration, ...]:
+        """All configurations; where a setting was tuned, each rank at its best value."""
+        return tuple(one for one in self.configurations if one.tuned is not False)
 
     def as_dict(self) -> dict[str, Any]:
         """Nested dictionaries and lists, ready for JSON; a configuration's results stand beside its other values."""
@@ -151,7 +171,7 @@ class Answer:
 
     def metrics(self, place: Place) -> list[Column]:
         """The metrics that a place shows: those measured of any configuration, in their order."""
-        measured = {name for name in METRICS if any(one.results[name] is not None for one in self.configurations)}
+        measured = {name for name in METRICS if any(one.results[name] is not None for one in self.compared)}
         return [METRICS[name] for name in METRICS if name in measured and is_shown(METRICS[name], place, measured)]
 
     def configuration(self, label: str) -> Configuration:

@@ -14,6 +14,7 @@ from sweep.answer.groups import Group, deviation, group, over_seeds, parsed
 from sweep.answer.guards import differences
 from sweep.answer.measured import Measured, bits_per_byte, measure
 from sweep.answer.recommend import recommend
+from sweep.answer.tuned import Choice, choose, tuned_setting, untried
 from sweep.answer.wording import basis_text
 from sweep.common.formatting import listed
 from sweep.config.sweep_config import FLAGS
@@ -44,10 +45,11 @@ def build_answer(sweep: Sweep, *, margin: float, prefer: Sequence[str]) -> Answe
     """
     order = _order(margin, prefer)
     rows = [*sweep.records(), *({**row, "status": "not started"} for row in sweep.not_started)]
-    groups = group(rows, sweep.axes)
+    groups = group(rows, sweep.axes, tuned_setting(sweep))
     measured = measure(sweep, groups)
-    compared = compare(groups, measured, margin, stats.CONFIDENCE)
-    configurations = _configurations(sweep, groups, measured, compared)
+    choice = choose(sweep, groups, measured)
+    compared = compare(choice.groups, measured, margin, choice.confidence)
+    configurations = _configurations(sweep, groups, measured, choice, compared)
     shown = [one for one in configurations if one.comparison]
     statuses = Counter(str(row["status"]) for row in rows)
     return Answer(
@@ -58,14 +60,15 @@ def build_answer(sweep: Sweep, *, margin: float, prefer: Sequence[str]) -> Answe
         margin=margin,
         prefer=order,
         basis=compared.basis if compared else "none",
-        basis_text=_basis_text(compared),
+        basis_text=_basis_text(compared, choice),
         statuses=dict(statuses),
         configurations=configurations,
-        recommendation=_recommendation(sweep, compared, shown, order) if compared else None,
+        recommendation=_recommendation(sweep, compared, choice, shown, order) if compared else None,
         fronts=_fronts(shown),
-        differences=differences(groups, sweep.varied),
+        differences=differences(groups, sweep.varied, choice.tuned.key if choice.tuned else None),
         outcomes=_outcomes(groups),
-        warnings=(*measured.warnings, *_warnings(statuses, shown, groups)),
+        warnings=(*measured.warnings, *_warnings(statuses, shown, choice.groups), *_untried(sweep, groups, statuses)),
+        tuned=choice.tuned,
         provenance=_provenance(sweep, groups),
     )
 
@@ -81,21 +84,21 @@ def _order(margin: float, prefer: Sequence[str]) -> tuple[str, ...]:
 
 
 def _recommendation(
-    sweep: Sweep, compared: Compared, shown: Sequence[Configuration], order: Sequence[str]
+    sweep: Sweep, compared: Compared, choice: Choice, shown: Sequence[Configuration], order: Sequence[str]
 ) -> Recommendation:
     shared = side_by_side(row for one in compared.groups for row in one.rows)
     costs = [costs_of(one, sweep, shared) for one in compared.groups]
-    return recommend(compared, shown, costs, order, stats.CONFIDENCE)
+    return recommend(compared, shown, costs, order, choice)
 
 
-def _basis_text(compared: Compared | None) -> str:
+def _basis_text(compared: Compared | None, choice: Choice) -> str:
     if compared is None or len(compared.groups) < 2:
         return "Nothing to compare: fewer than two configurations have a result."
-    return basis_text(compared, stats.CONFIDENCE)
+    return basis_text(compared, stats.CONFIDENCE, choice.tuned)
 
 
 def _configurations(
-    sweep: Sweep, groups: Sequence[Group], measured: Measured, compared: Compared | None
+    sweep: Sweep, groups: Sequence[Group], measured: Measured, choice: Choice, compared: Compared | None
 ) -> tuple[Configuration, ...]:
     places = {one.label: index for index, one in enumerate(compared.groups)} if compared else {}
     bits = bits_per_byte(sweep) if measured.metric in {"eval_loss", "bits_per_byte"} else {}
@@ -103,6 +106,7 @@ def _configurations(
         _configuration(
             one,
             measured,
+            choice,
             bits,
             compared.comparison(places[one.label]) if compared and one.label in places else None,
         )
@@ -111,7 +115,7 @@ def _configurations(
 
 
 def _configuration(
-    one: Group, measured: Measured, bits: Mapping[str, float], comparison: Comparison | None
+    one: Group, measured: Measured, choice: Choice, bits: Mapping[str, float], comparison: Comparison | None
 ) -> Configuration:
     losses = [measured.losses[name] for name in measured.by_seed(one).values()]
     first = one.rows[0]
@@ -127,6 +131,8 @@ def _configuration(
         loss_sd=deviation(losses),
         results=_results(one, {"bits_per_byte": bits}),
         comparison=comparison,
+        tuned=choice.chosen(one.label),
+        tuning_loss=choice.loss(one.label),
     )
 
 
@@ -185,6 +191,17 @@ def _warnings(statuses: Mapping[str, int], shown: Sequence[Configuration], group
     if shown and all(one.results[COSTS["memory"]] is None for one in shown):
         warnings.append("GPU memory was not measured, so it plays no part in what is cheap.")
     return warnings + _shared(groups)
+
+
+def _untried(sweep: Sweep, groups: Sequence[Group], statuses: Mapping[str, int]) -> list[str]:
+    """Ranks that a sweep with a tuned setting ended without."""
+    names = untried(sweep, groups) if tuned_setting(sweep) and not _PARTIAL & statuses.keys() else []
+    if not names:
+        return []
+    return [
+        f"Asked for and not trained: {', '.join(names)}. --tune tries no rank below one that is beyond the margin at its best "
+        "value; python -m sweep.decisions says what was decided."
+    ]
 
 
 def _shared(groups: Sequence[Group]) -> list[str]:

@@ -11,6 +11,8 @@ from sweep.errors import SweepError
 from sweep.store.columns import METRICS, Column
 from sweep.store.store import Row
 
+RATE = "learning_rate"
+
 
 @dataclass(frozen=True)
 class Group:
@@ -52,8 +54,11 @@ def method_of(row: Mapping[str, Any]) -> str:
     return str(row.get("method") or ("full" if row.get("lora_r") is None else "lora"))
 
 
-def group(rows: Sequence[Row], axes: Sequence[str]) -> list[Group]:
+def group(rows: Sequence[Row], axes: Sequence[str], tuned: str | None = None) -> list[Group]:
     """Configurations by rank, full fine-tuning last.
+
+    Args:
+        tuned: a setting whose value every label ends with.
 
     Raises:
         SweepError: two completed trials have the same settings and seed, so that nothing tells them apart.
@@ -61,7 +66,7 @@ def group(rows: Sequence[Row], axes: Sequence[str]) -> list[Group]:
     members: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         members.setdefault(_key(row, axes), []).append(row)
-    names = _labels(list(members), axes)
+    names = _labels(list(members), axes, tuned)
     groups = [
         Group(names[key], tuple(sorted(members[key], key=_by_seed)), dict(zip(axes, key[3:], strict=True)))
         for key in sorted(members, key=_order)
@@ -95,18 +100,21 @@ def _sortable(value: Any) -> Any:
     return value if isinstance(value, int | float | str) else str(value)
 
 
-def _labels(keys: Sequence[tuple[Any, ...]], axes: Sequence[str]) -> dict[tuple[Any, ...], str]:
+def _labels(keys: Sequence[tuple[Any, ...]], axes: Sequence[str], tuned: str | None) -> dict[tuple[Any, ...], str]:
     """A short name for each: the rank, and whatever else is needed to tell it from the others."""
     alphas: dict[Any, set[Any]] = {}
     for key in keys:
         alphas.setdefault(key[:2], set()).add(key[2])
-    varied = [index for index in range(len(axes)) if len({key[3 + index] for key in keys}) > 1]
+    varied = {axis for index, axis in enumerate(axes) if len({key[3 + index] for key in keys}) > 1}
     labels = {}
     for key in keys:
         parts = ["full" if key[0] == "full" else f"r={key[1]}"]
-        if len(alphas[key[:2]]) > 1:
+        values = {"lora_alpha": key[2], **dict(zip(axes, key[3:], strict=True))}
+        if len(alphas[key[:2]]) > 1 and tuned != "lora_alpha":
             parts.append(f"alpha={text_of(key[2])}")
-        parts += [f"{axes[index]}={text_of(key[3 + index])}" for index in varied]
+        parts += [f"{axis}={text_of(values[axis])}" for axis in axes if axis in varied and axis != tuned]
+        if tuned and values[tuned] is not None:
+            parts.append(f"{tuned}={text_of(values[tuned])}")
         labels[key] = " ".join(parts)
     return labels
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweep.answer.answer import DifferenceInSettings, DifferenceKind
-from sweep.answer.groups import Group, method_of, parsed, text_of
+from sweep.answer.groups import RATE, Group, method_of, parsed, text_of
 from sweep.space import is_lora_setting, watching
 from sweep.store.store import Row
 
@@ -28,6 +28,7 @@ class Guard:
         value: of a trial; None where it does not apply or was not recorded.
         sources: settings that decide it: where one is an axis of the grid, the difference is meant.
         by_seed: compare only trials of the same seed, since another seed's data order may change it.
+        remark, as_axis: what is said of a confound, and of what is meant to differ.
     """
 
     name: str
@@ -36,14 +37,21 @@ class Guard:
     sources: tuple[str, ...] = ()
     by_seed: bool = False
     remark: str = ""
+    as_axis: str = "varied on purpose"
 
 
-def differences(groups: Sequence[Group], axes: Sequence[str]) -> tuple[DifferenceInSettings, ...]:
-    """Every difference between the completed trials: first those that may have changed the losses."""
+def differences(
+    groups: Sequence[Group], axes: Sequence[str], tuned: str | None = None
+) -> tuple[DifferenceInSettings, ...]:
+    """Every difference between the completed trials: first those that may have changed the losses.
+
+    Args:
+        axes: what the grid varies on purpose.
+        tuned: the setting of which each rank is compared at its best value.
+    """
     trials = [(one.label, row) for one in groups for row in one.completed]
-    found = [
-        _difference(guard, trials, set(axes)) for guard in [*_setting_guards(trials), *_GUARDS, *_versions(trials)]
-    ]
+    guards = [*_setting_guards(trials), _scale_guard(tuned), *_GUARDS, *_versions(trials)]
+    found = [_difference(guard, trials, set(axes)) for guard in guards]
     rank = {"confound": 0, "cost": 1, "axis": 2, "neutral": 3}
     return tuple(sorted((one for one in found if one), key=lambda one: rank[one.kind]))
 
@@ -71,7 +79,7 @@ def _text(guard: Guard, values: dict[str, tuple[str, ...]], kind: str) -> str:
     shown = [f"{value} ({_few(labels)})" for value, labels in list(values.items())[:6]]
     more = f" and {len(values) - 6} further values" if len(values) > 6 else ""
     why = {
-        "axis": "varied on purpose",
+        "axis": guard.as_axis,
         "confound": guard.remark or "the comparison is of this as well as of the rank",
         "cost": "it may change time and memory",
         "neutral": "it was measured to change nothing",
@@ -114,6 +122,17 @@ def _scale(row: Row) -> float | None:
     return float(alpha / (math.sqrt(rank) if parsed(row, "settings").get("use_rslora") else rank))
 
 
+def _scale_guard(tuned: str | None) -> Guard:
+    """Rank, scale and learning rate go together, so a rank at its own best rate is compared at what suits its scale."""
+    if tuned == RATE:
+        return Guard("scale alpha/r", _scale, sources=(RATE,), as_axis=f"each rank has the {RATE} that suits its scale")
+    remark = (
+        f"rank, scale (alpha/r) and {RATE} go together, so which rank is best depends on the other two; --tune {RATE} compares "
+        "each rank at the rate that suits its scale"
+    )
+    return Guard("scale alpha/r", _scale, sources=("lora_alpha",), remark=remark)
+
+
 def _column(name: str) -> Callable[[Row], Any]:
     return lambda row: row.get(name)
 
@@ -138,12 +157,6 @@ def _versions(trials: Iterable[tuple[str, Row]]) -> list[Guard]:
 
 _GUARDS = (
     Guard("effective batch size", _effective_batch, sources=tuple(key for key, _ in _BATCH)),
-    Guard(
-        "scale alpha/r",
-        _scale,
-        sources=("lora_alpha",),
-        remark="ranks are compared together with their scales; --lora_alpha_rule proportional keeps the scale equal",
-    ),
     Guard("steps", _column("steps"), sources=_LENGTH),
     Guard(
         "tokens",

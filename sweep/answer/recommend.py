@@ -7,6 +7,7 @@ from sweep.answer.advice import suggestions
 from sweep.answer.answer import Configuration, Recommendation, Saving
 from sweep.answer.compare import Compared
 from sweep.answer.costs import Costs, cheapest
+from sweep.answer.tuned import Choice
 from sweep.answer.wording import paragraph
 
 
@@ -15,7 +16,7 @@ def recommend(
     shown: Sequence[Configuration],
     costs: Sequence[Costs],
     prefer: Sequence[str],
-    confidence: float,
+    choice: Choice,
 ) -> Recommendation:
     """Picks among the compared configurations; `shown` are their summaries and `costs` their costs, in the same order."""
     pick = choose(compared, costs, prefer)
@@ -29,10 +30,10 @@ def recommend(
         tied=tuple(shown[index].label for index in tied),
         not_told_apart=tuple(shown[index].label for index in open_pairs),
         savings=_savings(shown, costs, pick, compared.best),
-        suggestions=suggestions(compared, costs, prefer, pick, confidence),
+        suggestions=suggestions(compared, costs, prefer, pick, choice.confidence),
         text="",
     )
-    return paragraph(draft, compared, shown, pick)
+    return paragraph(draft, compared, shown, pick, choice.tuned)
 
 
 def choose(compared: Compared, costs: Sequence[Costs], prefer: Sequence[str]) -> int:

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sweep.answer.answer import Configuration, Recommendation, Saving
+from sweep.answer.answer import Configuration, Recommendation, Saving, Tuned
 from sweep.answer.compare import Compared
+from sweep.answer.groups import RATE, parsed, text_of
 from sweep.common.formatting import listed, percent, plural, share
 from sweep.statistics import stats
 from sweep.store.columns import METRICS
@@ -15,10 +16,12 @@ NOT_COVERED = (
 )
 
 
-def paragraph(draft: Recommendation, compared: Compared, shown: Sequence[Configuration], pick: int) -> Recommendation:
+def paragraph(
+    draft: Recommendation, compared: Compared, shown: Sequence[Configuration], pick: int, tuned: Tuned | None
+) -> Recommendation:
     """The recommendation with its text."""
     sentences = [
-        _pick(draft, compared, shown, pick),
+        _pick(draft, compared, shown, pick, tuned),
         *_distance(draft, compared, shown, pick),
         *(_saving(one) for one in draft.savings),
         *_relations(draft, compared),
@@ -26,6 +29,8 @@ def paragraph(draft: Recommendation, compared: Compared, shown: Sequence[Configu
         *_seeds_compared(compared),
         *_open(draft, compared, shown, pick),
         *_edge(draft, shown, pick),
+        *(_ladder(tuned) if tuned else ()),
+        *_rate(compared, tuned),
     ]
     return replace(draft, text=" ".join(sentences))
 
@@ -36,8 +41,13 @@ def seeds_of(counts: Sequence[int], noun: str = "seed") -> str:
     return plural(least, noun) if least == most else f"{least} to {most} {noun}s"
 
 
-def basis_text(compared: Compared, confidence: float) -> str:
+def basis_text(compared: Compared, confidence: float, tuned: Tuned | None) -> str:
     """What the bounds are about, and what they leave out."""
+    chosen = (
+        f" They allow for the choice of each rank's {tuned.key} among {tuned.tried} configurations."
+        if tuned and tuned.tried > len(compared.groups)
+        else ""
+    )
     level, held_out = share(confidence), compared.measured.examples
     count = seeds_of([len(compared.measured.by_seed(one)) for one in compared.groups])
     if held_out:
@@ -46,12 +56,12 @@ def basis_text(compared: Compared, confidence: float) -> str:
     if compared.basis == "seeds":
         return (
             f"Bounds are over seeds and held-out examples ({count}), paired by seed; each holds at {level} for all "
-            "configurations together."
+            f"configurations together.{chosen}"
         )
     if compared.basis == "examples":
         return (
             f"Evaluation noise only ({count}): bounds hold at {level} for these trained models; training noise is unknown, "
-            f"so nothing is claimed about the ranks. Claims begin at {stats.MIN_SEEDS} --seeds and usually succeed at 5 to 10."
+            f"so nothing is claimed about the ranks. Claims begin at {stats.MIN_SEEDS} --seeds and usually succeed at 5 to 10.{chosen}"
         )
     return "No bounds: there is too little to tell noise from difference, so the measured losses and the margin decide alone."
 
@@ -59,20 +69,26 @@ def basis_text(compared: Compared, confidence: float) -> str:
 # --- the pick --------------------------------------------------------------------------------------------------------
 
 
-def _pick(draft: Recommendation, compared: Compared, shown: Sequence[Configuration], pick: int) -> str:
+def _pick(
+    draft: Recommendation, compared: Compared, shown: Sequence[Configuration], pick: int, tuned: Tuned | None
+) -> str:
     doubts = _doubts(compared, shown, pick)
     but = f", but {listed(doubts)}" if doubts else ""
     if len(compared.groups) == 1:
-        return f"Take {draft.label}: it is the only configuration with a result{but}."
+        only = f"the best {tuned.key} of the only rank" if tuned else "the only configuration"
+        return f"Take {draft.label}: it is {only} with a result{but}."
     within = f"within {share(compared.margin)} of the best"
+    each = f"with each rank at its best {tuned.key}, " if tuned else ""
     if draft.decided:
-        return f"Take {draft.label}: it is the cheapest configuration shown to be {within}{but}."
+        return f"Take {draft.label}: {each}it is the cheapest configuration shown to be {within}{but}."
     verdict = compared.verdict(pick)
     if draft.basis == "seeds" and verdict != "within":
-        return f"The data cannot tell which is good enough; {draft.label} is the cheapest {within} as measured{but}."
+        return (
+            f"The data cannot tell which is good enough; {each}{draft.label} is the cheapest {within} as measured{but}."
+        )
     if draft.basis == "examples" and verdict == "within":
-        return f"Take {draft.label}: of the models trained here it is the cheapest {within}{but}."
-    return f"Take {draft.label}: it is the cheapest {within} as measured{but}."
+        return f"Take {draft.label}: {each}it is of the models trained here the cheapest {within}{but}."
+    return f"Take {draft.label}: {each}it is the cheapest {within} as measured{but}."
 
 
 def _doubts(compared: Compared, shown: Sequence[Configuration], pick: int) -> list[str]:
@@ -225,3 +241,31 @@ def _edge(draft: Recommendation, shown: Sequence[Configuration], pick: int) -> l
     if len(ranks) > 1 and draft.best == draft.label and shown[pick].lora_r == max(ranks):
         return ["It is the largest rank tried: a larger one may do better still."]
     return []
+
+
+# --- the learning rate, or whatever was tuned ------------------------------------------------------------------------
+
+
+def _ladder(tuned: Tuned) -> list[str]:
+    """Where a rank's best value could not be bracketed."""
+    sentences = []
+    for edge, end, beyond in (("highest", "upper", "higher"), ("lowest", "lower", "lower")):
+        labels = [label for label, at in tuned.edges.items() if at == edge]
+        if labels:
+            verb = "is" if len(labels) == 1 else "are"
+            sentences.append(
+                f"{listed(labels)} {verb} at the {end} end of the ladder: a {beyond} {tuned.key} may do better still "
+                "(--ladder)."
+            )
+    return sentences
+
+
+def _rate(compared: Compared, tuned: Tuned | None) -> list[str]:
+    """Which rank is right depends on the learning rate: where all had the same one, it is said."""
+    ranks = {(one.method, one.rows[0].get("lora_r")) for one in compared.groups}
+    rates = {parsed(row, "settings").get(RATE) for one in compared.groups for row in one.completed}
+    if len(ranks) < 2 or len(rates) > 1 or None in rates or (tuned and tuned.key == RATE):
+        return []
+    return [
+        f"This holds at {RATE} {text_of(*rates)}, at which all were trained; --tune {RATE} compares each rank at its own best."
+    ]

@@ -32,7 +32,6 @@ A policy is written as a course: a generator that yields trials, is sent their r
     tune.py       each rank's best value of a setting, and which ranks need no more
     race.py       seeds where they can still change the answer
     tuned.py      tune, then a grid or a race over seeds at each rank's best value
-    choice.py     each rank at its best value, so that the choice does not flatter it
     standing.py   how a race stands: the answer's own bounds; the one module here that imports from sweep.answer
     explain.py    decisions as rows and as text, and whether rows give them again
 """

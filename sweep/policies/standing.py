@@ -12,8 +12,8 @@ from sweep.answer.groups import Group
 from sweep.answer.measured import Measured, far_off
 from sweep.answer.recommend import choose
 from sweep.policies.asked import Results
-from sweep.policies.choice import corrected
 from sweep.policies.race import Arm, Place, Standing
+from sweep.statistics.choice import corrected
 from sweep.statistics.examples import Shared
 
 

@@ -13,7 +13,7 @@ def sweep_content(data: bytes) -> tuple[dict[str, Any], str]:
         return {}, "it is not JSON, or was cut off"
     if not isinstance(content, dict) or "schema_version" not in content:
         return {}, "it has no schema_version"
-    mappings = ("base", "axes", "rules", "flags", "content", "provenance")
+    mappings = ("base", "axes", "rules", "flags", "content", "provenance", "tune")
     kinds = {**dict.fromkeys(mappings, dict), "trials": list}
     odd = [key for key, kind in kinds.items() if not isinstance(content.get(key, kind()), kind)]
     axes, trials = content.get("axes"), content.get("trials")

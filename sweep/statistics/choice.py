@@ -29,18 +29,33 @@ def corrected(chosen: int, tried: int, confidence: float = CONFIDENCE) -> float:
 
 
 def best_values(losses: Floats) -> Places:
-    """The place of each rank's value with the lowest mean loss over the seeds that all of its values were trained with.
+    """The place of each rank's value with the lowest mean loss; where none has a loss, of the first that was tried.
 
     Args:
         losses: shape (..., ranks, values, seeds): infinite where a run gave none, NaN where there is no run. A value without
             any run is none; every rank has a value with a run.
     """
+    means = value_means(losses)
+    known = np.where(np.isnan(means), np.inf, np.minimum(means, np.finfo(float).max))
+    found: Places = known.argmin(axis=-1)
+    return found
+
+
+def value_means(losses: Floats) -> Floats:
+    """Each value's mean loss, as its rank's values compare: over the seeds that all of them were trained with.
+
+    Values that share no seed have the means over their own ones. Infinite where a run gave no loss, NaN without a run.
+
+    Args:
+        losses: shape (..., ranks, values, seeds), as for `best_values`.
+    """
     ran = ~np.isnan(losses)
     tried = np.asarray(ran.any(axis=-1))
     shared = (ran | ~tried[..., None]).all(axis=-2, keepdims=True)
-    sums = np.where(shared, losses, 0.0).sum(axis=-1)
-    found: Places = np.where(tried, sums, np.inf).argmin(axis=-1)
-    return found
+    counted = ran & (shared | ~shared.any(axis=-1, keepdims=True))
+    sums = np.where(counted, losses, 0.0).sum(axis=-1)
+    means: Floats = np.where(tried, sums / np.maximum(counted.sum(axis=-1), 1), np.nan)
+    return means
 
 
 def taken(values: Floats, places: Places) -> Floats:
