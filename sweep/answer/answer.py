@@ -49,6 +49,10 @@ class Configuration:
     tuned: bool | None = None  # whether it is its rank's best value of the tuned setting; None: nothing was tuned
     tuning_loss: float | None = None  # mean over the seeds that all values of its rank share
 
+    def value(self, key: str) -> Value:
+        """Its value of a setting that the grid varies or that was tuned; None where it has none."""
+        return self.lora_alpha if key == "lora_alpha" else self.axes.get(key)
+
     def text(self, name: str) -> str:
         """A metric as a person reads it, with its spread where that is given."""
         return METRICS[name].text(self.results[name], self.results.get(f"{name}_sd"))

@@ -200,7 +200,7 @@ def _untried(sweep: Sweep, groups: Sequence[Group], statuses: Mapping[str, int])
         return []
     return [
         f"Asked for and not trained: {', '.join(names)}. --tune tries no rank below one that is beyond the margin at its best "
-        "value; python -m sweep.decisions says what was decided."
+        "value; decisions/ has what was decided."
     ]
 
 

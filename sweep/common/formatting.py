@@ -26,6 +26,11 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
+def capitalized(text: str) -> str:
+    """The text as a sentence begins; unlike str.capitalize it leaves "GPU" as it is."""
+    return text[:1].upper() + text[1:]
+
+
 # --- numbers ---------------------------------------------------------------------------------------------------------
 
 

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sweep.answer.answer import Answer, Configuration
-from sweep.common.formatting import NOTHING, percent
+from sweep.answer.answer import Answer, Configuration, Value
+from sweep.answer.groups import text_of
+from sweep.common.formatting import NOTHING, capitalized, percent
 from sweep.store.columns import METRICS, Column, is_shown
 
 _VERDICT_OF = {"seeds": "verdict", "examples": "verdict on these models", "none": "verdict as measured"}
@@ -28,7 +29,7 @@ def columns(answer: Answer) -> list[TableColumn]:
     if answer.metric and not is_shown(METRICS[answer.metric], "table"):
         compared = METRICS[answer.metric]
         found.append(TableColumn(compared.label, lambda one: compared.text(one.loss, one.loss_sd)))
-    if answer.recommendation and len(answer.configurations) > 1:
+    if answer.recommendation and len(answer.compared) > 1:
         found += [
             TableColumn("vs lowest", above_lowest),
             TableColumn("above the best", above_best),
@@ -64,4 +65,42 @@ def verdict(one: Configuration) -> str:
 def cells(answer: Answer) -> tuple[list[str], list[list[str]]]:
     """Headings, and a row per configuration."""
     found = columns(answer)
-    return [one.heading for one in found], [[one.cell(row) for one in found] for row in answer.configurations]
+    return [one.heading for one in found], [[one.cell(row) for one in found] for row in answer.compared]
+
+
+# --- what each rank's value of a tuned setting was chosen from -------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Values:
+    """A table of a row for each rank and a column for each value."""
+
+    title: str
+    headings: list[str]
+    rows: list[list[str]]
+
+
+def values(answer: Answer) -> Values | None:
+    """The losses that each rank's value was chosen by; none where nothing was tuned."""
+    if answer.tuned is None or answer.metric is None:
+        return None
+    key, label = answer.tuned.key, METRICS[answer.metric].label
+    found = sorted({value for one in answer.configurations if (value := one.value(key)) is not None})
+    by_rank: dict[str, dict[Value, str]] = {}
+    for one in answer.configurations:
+        by_rank.setdefault(rank_of(one, key), {})[one.value(key)] = _tried(answer, one)
+    rows = [[name, *(own.get(value, NOTHING) for value in found)] for name, own in by_rank.items()]
+    title = f"{capitalized(label)} by {key} over the seeds that all values of a rank have; * is the one compared above"
+    return Values(title, [key, *map(text_of, found)], rows)
+
+
+def rank_of(one: Configuration, key: str) -> str:
+    """A configuration's label without its value of a setting."""
+    return one.label.replace(f" {key}={text_of(one.value(key))}", "", 1)
+
+
+def _tried(answer: Answer, one: Configuration) -> str:
+    """A loss, or how the trial ended."""
+    if one.tuning_loss is None:
+        return next((lost.status for lost in answer.outcomes if lost.label == one.label), NOTHING)
+    return f"{METRICS[answer.metric or 'eval_loss'].text(one.tuning_loss)}{' *' if one.tuned else ''}"

@@ -1,4 +1,4 @@
-"""What the report's plots share: Plotly figures as plain data, one look per configuration, told by more than colour."""
+"""What the report's plots share: Plotly figures as plain data, and long curves made short."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,10 +13,6 @@ from sweep.store.columns import Column
 Figure = dict[str, Any]
 Trace = dict[str, Any]
 
-# Okabe and Ito's colours without their yellow and black, which are lost on white and on dark.
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
-_MARKERS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "pentagon")
 LONGEST = 600  # points of a drawn curve: more than a phone has pixels
 TOTAL = 24_000  # points of all drawn curves of a kind: keeps the page below 6 MB however many trials there are
 _AXES = {"bytes": (1e9, "GB"), "s": (1.0, "s")}  # by unit: what values are divided by, and the unit then
@@ -31,15 +27,6 @@ class Plot:
     caption: str
     figure: Figure
     raw: bool = False
-
-
-def look(index: int) -> tuple[str, str, str]:
-    """Colour, dash and marker of a configuration; no two of the first 24 are the same in all."""
-    return (
-        _COLORS[index % len(_COLORS)],
-        _DASHES[(index + index // len(_COLORS)) % len(_DASHES)],
-        _MARKERS[index % len(_MARKERS)],
-    )
 
 
 def text(label: str) -> str:
@@ -67,11 +54,6 @@ def axis(column: Column) -> tuple[float, str]:
     """What a metric's values are divided by on an axis, and the axis's title."""
     factor, unit = _AXES.get(column.unit, (1.0, ""))
     return factor, f"{column.label} ({unit})" if unit else column.label
-
-
-def capitalized(text: str) -> str:
-    """The text as a sentence begins; unlike str.capitalize it leaves "GPU" as it is."""
-    return text[:1].upper() + text[1:]
 
 
 def which_is_better(column: Column) -> str:

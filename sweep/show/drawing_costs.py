@@ -5,7 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from sweep.answer.answer import Answer, Configuration, Front
-from sweep.show.drawing import Plot, Trace, axis, capitalized, figure, look, rounded, text, which_is_better
+from sweep.common.formatting import capitalized
+from sweep.show.drawing import Plot, Trace, axis, figure, rounded, text, which_is_better
+from sweep.show.looks import GREY, Look, legend, looks
 from sweep.store.columns import METRICS, Column
 
 _BETTER = {"min": "both better when lower", "max": "the one better when lower, the other when higher"}
@@ -14,15 +16,15 @@ _BETTER = {"min": "both better when lower", "max": "the one better when lower, t
 def against(answer: Answer, front: Front) -> Plot | None:
     """Loss against another metric, with the configurations that no other beats in both joined by a line."""
     column = METRICS[front.metrics[1]]
-    shown = [one for one in answer.configurations if one.loss is not None and one.results[column.name] is not None]
+    shown = [one for one in answer.compared if one.loss is not None and one.results[column.name] is not None]
     if answer.metric is None or not shown:
         return None
     scale, title = axis(column)
     loss = METRICS[answer.metric].label
     traces = [_front_line([one for one in shown if one.label in front.labels], column, scale)]
-    traces += [
-        _point(one, look(answer.configurations.index(one)), column, scale, one.label in front.labels) for one in shown
-    ]
+    look = looks(answer.compared)
+    traces += [_point(one, look[one.label], column, scale, one.label in front.labels) for one in shown]
+    traces += legend((look[one.label] for one in shown), "markers")
     better = _BETTER[column.shown_as.better or "min"]
     caption = (
         f"{capitalized(loss)} against {column.label}, {better}. "
@@ -37,7 +39,7 @@ def _front_line(on_front: Sequence[Configuration], column: Column, scale: float)
         "name": "Pareto front",
         "mode": "lines",
         "line": {
-            "color": "#888888",
+            "color": GREY,
             "dash": "dot",
             "width": 1.5,
             "shape": "vh" if column.shown_as.better == "max" else "hv",
@@ -48,14 +50,13 @@ def _front_line(on_front: Sequence[Configuration], column: Column, scale: float)
     }
 
 
-def _point(one: Configuration, style: tuple[str, str, str], column: Column, scale: float, on_front: bool) -> Trace:
-    color, _, marker = style
+def _point(one: Configuration, look: Look, column: Column, scale: float, on_front: bool) -> Trace:
     return {
-        "name": text(one.label),
+        **look.entry(one.label),
         "mode": "markers",
         "marker": {
-            "color": color,
-            "symbol": marker if on_front else f"{marker}-open",
+            "color": look.color,
+            "symbol": look.marker if on_front else f"{look.marker}-open",
             "size": 13,
             "line": {"width": 2},
         },
@@ -63,16 +64,17 @@ def _point(one: Configuration, style: tuple[str, str, str], column: Column, scal
         "hovertemplate": f"{text(one.label)}<br>loss %{{y}}<br>{one.text(column.name)}<extra></extra>",
         "x": rounded([_value(one, column) / scale], 7),
         "y": rounded([one.loss or np.nan], 7),
-        **({"error_y": {"type": "data", "array": rounded([one.loss_sd]), "color": color}} if one.loss_sd else {}),
+        **({"error_y": {"type": "data", "array": rounded([one.loss_sd]), "color": look.color}} if one.loss_sd else {}),
     }
 
 
 def bars(answer: Answer, column: Column) -> Plot | None:
     """A metric as a bar for each configuration that has it."""
-    shown = [one for one in answer.configurations if one.results[column.name] is not None]
+    shown = [one for one in answer.compared if one.results[column.name] is not None]
     if not shown:
         return None
     scale, title = axis(column)
+    look = looks(answer.compared)
     trace = {
         "type": "bar",
         "orientation": "h",
@@ -80,10 +82,14 @@ def bars(answer: Answer, column: Column) -> Plot | None:
         "x": rounded([_value(one, column) / scale for one in shown]),
         "text": [one.text(column.name) for one in shown],
         "textposition": "auto",
-        "marker": {"color": [look(answer.configurations.index(one))[0] for one in shown]},
+        "marker": {"color": [look[one.label].color for one in shown]},
         "hovertemplate": f"%{{y}}: %{{x}} {text(column.label)}<extra></extra>",
     }
-    layout = {"yaxis": {"type": "category", "autorange": "reversed"}, "showlegend": False}
+    layout = {
+        "yaxis": {"type": "category", "autorange": "reversed"},
+        "showlegend": False,
+        "height": max(420, 26 * len(shown)),
+    }
     caption = f"{capitalized(column.meaning)}; the {column.shown_as.over_seeds} over seeds.{which_is_better(column)}"
     return Plot(f"bars-{column.name}", capitalized(column.label), caption, figure([trace], title, "", **layout))
 

@@ -1,11 +1,13 @@
 """The picture of the answer: the compared loss against the rank, with what is known of it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sweep.answer.answer import Answer, Configuration
-from sweep.common.formatting import share
-from sweep.show.drawing import Plot, Trace, capitalized, figure, look, rounded, text
+from sweep.common.formatting import capitalized, share
+from sweep.show.drawing import Plot, Trace, figure, rounded, text
+from sweep.show.looks import GREY, Look, looks
 from sweep.store.columns import METRICS
 
 if TYPE_CHECKING:
@@ -17,20 +19,21 @@ BESIDE = 1.06  # a seed's dot stands beside the mean's bar, which would hide it
 
 def by_rank(answer: Answer, trials: "pd.DataFrame") -> Plot | None:
     """Loss against rank (log₂): each seed a dot, the bound a bar, the margin a band, full fine-tuning a line."""
-    shown = [one for one in answer.configurations if one.loss is not None]
+    shown = [one for one in answer.compared if one.loss is not None]
     ranked = [one for one in shown if one.lora_r is not None]
     if answer.metric is None or len(shown) < 2 or not ranked:
         return None
     lowest = min(one.loss for one in shown if one.loss is not None)
     by_seed = _by_trial(trials, answer.metric)
     traces: list[Trace] = []
-    for index, members in enumerate(_families(ranked)):
-        traces += _family(members, look(index), lowest, by_seed)
+    families = _families(ranked, answer.tuned.key if answer.tuned else None)
+    for place, members in enumerate(families):
+        traces += _family(members, _style(members, looks(answer.compared), len(families)), lowest, by_seed, place == 0)
     traces += [_full(one, ranked) for one in shown if one.lora_r is None]
     ranks = sorted({one.lora_r for one in ranked if one.lora_r is not None})
     layout = {
         "xaxis": {"type": "log", "tickvals": ranks, "ticktext": [str(rank) for rank in ranks]},
-        "shapes": [_margin(lowest, answer.margin)],
+        "shapes": [margin_band(lowest, answer.margin)],
     }
     label = METRICS[answer.metric].label
     return Plot(
@@ -45,8 +48,9 @@ def _caption(answer: Answer) -> str:
         if answer.basis != "none"
         else ""
     )
+    best = f", each rank at its best {answer.tuned.key}" if answer.tuned else ""
     return (
-        f"A dot is one seed, a larger mark the mean of a rank's; {bars}the band is the margin of {share(answer.margin)} above "
+        f"A dot is one seed, a larger mark the mean of a rank's{best}; {bars}the band is the margin of {share(answer.margin)} above "
         "the lowest mean. Lower is better."
     )
 
@@ -58,31 +62,49 @@ def _by_trial(trials: "pd.DataFrame", metric: str) -> dict[str, float]:
     return dict(zip(known["trial_id"].astype(str), known[metric].astype(float), strict=True))
 
 
-def _families(ranked: Sequence[Configuration]) -> list[list[Configuration]]:
-    """Configurations that differ in the rank alone, in the order of their ranks."""
+def _families(ranked: Sequence[Configuration], tuned: str | None) -> list[list[Configuration]]:
+    """Configurations that differ in the rank alone, and in the value that was chosen for it, in the order of their ranks."""
     found: dict[tuple[Any, ...], list[Configuration]] = {}
     for one in sorted(ranked, key=lambda one: one.lora_r or 0):
-        found.setdefault(tuple(one.axes.items()), []).append(one)
+        found.setdefault(tuple(pair for pair in one.axes.items() if pair[0] != tuned), []).append(one)
     return list(found.values())
 
 
+@dataclass(frozen=True)
+class _Style:
+    """A family's line and marks. Of several families the marks have their ranks' colours, the line a dash of its own."""
+
+    name: str
+    line: str
+    marks: list[str]
+    dash: str
+    symbol: str
+
+
+def _style(members: Sequence[Configuration], look: Mapping[str, Look], families: int) -> _Style:
+    first, marks = look[members[0].label], [look[one.label].color for one in members]
+    if families == 1:
+        return _Style("mean over seeds", first.color, [first.color] * len(members), "solid", "circle")
+    name = first.further or ", ".join(f"{key}={value}" for key, value in members[0].axes.items())
+    return _Style(name, GREY, marks, first.dash, first.marker)
+
+
 def _family(
-    members: Sequence[Configuration], style: tuple[str, str, str], lowest: float, by_seed: Mapping[str, float]
+    members: Sequence[Configuration], style: _Style, lowest: float, by_seed: Mapping[str, float], first: bool
 ) -> list[Trace]:
-    color, dash, marker = style
-    name = ", ".join(f"{key} {value}" for key, value in members[0].axes.items()) or "mean over seeds"
     line = {
-        "name": text(name),
+        "name": text(style.name),
         "mode": "lines+markers",
-        "line": {"color": color, "dash": dash, "width": 1.5},
-        "marker": {"color": color, "symbol": marker, "size": 11},
+        "line": {"color": style.line, "dash": style.dash, "width": 1.5},
+        "marker": {"color": style.marks, "symbol": style.symbol, "size": 11},
         "x": [one.lora_r for one in members],
         "y": rounded([one.loss or float("nan") for one in members], 7),
-        "hovertemplate": "r=%{x}: %{y}<extra></extra>",
-        "legendgroup": text(name),
-        **_bars(members, color, lowest),
+        "hovertext": [text(one.label) for one in members],
+        "hovertemplate": "%{hovertext}: %{y}<extra></extra>",
+        "legendgroup": text(style.name),
+        **_bars(members, style.line, lowest),
     }
-    return [line, _dots(members, color, name, by_seed)]
+    return [line, _dots(members, style, by_seed, first)]
 
 
 def _bars(members: Sequence[Configuration], color: str, lowest: float) -> dict[str, Any]:
@@ -107,17 +129,23 @@ def _bars(members: Sequence[Configuration], color: str, lowest: float) -> dict[s
     }
 
 
-def _dots(members: Sequence[Configuration], color: str, name: str, by_seed: Mapping[str, float]) -> Trace:
-    places = [(one.lora_r or 0, by_seed[trial]) for one in members for trial in one.trials if trial in by_seed]
+def _dots(members: Sequence[Configuration], style: _Style, by_seed: Mapping[str, float], first: bool) -> Trace:
+    places = [
+        (one.lora_r or 0, by_seed[trial], one.label, color)
+        for one, color in zip(members, style.marks, strict=True)
+        for trial in one.trials
+        if trial in by_seed
+    ]
     return {
-        "name": text("each seed" if not members[0].axes else f"{name}, each seed"),
+        "name": "each seed",
         "mode": "markers",
-        "marker": {"color": color, "size": 7, "symbol": "circle-open"},
-        "x": [round(rank * BESIDE, 4) for rank, _ in places],
-        "y": rounded([loss for _, loss in places], 7),
-        "hovertext": [f"r={rank}" for rank, _ in places],
+        "marker": {"color": [color for *_, color in places], "size": 7, "symbol": f"{style.symbol}-open"},
+        "x": [round(rank * BESIDE, 4) for rank, *_ in places],
+        "y": rounded([loss for _, loss, *_ in places], 7),
+        "hovertext": [text(label) for *_, label, _ in places],
         "hovertemplate": "one seed, %{hovertext}: %{y}<extra></extra>",
-        "legendgroup": text(name),
+        "legendgroup": text(style.name),
+        "showlegend": first,
     }
 
 
@@ -127,14 +155,14 @@ def _full(one: Configuration, ranked: Sequence[Configuration]) -> Trace:
     return {
         "name": text(one.label),
         "mode": "lines",
-        "line": {"color": "#888888", "dash": "dash", "width": 2},
+        "line": {"color": GREY, "dash": "dash", "width": 2},
         "x": [min(ranks), max(ranks)],
         "y": rounded([one.loss or float("nan")] * 2, 7),
         "hovertemplate": f"{text(one.label)}: %{{y}}<extra></extra>",
     }
 
 
-def _margin(lowest: float, margin: float) -> dict[str, Any]:
+def margin_band(lowest: float, margin: float) -> dict[str, Any]:
     return {
         "type": "rect",
         "xref": "paper",

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sweep.answer.answer import Answer, Configuration
+from sweep.common.formatting import capitalized
 from sweep.show.drawing import (
     Plot,
     Trace,
     axis,
     budget,
-    capitalized,
     figure,
-    look,
     rounded,
     smooth,
     text,
@@ -21,6 +20,7 @@ from sweep.show.drawing import (
     which_is_better,
     window_for,
 )
+from sweep.show.looks import Look, legend, looks
 from sweep.statistics.stats import Floats
 from sweep.store.columns import STEP_METRICS, Column, is_shown
 
@@ -37,12 +37,15 @@ def losses(answer: Answer, steps: Mapping[str, "pd.DataFrame"]) -> Plot | None:
     traces: list[Trace] = []
     points = budget(len(steps))
     window = max((window_for(len(frame)) for frame in steps.values()), default=1)
-    for index, one in enumerate(answer.configurations):
-        own = [steps[name] for name in _started(answer, one) if name in steps]
+    drawn = []
+    for label, look in looks(answer.compared).items():
+        own = [steps[name] for name in _started(answer, answer.configuration(label)) if name in steps]
         if own:
-            traces += _configuration_loss(one.label, look(index), own, points, window)
+            traces += _configuration_loss(label, look, own, points, window)
+            drawn.append(look)
     if not traces:
         return None
+    traces += legend(drawn)
     caption = (
         f"Training loss, a centred moving mean over up to {window} steps. Where there are several seeds, the line is "
         "their mean and the band goes from their lowest to their highest."
@@ -56,47 +59,34 @@ def _started(answer: Answer, one: Configuration) -> list[str]:
 
 
 def _configuration_loss(
-    label: str, style: tuple[str, str, str], frames: Sequence["pd.DataFrame"], points: int, window: int
+    label: str, look: Look, frames: Sequence["pd.DataFrame"], points: int, window: int
 ) -> list[Trace]:
-    color, dash, _ = style
     steps, losses = _aligned(frames, "loss")
     smoothed = smooth(losses, window)
     mean = _over_known(np.nanmean, smoothed)
     kept = thin(mean, points)
-    line = {"color": color, "dash": dash, "width": 2}
-    shared = {"legendgroup": text(label), "x": _whole(steps, kept)}
+    shared = {**look.entry(label), "mode": "lines", "x": _whole(steps, kept)}
     traces: list[Trace] = []
     if len(frames) > 1:
         low, high = _over_known(np.nanmin, smoothed), _over_known(np.nanmax, smoothed)
-        edge = {"mode": "lines", "line": {"width": 0}, "showlegend": False, "hoverinfo": "skip", **shared}
+        edge = {**shared, "line": {"width": 0}, "showlegend": False, "hoverinfo": "skip"}
         traces += [
             {**edge, "y": rounded(low[kept])},
-            {**edge, "y": rounded(high[kept]), "fill": "tonexty", "fillcolor": _faint(color)},
+            {**edge, "y": rounded(high[kept]), "fill": "tonexty", "fillcolor": _faint(look.color)},
         ]
-    traces.append(
-        {
-            "name": text(label),
-            "mode": "lines",
-            "line": line,
-            "y": rounded(mean[kept]),
-            "meta": "smooth",
-            **shared,
-        }
-    )
-    return traces + [_raw(label, color, frame, points) for frame in frames]
+    traces.append({**shared, "line": {**look.line, "width": 2}, "y": rounded(mean[kept]), "meta": "smooth"})
+    return traces + [_raw(label, look, frame, points) for frame in frames]
 
 
-def _raw(label: str, color: str, frame: "pd.DataFrame", points: int) -> Trace:
+def _raw(label: str, look: Look, frame: "pd.DataFrame", points: int) -> Trace:
     losses = frame["loss"].to_numpy(dtype=float)
     kept = thin(losses, points)
     return {
-        "name": text(f"{label} raw"),
+        **look.entry(f"{label} raw", first=False),
         "mode": "lines",
-        "line": {"color": color, "width": 1},
+        "line": {"color": look.color, "width": 1},
         "opacity": 0.4,
         "visible": False,
-        "showlegend": False,
-        "legendgroup": text(label),
         "meta": "raw",
         "x": _whole(frame["step"].to_numpy(dtype=float), kept),
         "y": rounded(losses[kept]),
@@ -129,13 +119,12 @@ def _faint(color: str) -> str:
 
 def curve(answer: Answer, steps: Mapping[str, "pd.DataFrame"], column: Column) -> Plot | None:
     """A metric on the steps where it was measured: a line for each trial."""
-    traces = [
-        trace
-        for index, one in enumerate(answer.configurations)
-        for trace in _trial_lines(answer, one, index, steps, column)
-    ]
+    styles = looks(answer.compared)
+    own = {label: _trial_lines(answer, label, look, steps, column) for label, look in styles.items()}
+    traces = [trace for lines in own.values() for trace in lines]
     if not traces:
         return None
+    traces += legend(styles[label] for label, lines in own.items() if lines)
     scale, title = axis(column)
     layout = {"yaxis": {"rangemode": "tozero"}} if scale > 1 else {}
     caption = f"{capitalized(column.meaning)}; one line per trial.{which_is_better(column)}"
@@ -150,12 +139,11 @@ def shown_as_curves(steps: "pd.DataFrame") -> list[Column]:
 
 
 def _trial_lines(
-    answer: Answer, one: Configuration, index: int, steps: Mapping[str, "pd.DataFrame"], column: Column
+    answer: Answer, label: str, look: Look, steps: Mapping[str, "pd.DataFrame"], column: Column
 ) -> list[Trace]:
-    color, dash, marker = look(index)
     scale, _ = axis(column)
     traces: list[Trace] = []
-    for name in _started(answer, one):
+    for name in _started(answer, answer.configuration(label)):
         if name not in steps or not len(frame := steps[name][steps[name][column.name].notna()]):
             continue
         values = frame[column.name].to_numpy(dtype=float)
@@ -163,12 +151,10 @@ def _trial_lines(
         everywhere = len(frame) == len(steps[name])
         traces.append(
             {
-                "name": text(one.label),
-                "legendgroup": text(one.label),
-                "showlegend": not traces,
+                **look.entry(label, first=not traces),
                 "mode": "lines" if everywhere else "lines+markers",
-                "line": {"color": color, "dash": dash, "width": 1.5},
-                "marker": {"symbol": marker, "size": 6},
+                "line": {**look.line, "width": 1.5},
+                "marker": {"symbol": look.marker, "size": 6},
                 "x": _whole(frame["step"].to_numpy(dtype=float), kept),
                 "y": rounded(values[kept] / scale),
                 "hovertext": text(name),

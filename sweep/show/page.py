@@ -16,11 +16,12 @@ from sweep.answer.answer import Answer
 from sweep.answer.wording import NOT_COVERED
 from sweep.common.formatting import reason, share
 from sweep.errors import SweepError
-from sweep.show.cells import cells
+from sweep.show.cells import cells, values
 from sweep.show.drawing import Plot
 from sweep.show.drawing_costs import against, bars
 from sweep.show.drawing_ranks import by_rank
 from sweep.show.drawing_steps import by_trial, curve, losses, shown_as_curves
+from sweep.show.drawing_values import by_value
 from sweep.show.reproduce import commands
 from sweep.show.tables import heading, lost, said, warnings
 from sweep.store.columns import LOSSES
@@ -44,6 +45,7 @@ def render_html(sweep: Sweep, answer: Answer) -> str:
         pick=answer.recommendation.label if answer.recommendation else None,
         headings=headings,
         rows=rows,
+        tried=values(answer),
         plots=plots,
         figures=Markup(script_json({plot.name: plot.figure for plot in plots})),
         plotly=Markup(get_plotlyjs()),
@@ -62,6 +64,7 @@ def _plots(sweep: Sweep, answer: Answer) -> list[Plot]:
     by_step = shown_as_curves(sweep.steps)
     made = (
         by_rank(answer, sweep.trials),
+        by_value(answer),
         *(curve(answer, steps, column) for column in by_step if column.name in LOSSES),
         losses(answer, steps),
         *(against(answer, front) for front in answer.fronts if len(front.metrics) == 2),

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from sweep.answer.answer import Answer
 from sweep.common.formatting import share
-from sweep.show.cells import cells
+from sweep.show.cells import cells, values
 
 Format = Literal["table", "json", "csv", "markdown"]
 FORMATS: tuple[Format, ...] = ("table", "json", "csv", "markdown")
@@ -70,14 +70,19 @@ def _plain(one: dict[str, Any]) -> dict[str, Any]:
 
 def _markdown(answer: Answer) -> str:
     headings, rows = cells(answer)
-    lines = [f"### {heading(answer)}", "", _escaped(said(answer)), ""]
-    lines += [_line(headings), _line(["---", *["---:"] * (len(headings) - 1)]), *(_line(row) for row in rows), ""]
+    lines = [f"### {heading(answer)}", "", _escaped(said(answer)), "", *_lines(headings, rows)]
+    if tried := values(answer):
+        lines += [f"{_escaped(tried.title)}:", "", *_lines(tried.headings, tried.rows)]
     lines += [
         _escaped(answer.basis_text),
         *_bullets("Warnings", warnings(answer)),
         *_bullets("Not compared", lost(answer)),
     ]
     return "\n".join(lines)
+
+
+def _lines(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [_line(headings), _line(["---", *["---:"] * (len(headings) - 1)]), *(_line(row) for row in rows), ""]
 
 
 def _line(parts: Sequence[str]) -> str:
@@ -145,25 +150,31 @@ def _table(answer: Answer, color: bool, width: int) -> str:
 
 
 def _tables(answer: Answer, width: int) -> list[Any]:
+    """The comparison, and below it what the values of a tuned setting were chosen from."""
+    parts = _fitting(*cells(answer), width, answer.recommendation.label if answer.recommendation else None)
+    if tried := values(answer):
+        parts += [_plain_text(f"{tried.title}."), *_fitting(tried.headings, tried.rows, width)]
+    return parts
+
+
+def _fitting(headings: list[str], rows: list[list[str]], width: int, pick: str | None = None) -> list[Any]:
     """One table, or where the lines are too short for it, one below the other."""
-    headings, rows = cells(answer)
     widths = [max(len(line[index]) for line in [headings, *rows]) + 3 for index in range(len(headings))]
     chunks: list[list[int]] = [[0]]
     for index in range(1, len(headings)):
         if sum(widths[place] for place in [*chunks[-1], index]) + 1 > width and len(chunks[-1]) > 1:
             chunks.append([0])
         chunks[-1].append(index)
-    return [part for chunk in chunks for part in (_rich(answer, headings, rows, chunk), "")]
+    return [part for chunk in chunks for part in (_rich(headings, rows, chunk, pick), "")]
 
 
-def _rich(answer: Answer, headings: list[str], rows: list[list[str]], chunk: list[int]) -> Any:
+def _rich(headings: list[str], rows: list[list[str]], chunk: list[int], pick: str | None) -> Any:
     from rich import box
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for index in chunk:
         table.add_column(headings[index], justify="left" if index == 0 else "right", no_wrap=True)
-    pick = answer.recommendation.label if answer.recommendation else None
     for row in rows:
         mark = "→ " if row[0] == pick else "  "
         line = [(mark if index == 0 else "") + row[index] for index in chunk]

@@ -15,7 +15,7 @@ A trial's row is written last, so a trial with a row is done.
 import json
 import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -46,7 +46,10 @@ class Store(Location):
 
     def write_sweep(self, content: dict[str, Any]) -> None:
         """Writes sweep.json, with the schema version put in."""
-        text = json.dumps({"schema_version": SCHEMA_VERSION, **redact.value(content)}, indent=2, ensure_ascii=False)
+        plain = redact.value(content)
+        if isinstance(tune := content.get("tune"), Mapping) and "key" in tune:
+            plain["tune"]["key"] = redact.text(tune["key"])  # a setting's name, where elsewhere a key is a secret
+        text = json.dumps({"schema_version": SCHEMA_VERSION, **plain}, indent=2, ensure_ascii=False)
         self.write_bytes("sweep.json", text.encode())
 
     def read_sweep(self) -> dict[str, Any]:

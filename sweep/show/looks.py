@@ -1,0 +1,100 @@
+"""How each configuration is drawn: its colour is its rank's, dash and marker tell it from the rank's others.
+
+So a legend has a line for each rank and one for each further value, not one for each of fifteen configurations.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sweep.answer.answer import Configuration
+from sweep.show.drawing import Trace, text
+
+# Okabe and Ito's colours without their yellow and black, which are lost on white and on dark, and two that are on neither.
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#8C6D31", "#7B68EE")
+_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+_MARKERS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "pentagon")
+GREY = "#888888"
+
+
+@dataclass(frozen=True)
+class Look:
+    """A configuration's look.
+
+    Attributes:
+        group: what a click in the legend shows and hides together: its rank.
+        further: what dash and marker stand for; empty where each rank has one configuration, and its own dash and marker.
+    """
+
+    color: str
+    dash: str
+    marker: str
+    group: str
+    further: str = ""
+
+    @property
+    def line(self) -> dict[str, Any]:
+        return {"color": self.color, "dash": self.dash}
+
+    def entry(self, label: str, first: bool = True) -> Trace:
+        """A trace's name, and its place in the legend unless that is by rank: `legend` has it then."""
+        shown = {} if first and not self.further else {"showlegend": False}
+        return {"name": text(label), "legendgroup": text(self.group), **shown}
+
+
+def looks(configurations: Sequence[Configuration]) -> dict[str, Look]:
+    """Of each configuration, by label. Of the first 24 that differ in the rank alone no two are the same in all."""
+    ranks = {one.label: rank(one) for one in configurations}
+    places = {name: place for place, name in enumerate(dict.fromkeys(ranks.values()))}
+    if len(places) == len(ranks):
+        return {label: _look(place, place + place // len(_COLORS), label) for place, label in enumerate(ranks)}
+    further = {one.label: one.label.removeprefix(rank(one)).strip() or "default" for one in configurations}
+    order = {further[one.label]: None for one in sorted(configurations, key=_by_axes)}
+    dashes = {name: place for place, name in enumerate(order)}
+    return {
+        label: _look(places[name], dashes[further[label]], name, further[label], dashes[further[label]])
+        for label, name in ranks.items()
+    }
+
+
+def rank(one: Configuration) -> str:
+    return "full" if one.lora_r is None else f"r={one.lora_r}"
+
+
+def _look(color: int, dash: int, group: str, further: str = "", marker: int | None = None) -> Look:
+    return Look(
+        _COLORS[color % len(_COLORS)],
+        _DASHES[dash % len(_DASHES)],
+        _MARKERS[(color if marker is None else marker) % len(_MARKERS)],
+        group,
+        further,
+    )
+
+
+def _by_axes(one: Configuration) -> list[tuple[str, Any]]:
+    values = (one.lora_alpha or 0.0, *one.axes.values())
+    return [(str(type(value)), value if isinstance(value, int | float | str) else str(value)) for value in values]
+
+
+def legend(shown: Iterable[Look], mode: str = "lines") -> list[Trace]:
+    """Entries of their own: a colour for each rank, a dash or marker for each further value. None where ranks alone vary."""
+    apart = [one for one in shown if one.further]
+    ranks = {one.group: Look(one.color, "solid", "circle", one.group) for one in apart}
+    further = {one.further: Look(GREY, one.dash, one.marker, one.further) for one in sorted(apart, key=_by_dash)}
+    return [_entry(one, mode) for one in (*ranks.values(), *further.values())]
+
+
+def _by_dash(one: Look) -> tuple[int, int]:
+    return _MARKERS.index(one.marker), _DASHES.index(one.dash)
+
+
+def _entry(one: Look, mode: str) -> Trace:
+    return {
+        **one.entry(one.group),
+        "mode": mode,
+        "line": {**one.line, "width": 2},
+        "marker": {"color": one.color, "symbol": one.marker, "size": 9},
+        "x": [None],
+        "y": [None],
+        "hoverinfo": "skip",
+    }
