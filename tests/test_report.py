@@ -14,6 +14,7 @@ from sweep.show import drawing
 from sweep.show.drawing_ranks import BESIDE
 from sweep.show.page import render_html, script_json
 from sweep.store.store import Store
+from tests import tuned
 from tests.simulate import Design, losses, trial_id, write, write_steps
 
 HOSTILE = "<script>alert(1)</script>"
@@ -263,3 +264,92 @@ def test_the_commands_to_reproduce_name_every_setting(tmp_path: Path) -> None:
         "--bf16 false",
     ):
         assert part in page
+
+
+# --- by rank ---------------------------------------------------------------------------------------------------------
+
+
+def many(folder: Path, *, tuned_axis: bool) -> Store:
+    """Six ranks at five learning rates each, with curves: as a grid, or tuned."""
+    tried = [
+        tuned.Tried(rank, rate, 0.01 * abs(place - 2) + 0.003 * abs(rank - 16) ** 0.5)
+        for rank in (2, 4, 8, 16, 32, 64)
+        for place, rate in enumerate(tuned.LADDER)
+    ]
+    store = tuned.write(Store(str(folder / "many")), tried)
+    if not tuned_axis:
+        store.write_sweep({key: value for key, value in store.read_sweep().items() if key != "tune"})
+    for one in tried:
+        write_steps(store, one.trial_id(0), [2.0 - 0.01 * step for step in range(20)])
+    return store
+
+
+def entries(figure: dict[str, Any]) -> list[str]:
+    """What the legend names."""
+    if not figure["layout"].get("showlegend", True):
+        return []
+    return [trace["name"] for trace in figure["data"] if trace.get("showlegend", True) and trace.get("visible", True)]
+
+
+def test_thirty_configurations_have_a_legend_by_rank(tmp_path: Path) -> None:
+    plots = figures(page_of(many(tmp_path, tuned_axis=False)))
+    ranks, rates = [f"r={rank}" for rank in (2, 4, 8, 16, 32, 64)], [f"learning_rate={rate:g}" for rate in tuned.LADDER]
+    assert {"ranks", "values", "loss", "front-train_runtime"} <= set(plots)
+    assert entries(plots["loss"]) == [*ranks, *rates]
+    assert entries(plots["front-train_runtime"]) == ["Pareto front", *ranks, *rates]
+    assert entries(plots["values"]) == ranks
+    assert entries(plots["ranks"]) == [rates[0], "each seed", *rates[1:]]
+    lines = [trace for trace in plots["loss"]["data"] if trace.get("meta") == "smooth"]
+    by_rank: dict[str, set[str]] = {}
+    by_rate: dict[str, set[str]] = {}
+    for trace in lines:
+        by_rank.setdefault(trace["name"].split()[0], set()).add(trace["line"]["color"])
+        by_rate.setdefault(trace["name"].split()[1], set()).add(trace["line"]["dash"])
+        assert trace["legendgroup"] == trace["name"].split()[0]  # a click hides a rank
+    assert all(len(own) == 1 for own in (*by_rank.values(), *by_rate.values()))
+    assert len(set.union(*by_rank.values())) == 6 and len(set.union(*by_rate.values())) == 5
+    drawn = {trace["name"]: trace["line"]["color"] for trace in plots["values"]["data"]}
+    assert {name: {color} for name, color in drawn.items()} == by_rank  # the same colour in every picture
+
+
+def test_a_tuned_sweep_is_drawn_at_each_ranks_best_value(tmp_path: Path) -> None:
+    page = page_of(many(tmp_path, tuned_axis=True))
+    plots = figures(page)
+    best = [f"r={rank} learning_rate=0.001" for rank in (2, 4, 8, 16, 32, 64)]
+    assert entries(plots["loss"]) == best
+    assert entries(plots["curve-memory_allocated_bytes"]) == best
+    assert entries(plots["ranks"]) == ["mean over seeds", "each seed"]
+    assert plots["bars-train_samples_per_second"]["data"][0]["y"] == best
+    (table,) = re.findall(r"<details>(.*?)</details>", page, re.DOTALL)
+    assert table.count("<tr>") == 7 and "Each rank’s <code>learning_rate</code>" in table
+
+
+@pytest.mark.parametrize("tuned_axis", [True, False])
+def test_the_loss_against_the_learning_rate_is_a_line_for_each_rank_with_its_lowest_marked(
+    tmp_path: Path, tuned_axis: bool
+) -> None:
+    store = tuned.write(Store(str(tmp_path / "small")))
+    if not tuned_axis:
+        store.write_sweep({key: value for key, value in store.read_sweep().items() if key != "tune"})
+    found = analysis.answer(analysis.load(store.location))
+    picture = figures(page_of(store))["values"]
+    lines = {trace["name"]: trace for trace in picture["data"]}
+    assert {name: trace["x"] for name, trace in lines.items()} == {
+        "r=2": [3e-3, 1e-2],
+        "r=8": [1e-3, 3e-3],  # 1e-2 diverged
+        "r=32": [3e-4, 1e-3, 3e-3],
+        "full": [1e-4, 3e-4],
+    }
+    for name, trace in lines.items():
+        assert trace["marker"]["symbol"].count("star") == 1
+        best = trace["x"][trace["marker"]["symbol"].index("star")]
+        one = found.configuration(f"{name} learning_rate={best:g}")
+        assert one.tuned is (True if tuned_axis else None)
+        loss = one.tuning_loss if tuned_axis else one.loss
+        assert min(trace["y"]) == trace["y"][trace["x"].index(best)] == pytest.approx(loss)
+    assert picture["layout"]["xaxis"]["type"] == "log"
+    assert picture["layout"]["xaxis"]["ticktext"] == ["0.0001", "0.0003", "0.001", "0.003", "0.01"]
+
+
+def test_one_learning_rate_has_no_picture_of_its_own(tmp_path: Path) -> None:
+    assert "values" not in figures(page_of(make(tmp_path, configurations=2, seeds=1, steps=4)))

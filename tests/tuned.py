@@ -73,19 +73,22 @@ def sums(tried: Sequence[Tried], design: Design, sweeps: int, seed: int) -> tupl
 
 def rows(tried: Sequence[Tried], sums: Floats, tokens: Floats) -> tuple[list[Row], pd.DataFrame]:
     """One sweep's trial rows and held-out examples, from sums (tried, seeds, examples)."""
-    found, evals = [], []
-    for place, one in enumerate(tried):
-        for seed in range(one.seeds):
-            status = one.status if seed == one.seeds - 1 else "completed"
-            found.append(_row(one, seed, status, float(sums[place, seed].sum() / tokens.sum())))
-            if status == "completed":
-                own = {
-                    "trial_id": one.trial_id(seed),
-                    "example_id": np.arange(len(tokens)),
-                    "tokens": tokens.astype(int),
-                }
-                evals.append(pd.DataFrame({**own, "loss_sum": sums[place, seed], "bytes": None}))
-    return found, pd.concat(evals, ignore_index=True).assign(content_hash=None, group=None)
+    found = [
+        _row(one, seed, one.status if seed == one.seeds - 1 else "completed", float(own.sum() / tokens.sum()))
+        for one, by_seed in zip(tried, sums, strict=True)
+        for seed, own in enumerate(by_seed[: one.seeds])
+    ]
+    losses = np.concatenate([by_seed[: one.seeds] for one, by_seed in zip(tried, sums, strict=True)])
+    kept = [place for place, row in enumerate(found) if row["status"] == "completed"]
+    evals = pd.DataFrame(
+        {
+            "trial_id": np.repeat([found[place]["trial_id"] for place in kept], len(tokens)),
+            "example_id": np.tile(np.arange(len(tokens)), len(kept)),
+            "tokens": np.tile(tokens.astype(int), len(kept)),
+            "loss_sum": losses[kept].ravel(),
+        }
+    )
+    return found, evals.assign(bytes=float("nan"), content_hash=None, group=None)
 
 
 def _row(one: Tried, seed: int, status: str, loss: float) -> Row:
@@ -121,7 +124,7 @@ def write(store: Store, tried: Sequence[Tried] = SMALL, design: Design = QUIET, 
     total, tokens = sums(tried, design, 1, 0)
     found, evals = rows(tried, total[0], tokens[0])
     store.write_sweep(config(tried, **note))
-    for name, own in evals.drop(columns=["bytes"]).groupby("trial_id"):
+    for name, own in evals[["trial_id", "example_id", "tokens", "loss_sum"]].groupby("trial_id"):
         records = [{str(key): value for key, value in row.items()} for row in own.to_dict("records")]
         store.write_evals(str(name), records)
     for row in found:
