@@ -43,7 +43,8 @@ def _sweep(words: list[str]) -> int:
     from sweep.common.quiet import quieten
     from sweep.config import layers
     from sweep.config.checked import checked
-    from sweep.plan import dry_run, planning
+    from sweep.estimate.peaks import PredictedPeaks
+    from sweep.plan import admission, dry_run, planning
     from sweep.run import session
     from sweep.store.store import Store
 
@@ -54,10 +55,13 @@ def _sweep(words: list[str]) -> int:
         print(DEMO_INSTEAD, file=sys.stderr)
     store = Store(config.location)
     planned = planning.make(config, store, trainable.identify(config.trials(), resolve))
+    forecast = PredictedPeaks(trainable, resolve)
     if config.dry_run:
-        dry_run.show(planned, trainable.footprints(planned.todo, resolve), trainable.lengths(planned.todo, resolve))
+        sizes, lengths = trainable.footprints(planned.todo, resolve), trainable.lengths(planned.todo, resolve)
+        rooms = admission.foreseen(config)
+        dry_run.show(planned, dry_run.Foreseen(sizes, lengths, forecast(planned.todo), rooms))
         return OK
-    with session.run(planned, store, trainable, resolve) as held:
+    with session.run(planned, store, trainable, resolve, forecast) as held:
         return _answer(held)
 
 

@@ -28,6 +28,7 @@ def sweep_of(store: Store, spool: Path, patience_s: float = 2.0, **settings: Any
         spool=str(spool),
         threads=1,
         gpus=0,
+        must_fit=True,
         patience_s=patience_s,
         verbose=False,
         provenance={},

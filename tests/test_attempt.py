@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -488,3 +489,38 @@ def test_what_an_earlier_version_left_for_a_store_is_written_in_the_new_place(st
 def folder_in(parent: Path, name: str) -> Path:
     parent.mkdir(parents=True)
     return folder(parent / name)
+
+
+class OnACard(Toy):
+    """Its process has a card of 3 GB."""
+
+    def device_bytes(self) -> int | None:
+        return 3 * 10**9
+
+
+@pytest.mark.parametrize(
+    ("predicted", "gpus", "must_fit", "status"),
+    [
+        (2 * 10**9, 1.0, True, "completed"),
+        (4 * 10**9, 1.0, True, "rejected"),
+        (2 * 10**9, 0.5, True, "rejected"),
+        (4 * 10**9, 1.0, False, "completed"),
+        (4 * 10**9, 0.0, True, "completed"),
+        (None, 1.0, True, "completed"),
+    ],
+    ids=["fits", "does not", "does not fit its half", "is run anyway", "on the CPU", "of unknown memory"],
+)
+def test_a_trial_that_does_not_fit_its_processs_card_is_not_trained(
+    predicted: int | None, gpus: float, must_fit: bool, status: str, store: Store, tmp_path: Path
+) -> None:
+    made = sweep_of(store, tmp_path / "spool")
+    columns = {**made.trials[NAME].columns, "predicted_peak_memory_bytes": predicted}
+    trial = replace(made.trials[NAME], columns=columns)
+    sweep = replace(made, gpus=gpus, must_fit=must_fit, trials={NAME: trial})
+    attempt = attempt_of(sweep, store, OnACard())
+    attempt.start()
+    assert end_of(attempt)["status"] == status
+    row, steps = store.trial(NAME), store.steps(NAME).num_rows
+    assert row is not None and (row["status"], row["predicted_peak_memory_bytes"]) == (status, predicted)
+    assert (steps, bool(row["error_message"])) == ((0, True) if status == "rejected" else (2, False))
+    attempt.close()

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from sweep.contract.cards import CARDS, Card, fits, of_device
 from sweep.estimate.__main__ import main
-from sweep.estimate.cards import CARDS, Card, fits, of_device
 from sweep.estimate.forecast import largest_batch
 from tests.test_predict import OPT_350M
 

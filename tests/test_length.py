@@ -1,6 +1,7 @@
 """What `--dry_run` says of a trial's length is what the trial does."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,10 @@ def test_dry_run_says_it_once_where_all_trials_are_alike(place: Path, capsys: py
     assert first.out.count("Length of a trial: 90 rows of a median of ") == 1
     assert "longer than max_length 64: " in first.out and "10 rows held out. 3 steps, 0.25 epochs, about " in first.out
     assert "Tokenizing 100 rows, once" in first.err
+    said = first.err.splitlines()
+    assert "Predicting the memory of 3 trials." in said
+    assert len(set(said)) == len(said), "a warning about the rows is said once, whoever asks for their tokens"
+    assert re.search(r"^ r8-\S+ +8 +\S+ +0 +\d+\.\d MB +t4 +to run", first.out, re.MULTILINE)
     assert grid.main(command) == 0
     again = capsys.readouterr()
     assert again.out == first.out and "Tokenizing" not in again.err

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from sweep.common.names import PROJECT, Resolve
+from sweep.contract.cards import CARDS
 from sweep.contract.measurer import Asked, Phase, Ran, Timed
 from sweep.errors import Problem
 from sweep.estimate import show_measured
 from sweep.estimate.__main__ import main
-from sweep.estimate.cards import CARDS
 from sweep.estimate.forecast import checked
 from sweep.estimate.measure import measure
 from sweep.estimate.measured import Measured
@@ -250,6 +250,8 @@ def test_a_trainable_that_measures_nothing_is_told() -> None:
     from sweep.estimate.measure import prepared
 
     with pytest.raises(ConfigError, match="no predictor"):
+        prepared(["--trainable", "tests.test_trainable:Plain", "--lora_r", "8"], Assumed(), "cpu", True)
+    with pytest.raises(ConfigError, match="no measurer"):
         prepared(["--trainable", "trainables.synthetic:Synthetic", "--lora_r", "8"], Assumed(), "cpu", True)
 
 

@@ -72,9 +72,10 @@ def test_a_trial_without_an_ending_stays_wanted(status: str) -> None:
     assert [request.trial for request in decide(Grid((one,)), [Result(one.trial_id, status)]).trials] == [one]
 
 
-def test_a_trial_that_can_be_shrunk_is_wanted_again_only_where_that_was_asked_for() -> None:
+@pytest.mark.parametrize("status", ["oom", "rejected"])
+def test_a_trial_that_can_be_shrunk_is_wanted_again_only_where_that_was_asked_for(status: str) -> None:
     one = trial(2, 1e-3, 0)
-    row = Result(one.trial_id, "oom", shrinkable=True)
+    row = Result(one.trial_id, status, shrinkable=True)
     assert decide(Grid((one,)), [row]).done
     (request,) = decide(Grid((one,)), [row], shrink=True).trials
     assert request.shrink and request.trial == one
@@ -168,11 +169,12 @@ def test_a_rank_that_trains_at_no_rate_is_out_and_the_next_one_is_bracketed() ->
     assert last[32].kind == "out" and "no value" in last[32].text
 
 
-def test_a_rank_that_does_not_fit_is_given_up_at_its_first_rate() -> None:
-    table: dict[Any, float | str] = {(32, 3e-4): "oom", (8, 3e-4): 1.0}
+@pytest.mark.parametrize(("status", "said"), [("oom", "ran out of memory"), ("rejected", "memory fits no card")])
+def test_a_rank_that_does_not_fit_is_given_up_at_its_first_rate(status: str, said: str) -> None:
+    table: dict[Any, float | str] = {(32, 3e-4): status, (8, 3e-4): 1.0}
     order, last = walked(tune([8, 32]), losses(table))
     assert order[:2] == ["32-0.0003-s0", "8-0.0003-s0"]
-    assert "out of memory" in last[32].text
+    assert said in last[32].text
 
 
 @pytest.mark.parametrize(("value", "edge"), [(1e-4, "lowest"), (3e-3, "highest"), (1e-3, None)])
@@ -241,7 +243,7 @@ def test_another_setting_than_the_learning_rate_is_tried_on_both_sides() -> None
 
 # --- from the rows alone ---------------------------------------------------------------------------------------------
 
-STATUSES = st.one_of(st.floats(1.0, 1.1), st.sampled_from(["diverged", "oom", "failed"]))
+STATUSES = st.one_of(st.floats(1.0, 1.1), st.sampled_from(["diverged", "oom", "rejected", "failed"]))
 PAIRS = [(rank, rate) for rank in (FULL, 32, 8, 2) for rate in LADDER.values]
 TABLES = st.lists(STATUSES, max_size=len(PAIRS)).map(lambda found: dict(zip(PAIRS, found, strict=False)))
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from benchmarks.predicted_memory import CONFIGURATIONS, compare
+from sweep.contract.cards import beside, fits
 from sweep.contract.memory import Memory, Step, over_ranks
-from sweep.estimate.cards import beside, fits
 
 OPT_350M = str(Path(__file__).parent / "fixtures" / "opt-350m")
 REPORT = {  # the report's setting; it does not state the length of its rows

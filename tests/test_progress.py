@@ -96,3 +96,9 @@ def test_the_rate_that_is_said_at_the_end_is_trainings(told: Told) -> None:
     told.progress.row("one", {"step": 5, "total_steps": 5, "loss": 2.5, "done": True})
     told.progress.ended("one", "completed")
     assert told.after(1)[-1] == "one: completed, step 5 of 5, loss 2.5000, 2.00 steps/s; 1 completed, 1 waiting"
+
+
+def test_a_trial_that_was_rejected_is_told_as_that(told: Told) -> None:
+    told.progress.ended("one", "rejected")
+    assert told.after(1) == ["one: rejected; 1 rejected, 1 waiting"]
+    assert "rejected" in told.table()

@@ -74,6 +74,7 @@ own = st.fixed_dictionaries(
         "cpus_per_trial": st.floats(0.1, 8),
         "max_concurrent_trials": st.integers(1, 9),
         "on_oom": st.sampled_from(["record", "shrink"]),
+        "admit": st.sampled_from(["fit", "all"]),
         "scheduler": st.sampled_from(["fifo", "asha"]),
         "asha_grace_period": st.integers(1, 20),
         "asha_reduction_factor": st.floats(1.5, 9),

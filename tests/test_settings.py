@@ -111,7 +111,7 @@ def test_one_declaration_makes_the_record_and_the_command_that_makes_the_sweep_a
 @pytest.mark.usefixtures("extended")
 def test_one_declaration_makes_the_line_of_the_dry_run(capsys: pytest.CaptureFixture[str]) -> None:
     config, _ = resolved("--shade", "dark")
-    dry_run.show(plan.Plan(config, config.trials(), {}), {}, {})
+    dry_run.show(plan.Plan(config, config.trials(), {}), dry_run.Foreseen())
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["shade", "dark", "flag"] in lines
     assert not any(line[:1] == ["margin"] for line in lines), "a default that nobody chose"

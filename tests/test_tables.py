@@ -80,3 +80,44 @@ def test_a_table_keeps_to_the_width_and_to_plain_text_off_a_terminal(tmp_path: P
 def test_names_in_brackets_are_text_to_the_table(tmp_path: Path) -> None:
     found = of_rows(tmp_path, [row("a"), row("b")], axes=[{"model": "[red]x[/red]"}, {"model": "y"}])
     assert "[red]x[/red]" in analysis.render(found, "table")
+
+
+def predictions(folder: Path, *rows: dict[str, Any]) -> tuple[str, dict[int, Any]]:
+    """The table's heading and lines, and the configurations of the JSON, by rank."""
+    found = of_rows(folder, list(rows))
+    of_json = json.loads(analysis.render(found, "json"))["configurations"]
+    return analysis.render(found, "markdown"), {one["lora_r"]: one for one in of_json}
+
+
+def test_a_prediction_stands_beside_the_measured_peak_with_its_error(tmp_path: Path) -> None:
+    def peaks(predicted: int, measured: int | None) -> dict[str, Any]:
+        return {"predicted_peak_memory_bytes": predicted, "peak_memory_allocated_bytes": measured}
+
+    table, found = predictions(
+        tmp_path,
+        row("a-0", 8, 0, **peaks(3_060_000_000, 2_900_000_000)),
+        row("a-1", 8, 1, **peaks(3_060_000_000, 3_000_000_000)),
+        row("b-0", 32, 0, **peaks(3_800_000_000, 4_000_000_000)),
+        row("c-0", 64, 0, status="rejected", error_message="too large", **peaks(90_000_000_000, None)),
+    )
+    assert "| peak GPU memory | predicted peak GPU memory | off by |" in table
+    assert "| 3.00 GB | 3.06 GB | +3.8 % |" in table, "the mean of its trials"
+    assert "| 4.00 GB | 3.80 GB | −5.0 % |" in table
+    assert "| – | 90.00 GB | – |" in table, "a prediction alone is off by nothing that is known"
+    assert found[8]["predicted_peak_memory_bytes"] == 3_060_000_000
+    assert found[8]["predicted_peak_memory_error"] == pytest.approx((306 / 290 + 306 / 300) / 2 - 1)
+    assert found[32]["predicted_peak_memory_error"] == pytest.approx(-0.05)
+    assert found[64]["predicted_peak_memory_bytes"] == 90_000_000_000
+    assert found[64]["predicted_peak_memory_error"] is None
+
+
+def test_a_prediction_is_not_compared_with_a_processs_memory(tmp_path: Path) -> None:
+    cpu = {"predicted_peak_memory_bytes": 3_060_000_000, "peak_rss_bytes": 1_000_000_000}
+    table, found = predictions(tmp_path, row("a", 8, **cpu), row("b", 32, **cpu))
+    assert "| 1.00 GB | 3.06 GB |" in table
+    assert found[8]["predicted_peak_memory_error"] is None
+
+
+def test_without_predictions_there_is_no_column_for_them(tmp_path: Path) -> None:
+    table, found = predictions(tmp_path, row("a", 8), row("b", 32))
+    assert "predicted" not in table and found[8]["predicted_peak_memory_bytes"] is None

@@ -137,6 +137,6 @@ def test_help_all_is_of_the_trainable_that_is_named(capsys: pytest.CaptureFixtur
 
 
 def test_what_nothing_predicts_is_refused_in_a_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert estimate(["--trainable", "trainables.synthetic:Synthetic", "--lora_r", "8"]) == 2
+    assert estimate(["--trainable", f"{__name__}:Plain", "--lora_r", "8"]) == 2
     said = capsys.readouterr().err
-    assert "--trainable 'trainables.synthetic:Synthetic' has no predictor" in said and "Traceback" not in said
+    assert f"--trainable '{__name__}:Plain' has no predictor" in said and "Traceback" not in said

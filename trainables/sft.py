@@ -41,6 +41,7 @@ class SFT(Trainable):
     def __init__(self) -> None:
         self._rows: dict[str, Rows] = {}
         self._models: dict[str, tuple[str | None, dict[str, Source]]] = {}
+        self._tokens: dict[str, Tokens] = {}
 
     def check(self, trials: Sequence[Trial], resolve: Resolve) -> list[Problem]:
         """All that is wrong with models and data; each is looked at once."""
@@ -94,15 +95,19 @@ class SFT(Trainable):
 
     def prepare(self, trials: Sequence[Trial], resolve: Resolve) -> tuple[dict[str, Tokens], dict[str, Any]]:
         """Tokens by data key, made once for all trials that share them."""
-        shared = {}
-        for key, settings in _by_data(trials).items():
-            rows = self._load(settings, resolve)
-            commit, _ = self._model(settings, resolve)
-            made = prepare(rows, model.pinned(settings, commit), resolve, on_make=partial(_say_tokenizing, rows))
-            shared[key] = replace(made, commit=commit)
-            for warning in (*rows.warnings, *shared[key].warnings):
-                print(f"warning: {warning}", file=sys.stderr)
-        return shared, {}
+        needed = _by_data(trials)
+        for key, settings in needed.items():
+            if key not in self._tokens:
+                self._tokens[key] = self._tokenized(settings, resolve)
+        return {key: self._tokens[key] for key in needed}, {}
+
+    def _tokenized(self, settings: Mapping[str, Any], resolve: Resolve) -> Tokens:
+        rows = self._load(settings, resolve)
+        commit, _ = self._model(settings, resolve)
+        made = prepare(rows, model.pinned(settings, commit), resolve, on_make=partial(_say_tokenizing, rows))
+        for warning in (*rows.warnings, *made.warnings):
+            print(f"warning: {warning}", file=sys.stderr)
+        return replace(made, commit=commit)
 
     def lengths(self, trials: Sequence[Trial], resolve: Resolve) -> Mapping[str, Length]:
         """How long the trials are, by trial id. Makes their tokens, where those are not in the cache."""

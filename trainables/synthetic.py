@@ -7,17 +7,22 @@ import json
 import math
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
 from sweep.common.names import Resolve
+from sweep.contract.length import Extent
+from sweep.contract.memory import Device, Memory, Step
+from sweep.contract.predictor import Predictor, Settings
 from sweep.contract.trainable import Context, Trainable
+from sweep.errors import Problem
 from sweep.space import Trial
 from sweep.store.store import Row
 
 EXAMPLES, TOKENS = 50, 100
+PARAMETERS, RANK_PARAMETERS = 1_000_000, 1_000
 
 
 class Synthetic(Trainable):
@@ -27,6 +32,7 @@ class Synthetic(Trainable):
         "step_time_s": (float, "seconds that a step takes"),
         "fail_at": (int | None, "step at which the trial raises"),
         "save_every": (int | None, "steps between checkpoints"),
+        "rank_bytes": (int, "bytes of device memory that each rank is said to take at a micro-batch of 8"),
     }
 
     def check(self, trials: Sequence[Trial], resolve: Resolve) -> list[str]:
@@ -34,6 +40,9 @@ class Synthetic(Trainable):
 
     def prepare(self, trials: Sequence[Trial], resolve: Resolve) -> tuple[Any, dict[str, Any]]:
         return None, {"data_fingerprint": "synthetic", "tokenizer": "synthetic", "model_fingerprint": "synthetic"}
+
+    def predictor(self) -> Predictor:
+        return Declared()
 
     def run(self, context: Context) -> Row:
         settings = context.settings
@@ -61,10 +70,46 @@ class Synthetic(Trainable):
             "train_runtime": seconds,
             "train_steps_per_second": steps / seconds if seconds else None,
             "tokens": steps * TOKENS,
-            "trainable_parameters": 1000 * int(settings.get("lora_r", 1000)),
-            "total_parameters": 1_000_000,
+            "trainable_parameters": RANK_PARAMETERS * int(settings.get("lora_r", 1000)),
+            "total_parameters": PARAMETERS,
             "device": "cpu",
         }
+
+
+class Declared:
+    """A Predictor of what the settings say: the memory of a step grows with the rank and with the rows in it."""
+
+    def check(self, trials: Sequence[Trial], resolve: Resolve) -> list[Problem]:
+        return []
+
+    def extents(
+        self, trials: Sequence[Trial], resolve: Resolve, rows: int | None, length: int | None
+    ) -> Mapping[str, Extent]:
+        return {trial.trial_id: _extent(trial.settings) for trial in trials}
+
+    def positions(self, settings: Settings, resolve: Resolve) -> int | None:
+        return None
+
+    def step(self, settings: Settings, resolve: Resolve, length: int, device: Device) -> Step:
+        rank = settings.get("lora_r", 512)
+        activations = settings.get("rank_bytes", 0) * rank * self.micro_batch(settings) // 8
+        weights = 4 * (PARAMETERS + RANK_PARAMETERS * rank)
+        gradients = 4 * RANK_PARAMETERS * rank
+        return Step(Memory(weights, gradients, 2 * gradients, activations, 0), flops=0)
+
+    def micro_batch(self, settings: Settings) -> int:
+        return int(settings.get("per_device_train_batch_size", 8))
+
+    def half_precision(self, settings: Settings) -> bool:
+        return False
+
+    def notes(self, settings: Settings, device: Device) -> list[str]:
+        return []
+
+
+def _extent(settings: Settings) -> Extent:
+    steps = int(settings.get("max_steps", 50))
+    return Extent(steps, steps * TOKENS, TOKENS, TOKENS)
 
 
 def loss_at(step: int, settings: Any) -> float:

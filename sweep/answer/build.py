@@ -23,8 +23,10 @@ from sweep.statistics import stats
 from sweep.store.columns import COSTS, METRICS, is_shown
 from sweep.store.loading import Sweep
 
+PREDICTED, MEASURED = "predicted_peak_memory_bytes", "peak_memory_allocated_bytes"
 _WHY = {
     "pruned": "stopped early by the scheduler, so not trained as long as the others",
+    "rejected": "its predicted memory fits no card",
     "diverged": "its loss became NaN or infinite",
     "interrupted": "the sweep was stopped while it ran",
     "running": "not at its end yet",
@@ -129,7 +131,7 @@ def _configuration(
         seeds=tuple(row.get("seed") for row in one.completed),
         loss=statistics.fmean(losses) if losses else None,
         loss_sd=deviation(losses),
-        results=_results(one, {"bits_per_byte": bits}),
+        results=_results(one, {"bits_per_byte": bits, "predicted_peak_memory_error": _errors(one)}),
         comparison=comparison,
         tuned=choice.chosen(one.label),
         tuning_loss=choice.loss(one.label),
@@ -149,6 +151,14 @@ def _results(one: Group, derived: Mapping[str, Mapping[str, float]]) -> dict[str
 
 def _derived(one: Group, by_trial: Mapping[str, float]) -> list[float]:
     return [by_trial[row["trial_id"]] for row in one.completed if row["trial_id"] in by_trial]
+
+
+def _errors(one: Group) -> dict[str, float]:
+    """How far each completed trial's memory was predicted above what was measured, as a share of that."""
+    both = [(row["trial_id"], row.get(PREDICTED), row.get(MEASURED)) for row in one.completed]
+    return {
+        name: float(predicted) / float(measured) - 1 for name, predicted, measured in both if predicted and measured
+    }
 
 
 def _fronts(shown: Sequence[Configuration]) -> tuple[Front, ...]:

@@ -31,8 +31,10 @@ class Group:
         return method_of(self.rows[0])
 
     def values(self, name: str) -> list[float]:
-        """A column's values over the completed trials, those that were measured."""
-        return [float(row[name]) for row in self.completed if row.get(name) is not None]
+        """A column's values, those that were measured: over the completed trials, or over all where it is known beforehand."""
+        column = METRICS.get(name)
+        rows = self.rows if column is not None and column.shown_as.foreseen else self.completed
+        return [float(row[name]) for row in rows if row.get(name) is not None]
 
     def result(self, name: str) -> float | None:
         """A metric of the configuration: its trials' mean or largest, as its column says; None where nobody measured it."""

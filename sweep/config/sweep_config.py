@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from sweep.config.flags import Range, Recorded, declared, flag
+from sweep.contract.cards import CARDS
 from sweep.errors import Complaint, Problem, written
 from sweep.space import AlphaRule, Rank, Trial, trials
 
@@ -68,6 +69,15 @@ class SweepConfig:
     )
     on_oom: Literal["record", "shrink"] = flag(
         "record | shrink: train once more with half the micro-batch, accumulated twice", "record", "WHAT"
+    )
+    admit: Literal["fit", "all"] = flag(
+        "fit | all: fit rejects trials whose predicted memory no card has", "fit", "WHAT"
+    )
+    gpu: str | None = flag(
+        f"the card that trials run on: {', '.join(CARDS)}; default: what is found", None, "CARD", recorded=None
+    )
+    gpu_memory_gb: float | None = flag(
+        "its memory in GB of 10^9 bytes, for a card without a name here", None, "GB", recorded=None
     )
     scheduler: Literal["fifo", "asha"] = flag(
         "fifo | asha: stops trials early that are worse than others at the same step", "fifo", "NAME"

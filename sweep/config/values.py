@@ -8,7 +8,8 @@ from sweep.config.coercion import coerce, shown
 from sweep.config.fields import nearest
 from sweep.config.flags import Flag, Range
 from sweep.config.sweep_config import SweepConfig
-from sweep.errors import Complaint, Problem
+from sweep.contract.cards import card
+from sweep.errors import Complaint, ConfigError, Problem
 from sweep.space import FULL, REFERENCE_RANK, Trial, is_lora_setting
 
 _RANGES = {
@@ -99,7 +100,7 @@ def _kind(flag: Flag) -> str:
 
 def of_flags(config: SweepConfig, required: Sequence[str]) -> list[Problem]:
     """What is wrong with the sweep's own settings together, or missing of those that the trainable requires."""
-    return [*_names(config), *_missing(config, required), *_stopping(config), *_lora(config)]
+    return [*_names(config), *_missing(config, required), *_stopping(config), *_card(config), *_lora(config)]
 
 
 def _names(config: SweepConfig) -> Iterator[Complaint]:
@@ -128,6 +129,17 @@ def _stopping(config: SweepConfig) -> Iterator[Complaint]:
         yield Complaint(
             "asha_grace_period", f": {grace} is above --asha_max_t {end}, so nothing would be stopped early."
         )
+
+
+def _card(config: SweepConfig) -> Iterator[Problem]:
+    try:
+        named = card(config.gpu, config.gpu_memory_gb)
+    except ConfigError as error:
+        yield from error.complaints
+        return
+    if named is not None and config.gpus_per_trial == 0:
+        key = "gpu" if config.gpu else "gpu_memory_gb"
+        yield Complaint(key, ": names a card, and --gpus_per_trial 0 trains without one. Leave one of the two out.")
 
 
 def _lora(config: SweepConfig) -> Iterator[Complaint]:

@@ -1,8 +1,9 @@
 """What a trainable is, and what it is given: the line between Ray Tune's side of a trial and the training itself.
 
-`run` runs in a trial's process, everything else on the driver before anything starts.
+`run`, `warm` and `device_bytes` run in a trial's process, everything else on the driver before anything starts.
 """
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -126,12 +127,22 @@ class Trainable(ABC):
         return {}
 
     def predictor(self) -> Predictor | None:
-        """What foresees the trials' steps for `python -m sweep.estimate`; None where nothing does."""
+        """What foresees the trials' steps, for `python -m sweep.estimate` and `--admit`; None where nothing does."""
         return None
 
     def measurer(self) -> Measurer | None:
         """What trains a few real steps for `python -m sweep.estimate --measure`; None where nothing does."""
         return None
+
+    def device_bytes(self) -> int | None:
+        """Memory of the device that `run` trains on in this process; None where it trains on none, or that is not known.
+
+        Called after `warm`: by default it is that of torch's CUDA device, if torch has been imported.
+        """
+        torch = sys.modules.get("torch")
+        if torch is None or not torch.cuda.is_available():
+            return None
+        return int(torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory)
 
     def warm(self) -> None:  # noqa: B027  # may do nothing
         """Imports what `run` needs, before a process's first trial: what libraries set at import counts as clean."""

@@ -15,8 +15,8 @@ from typing import Any
 
 from sweep import redact
 from sweep.common.quiet import quieten
+from sweep.contract.cards import CARDS, card
 from sweep.errors import Complaint, ConfigError, Problem, SweepError
-from sweep.estimate.cards import CARDS, card
 from sweep.estimate.prediction import UTILIZATION, Assumed
 
 OK, SOME_FAILED, BAD_CONFIGURATION = 0, 1, 2

@@ -8,16 +8,23 @@ from pathlib import Path
 from sweep.common.names import Resolve, resolver
 from sweep.config import configs, layers, values
 from sweep.config.sweep_config import SweepConfig
+from sweep.contract.cards import CARDS, Card, card, fits, most_peak
 from sweep.contract.length import Extent
 from sweep.contract.loading import load_trainable
 from sweep.contract.memory import Device, Step, over_ranks
 from sweep.contract.predictor import Predictor
 from sweep.errors import Complaint, ConfigError
-from sweep.estimate.cards import CARDS, Card, card, fits, most_peak
 from sweep.estimate.prediction import Assumed, Predicted, Prediction, alike
 from sweep.space import Trial
 
 MOST_ROWS = 4096  # a larger batch is not looked for
+# Factors, and how often and in which order steps are made: a step takes the same of memory and operations with any of them.
+FREE = frozenset(
+    {
+        *("seed", "data_seed", "lora_r", "lora_alpha", "learning_rate", "lr_scheduler_type", "warmup_steps"),
+        *("max_steps", "num_train_epochs"),
+    }
+)
 
 
 def checked(words: Sequence[str], assumed: Assumed) -> SweepConfig:
@@ -51,6 +58,8 @@ def _predictor(config: SweepConfig) -> Predictor:
 
 def predict(config: SweepConfig, assumed: Assumed) -> Prediction:
     """See `sweep.estimate.predict`."""
+    gpu, memory_gb = assumed.gpu or config.gpu, assumed.gpu_memory_gb or config.gpu_memory_gb
+    assumed = replace(assumed, gpu=gpu, gpu_memory_gb=memory_gb)
     chosen = card(assumed.gpu, assumed.gpu_memory_gb)
     predictor, trials, resolve = _predictor(config), config.trials(), resolver(str(Path.cwd()))
     extents = _extents(trials, predictor, resolve, assumed)
@@ -129,28 +138,40 @@ def configurations(
     )
 
 
+def peaks(trials: Sequence[Trial], predictor: Predictor, resolve: Resolve) -> dict[str, int]:
+    """Predicted peak of torch.cuda.max_memory_allocated in bytes, by trial id: of the longest rows.
+
+    Raises:
+        Exception: whatever a library raises whose code cannot be followed.
+    """
+    extents = predictor.extents(trials, resolve, None, None)
+    groups = [(same, extents[same[0].trial_id].longest) for same in alike(trials).values()]
+    steps = _steps([(same[0], longest) for same, longest in groups], predictor, resolve, "cuda")
+    return {one.trial_id: steps[same[0].trial_id, longest].memory.total for same, longest in groups for one in same}
+
+
 def _steps(
     wanted: Sequence[tuple[Trial, int]], predictor: Predictor, resolve: Resolve, device: Device
 ) -> dict[tuple[str, int], Step]:
     """By trial id and length. Trials that differ in rank and alpha alone are simulated together."""
-    families: dict[str, dict[int, Trial]] = {}
+    families: dict[str, dict[int, list[Trial]]] = {}
     for trial, length in wanted:
-        families.setdefault(_family(trial, length), {})[trial.lora_r or 0] = trial
+        families.setdefault(_family(trial, length), {}).setdefault(trial.lora_r or 0, []).append(trial)
     found: dict[tuple[str, int], Step] = {}
     for key, by_rank in families.items():
         length = json.loads(key)[0]
 
-        def simulate(rank: int, by_rank: Mapping[int, Trial] = by_rank, length: int = length) -> Step:
-            return predictor.step(by_rank[rank].settings, resolve, length, device)
+        def simulate(rank: int, by_rank: Mapping[int, list[Trial]] = by_rank, length: int = length) -> Step:
+            return predictor.step(by_rank[rank][0].settings, resolve, length, device)
 
         steps = over_ranks(list(by_rank), simulate)
-        found |= {(trial.trial_id, length): steps[rank] for rank, trial in by_rank.items()}
+        found |= {(trial.trial_id, length): steps[rank] for rank, same in by_rank.items() for trial in same}
     return found
 
 
 def _family(trial: Trial, length: int) -> str:
-    """What trials have in common that differ in rank and seed: alpha is a factor, which takes no memory."""
-    rest = {key: value for key, value in trial.settings.items() if key not in ("seed", "lora_r", "lora_alpha")}
+    """What trials have in common that differ in rank, and in what takes neither memory nor operations."""
+    rest = {key: value for key, value in trial.settings.items() if key not in FREE}
     return json.dumps([length, trial.lora_r is None, rest], sort_keys=True, default=str)
 
 

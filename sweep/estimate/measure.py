@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sweep.common.formatting import sentence
 from sweep.common.names import resolver
+from sweep.contract.cards import CARDS, Card, name_of_device
 from sweep.contract.loading import load_trainable
 from sweep.contract.measurer import Asked, Measurer, Phase, Ran
 from sweep.contract.memory import Device
 from sweep.errors import Complaint, ConfigError
-from sweep.estimate.cards import CARDS, Card, name_of_device
 from sweep.estimate.forecast import checked, predict
 from sweep.estimate.measured import Comparison, Line, Measured, Rates, Way
 from sweep.estimate.prediction import Assumed, Predicted, alike

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from sweep.contract.cards import Card
 from sweep.contract.measurer import Ran, Timed
 from sweep.contract.memory import Device
-from sweep.estimate.cards import Card
 from sweep.estimate.prediction import Predicted
 
 

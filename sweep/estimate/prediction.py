@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sweep.contract.cards import Card, beside, fits
 from sweep.contract.length import Extent
 from sweep.contract.memory import Device, Step
-from sweep.estimate.cards import Card, beside, fits
 from sweep.space import Rank, Trial
 
 UTILIZATION = 0.3  # share of a card's peak that training reaches: an assumption, see docs/estimate.md

@@ -1,47 +1,93 @@
-"""What `--dry_run` prints: the trials, where each setting came from, how long they are and what disk they take."""
+"""What `--dry_run` prints: the trials, where each setting came from, how long they are, and what memory and disk they take."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from sweep.common.formatting import size
 from sweep.config.sweep_config import FLAGS, SweepConfig
 from sweep.contract import disk, length
+from sweep.contract.admission import Room, refusal
+from sweep.contract.cards import CARDS
 from sweep.contract.disk import Footprint
 from sweep.contract.length import Length
+from sweep.plan import admission
 from sweep.plan.planning import Plan
 from sweep.space import differing
 
 
-def show(planned: Plan, sizes: Mapping[str, Footprint], lengths: Mapping[str, Length]) -> None:
-    """Prints to stdout. `sizes` are those of the trials' checkpoints, `lengths` the trials' own, as far as they are known."""
+@dataclass(frozen=True)
+class Foreseen:
+    """What is known of the trials that would run, by their ids, as far as it is known.
+
+    Attributes:
+        sizes: of their checkpoints.
+        lengths: their own.
+        peaks: their predicted peaks of max_memory_allocated, in bytes.
+        rooms: the device memory that a trial may get.
+    """
+
+    sizes: Mapping[str, Footprint] = field(default_factory=dict)
+    lengths: Mapping[str, Length] = field(default_factory=dict)
+    peaks: Mapping[str, int] = field(default_factory=dict)
+    rooms: Sequence[Room] = ()
+
+    def refusals(self) -> dict[str, str]:
+        """Why each of those that fit no room does not."""
+        return {name: why for name, peak in self.peaks.items() if (why := refusal(peak, self.rooms))}
+
+
+def show(planned: Plan, foreseen: Foreseen) -> None:
+    """Prints to stdout."""
     from rich.console import Console
 
     console = Console()
     config = planned.config
-    console.print(_trials(planned))
+    console.print(_trials(planned, foreseen))
     console.print(_settings(planned))
-    length.show(planned.todo, lengths, console)
-    for line in disk.sentences(planned.todo, sizes):
+    length.show(planned.todo, foreseen.lengths, console)
+    for line in [*disk.sentences(planned.todo, foreseen.sizes), *_memory(foreseen)]:
         print(line)
     done = len(planned.trials) - len(planned.todo)
     print(f"{len(planned.todo)} to run, {done} done, in {config.location}. Nothing was started.")
 
 
-def _trials(planned: Plan) -> Any:
+def _memory(foreseen: Foreseen) -> list[str]:
+    if not foreseen.peaks:
+        return []
+    where = f" Compared with {'; '.join(dict.fromkeys(map(str, foreseen.rooms)))}." if foreseen.rooms else ""
+    return [
+        "GPU memory: the predicted peak of torch.cuda.max_memory_allocated, and the smallest of "
+        f"{', '.join(CARDS)} that has room for it.{where}"
+    ]
+
+
+def _trials(planned: Plan, foreseen: Foreseen) -> Any:
     from rich.markup import escape
     from rich.table import Table
 
     table = Table(title="Trials", title_justify="left", box=None)
     axes = list(planned.config.grid)
-    for name in ("trial", "rank", "alpha", "seed", *axes, "state"):
-        table.add_column(name, justify="right" if name in ("rank", "alpha", "seed") else "left")
+    memory = ("GPU memory", "fits") if foreseen.peaks else ()
+    for name in ("trial", "rank", "alpha", "seed", *axes, *memory, "state"):
+        table.add_column(name, justify="right" if name in ("rank", "alpha", "seed", "GPU memory") else "left")
     todo = {trial.trial_id for trial in planned.todo}
+    refused = foreseen.refusals() if planned.config.admit == "fit" else {}
     for trial in planned.trials:
         state = planned.ended.get(trial.trial_id, "")
         alpha = "" if trial.lora_alpha is None else f"{trial.lora_alpha:g}"
         values = [escape(str(trial.axes[axis])) for axis in axes]
         waits = f"to run{f' again ({state})' if state else ''}" if trial.trial_id in todo else state
-        table.add_row(trial.trial_id, str(trial.rank), alpha, str(trial.seed), *values, waits)
+        if trial.trial_id in refused:
+            waits = "rejected: does not fit"
+        cells = _cells(foreseen.peaks.get(trial.trial_id), planned.config) if memory else []
+        table.add_row(trial.trial_id, str(trial.rank), alpha, str(trial.seed), *values, *cells, waits)
     return table
+
+
+def _cells(peak: int | None, config: SweepConfig) -> list[str]:
+    """A trial's memory, and the smallest card that has it."""
+    return ["", ""] if peak is None else [size(peak), admission.smallest(peak, config.gpus_per_trial or 1.0)]
 
 
 def _worth_showing(config: SweepConfig) -> list[str]:

@@ -1,7 +1,7 @@
-"""`--on_oom shrink`: a trial that ran out of accelerator memory trains once more, with less in memory at a time."""
+"""`--on_oom shrink`: a trial that ran out of accelerator memory, or would, trains once more, with less in memory at a time."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 from sweep.space import Trial
 from sweep.store.store import Row, Store
@@ -17,6 +17,11 @@ class Attempted:
 
     trial: Trial
     changes: dict[str, int]
+    predicted_bytes: int | None = None  # its peak of max_memory_allocated
+
+    @property
+    def as_run(self) -> Trial:
+        return replace(self.trial, settings=self.settings)
 
     @property
     def settings(self) -> Row:
@@ -24,7 +29,8 @@ class Attempted:
 
     @property
     def columns(self) -> Row:
-        return {**self.trial.columns(), "micro_batch": self.changes.get(MICRO)}
+        known = {"micro_batch": self.changes.get(MICRO), "predicted_peak_memory_bytes": self.predicted_bytes}
+        return {**self.trial.columns(), **known}
 
 
 def as_planned(trials: Sequence[Trial]) -> list[Attempted]:
@@ -40,18 +46,19 @@ def shrunk(trial: Trial) -> Attempted | None:
     return Attempted(trial, {MICRO: micro // 2, ACCUMULATION: 2 * accumulation, EVALUATION: max(1, evaluated // 2)})
 
 
-def can_shrink(trial: Trial, row: Row | None) -> bool:
-    """Whether a trial's row says that its memory ran out while it trained, and it was not shrunk yet.
+def can_shrink(trial: Trial, row: Row | None, endings: Collection[str] = ("oom",)) -> bool:
+    """Whether a trial's row says that its memory ran out while it trained, or whatever `endings` say, and it was not shrunk yet.
 
     One that has a loss has trained: what ran out is the evaluation after it, which was tried with one example at a time.
     """
-    if row is None or row["status"] != "oom" or row["micro_batch"] is not None or row["train_loss"] is not None:
+    if row is None or row["status"] not in endings or row["micro_batch"] is not None or row["train_loss"] is not None:
         return False
     return shrunk(trial) is not None
 
 
-def to_shrink(trials: Sequence[Trial], store: Store) -> list[Attempted]:
+def to_shrink(trials: Sequence[Trial], store: Store, endings: Collection[str] = ("oom",)) -> list[Attempted]:
     """Those of the trials that are to train once more."""
-    have = store.trial_names()
-    wanted = [trial for trial in trials if trial.trial_id in have and can_shrink(trial, store.trial(trial.trial_id))]
+    names = store.trial_names()
+    have = [trial for trial in trials if trial.trial_id in names]
+    wanted = [trial for trial in have if can_shrink(trial, store.trial(trial.trial_id), endings)]
     return [again for trial in wanted if (again := shrunk(trial))]

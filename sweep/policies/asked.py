@@ -9,7 +9,8 @@ from sweep.space import Rank, Trial
 
 Kind = Literal["value", "best", "out", "shrunk", "look", "left", "done"]
 
-ENDED = frozenset({"completed", "diverged", "oom", "failed"})
+NO_ROOM = frozenset({"oom", "rejected"})  # needs more memory than there is: found out while it trained, or beforehand
+ENDED = frozenset({"completed", "diverged", "failed"}) | NO_ROOM
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Result:
         loss: the compared loss, a completed trial's.
         gpu_hours: what it took, whatever its ending.
         shrunk: it was trained with less in memory at a time than its settings say.
-        shrinkable: it ran out of memory, and could be trained with less in memory at a time.
+        shrinkable: its memory did not do, and it could be trained with less in memory at a time.
     """
 
     trial_id: str
@@ -127,7 +128,7 @@ def decide(
     """What the policy wants, given all rows there are.
 
     Args:
-        shrink: whether a trial that ran out of memory is trained again with less in memory at a time.
+        shrink: whether a trial whose memory did not do is trained again with less in memory at a time.
         budget_gpu_hours: once so many are spent, nothing more is wanted.
     """
     rows = {one.trial_id: one for one in known}
@@ -163,7 +164,7 @@ def _requests(trials: Iterable[Trial], rows: Results, shrink: bool) -> list[Requ
     found = {}
     for trial in trials:
         row = rows.get(trial.trial_id)
-        again = shrink and row is not None and row.status == "oom" and row.shrinkable and not row.shrunk
+        again = shrink and row is not None and row.status in NO_ROOM and row.shrinkable and not row.shrunk
         if row is None or row.status not in ENDED or again:
             found[trial.trial_id] = Request(trial, again)
     return list(found.values())

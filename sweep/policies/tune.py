@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass, field
 from typing import Literal
 
-from sweep.policies.asked import Decision, Result, Results, Step, ask
+from sweep.policies.asked import NO_ROOM, Decision, Result, Results, Step, ask
 from sweep.policies.ladder import Ladder
 from sweep.space import FULL, AlphaRule, Rank, Trial
 
@@ -130,14 +130,14 @@ class _Rank:
         return {place: row.comparable for place, row in self.tried.items()}
 
     @property
-    def out_of_memory(self) -> bool:
+    def has_no_room(self) -> bool:
         """No value trains a rank that does not fit."""
-        return any(row.status == "oom" for row in self.tried.values())
+        return any(row.status in NO_ROOM for row in self.tried.values())
 
     def bracket(self) -> Generator[Step, Results | None, None]:
         """Tries values until the best has a worse neighbour on both sides, or the ladder ends."""
         place: int | None = self.ladder.start
-        while place is not None and not self.out_of_memory:
+        while place is not None and not self.has_no_room:
             yield from self._try(place)
             place = next(self._open(), None)
 
@@ -149,7 +149,7 @@ class _Rank:
     def follow(self, value: float, lowest: float) -> Generator[Step, Results | None, None]:
         """Tries the last best value, and further ones while they can change the answer."""
         place: int | None = self.ladder.values.index(value)
-        while place is not None and not self.out_of_memory:
+        while place is not None and not self.has_no_room:
             yield from self._try(place)
             place = self._further(lowest)
 
@@ -216,7 +216,9 @@ class _Rank:
     def verdict(self, best: Best | None) -> Decision:
         name, numbers = named([self.rank]), {"losses": self._by_value()}
         if best is None:
-            why = "it ran out of memory" if self.out_of_memory else "no value that was tried gave a loss"
+            endings = {"oom": "it ran out of memory", "rejected": "its predicted memory fits no card"}
+            found = (endings[row.status] for row in self.tried.values() if row.status in endings)
+            why = next(found, "no value that was tried gave a loss")
             return Decision("out", f"{name} is out: {why}", self.rank, None, numbers)
         text = f"{name}: {self.tune.key} {best.value:g} is its best, with {best.loss:.4f}"
         if best.edge:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sweep.common.formatting import reason
 from sweep.errors import StoreAway
+from sweep.plan.shrink import Attempted
 from sweep.run import ray_internals
 from sweep.space import Trial
 from sweep.store.store import Row, Store
@@ -114,6 +115,14 @@ def note_pruned(trials: Sequence[Trial], store: Store, seen: Seen) -> None:
             if store.trial(trial.trial_id) is not None:
                 end_as(trial, store, {"status": "pruned", **seen.pruned[trial.trial_id]})
                 del seen.pruned[trial.trial_id]
+
+
+def reject(one: Attempted, store: Store, why: str) -> None:
+    """Says why a trial was not started; what an earlier attempt has measured stays."""
+    before = store.trial(one.trial.trial_id) or {}
+    known = {"attempts": store.attempts(one.trial.trial_id), "ended_at": datetime.now(UTC)}
+    ending = {"status": "rejected", "error_type": None, "error_message": why, **known}
+    store.write_trial({**before, **one.columns, **ending}, one.trial.axis_columns())
 
 
 def end_as(trial: Trial, store: Store, ending: Row) -> None:

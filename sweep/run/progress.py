@@ -14,7 +14,14 @@ from sweep.space import Trial
 
 INTERVAL = 15.0  # seconds between plain lines
 LASTS = 2.0  # seconds after which a phase is worth a plain line of its own
-MARKS = {"waiting": "dim", "running": "cyan", "completed": "green", "pruned": "yellow", "interrupted": "yellow"}
+MARKS = {
+    "waiting": "dim",
+    "running": "cyan",
+    "completed": "green",
+    "pruned": "yellow",
+    "interrupted": "yellow",
+    "rejected": "yellow",
+}
 
 
 @dataclass

@@ -23,10 +23,12 @@ from sweep.config.sweep_config import SweepConfig
 from sweep.contract.identity import fingerprints
 from sweep.contract.loading import load_trainable
 from sweep.errors import Complaint, ConfigError, StoreAway
+from sweep.plan import admission
+from sweep.plan.admission import Forecast
 from sweep.plan.planning import Plan
 from sweep.plan.shrink import Attempted, as_planned, to_shrink
 from sweep.run import access, ray_internals
-from sweep.run.aftermath import Seen, leave_rows, note_pruned, one_line
+from sweep.run.aftermath import Seen, leave_rows, note_pruned, one_line, reject
 from sweep.run.restarts import Restarts
 from sweep.space import Trial
 from sweep.store.store import Row, Store
@@ -127,7 +129,14 @@ def unavailable() -> str | None:
     return None if alive else "the raylet of this machine has ended"
 
 
-def run(planned: Plan, store: Store, shared: Any, provenance: Mapping[str, Any], listener: Listener) -> bool:
+def run(
+    planned: Plan,
+    store: Store,
+    shared: Any,
+    provenance: Mapping[str, Any],
+    listener: Listener,
+    forecast: Forecast,
+) -> bool:
     """Runs a plan's trials to their ends; every one of them has a row afterwards. Returns whether it was interrupted."""
     from sweep.store import leftovers
 
@@ -139,8 +148,9 @@ def run(planned: Plan, store: Store, shared: Any, provenance: Mapping[str, Any],
         watch.stopper = stopper
 
         def attempt(trials: Sequence[Attempted]) -> None:
-            if trials and not stopper.stop_all():
-                tuner = _tuner(trials, planned, resources, store, root, shared, provenance, watch)
+            foreseen = [] if stopper.stop_all() else admission.with_predictions(trials, forecast)
+            if admitted := _admitted(foreseen, resources, config, store, listener):
+                tuner = _tuner(admitted, planned, resources, store, root, shared, provenance, watch)
                 with contextlib.nullcontext() if config.verbose else quiet_tune():
                     _fit(tuner, stopper)
                 leftovers.write_all(store, root)
@@ -149,13 +159,28 @@ def run(planned: Plan, store: Store, shared: Any, provenance: Mapping[str, Any],
             before = to_shrink(trials, store)  # an earlier command's
             attempt(as_planned([trial for trial in trials if trial not in [one.trial for one in before]]))
             if config.on_oom == "shrink":
-                attempt(to_shrink(trials, store))
+                attempt(to_shrink(trials, store, ("oom", "rejected")))
         finally:
             store.scrub()
         leave_rows(trials, store, watch.seen, stopper.stop_all())
     if stopper.away:
         raise StoreAway(f"{store.location} refused files for long, so the sweep was stopped. The same command goes on.")
     return stopper.stopped
+
+
+def _admitted(
+    trials: Sequence[Attempted], resources: Resources, config: SweepConfig, store: Store, listener: Listener
+) -> Sequence[Attempted]:
+    """Without those that fit no card, which get their rows."""
+    if config.admit == "all":
+        return trials
+    nodes = None if admission.here(config) else ray.nodes()
+    fitting, refused = admission.parted(trials, admission.rooms(config, resources.gpus, nodes))
+    for one in trials:
+        if why := refused.get(one.trial.trial_id):
+            reject(one, store, why)
+            listener.ended(one.trial.trial_id, "rejected")
+    return fitting
 
 
 def _fit(tuner: Any, stopper: "_Stopper") -> None:
@@ -221,6 +246,7 @@ def _spec(
         spool=str(root),
         threads=0 if resources.gpus else max(1, int(resources.cpus)),
         gpus=resources.gpus,
+        must_fit=config.admit == "fit",
         patience_s=config.storage_patience_s,
         verbose=config.verbose,
         provenance=dict(provenance),

@@ -10,7 +10,9 @@ from sweep.common.names import Resolve
 from sweep.contract import identity
 from sweep.contract.trainable import Trainable
 from sweep.errors import NotASweep
+from sweep.plan import admission
 from sweep.plan import planning as plan
+from sweep.plan.admission import Forecast
 from sweep.plan.planning import Plan
 from sweep.run import watchdog
 from sweep.run.aftermath import one_line
@@ -34,8 +36,11 @@ class Session:
 
 
 @contextmanager
-def run(planned: Plan, store: Store, trainable: Trainable, resolve: Resolve) -> Iterator[Session]:
+def run(planned: Plan, store: Store, trainable: Trainable, resolve: Resolve, forecast: Forecast) -> Iterator[Session]:
     """Runs what is left of a plan, if anything is, and holds the folder until its answer is written.
+
+    Args:
+        forecast: asked for the trials' memory where that is compared with a card or a measurement.
 
     Raises:
         SweepInUse: another driver runs the sweep.
@@ -56,12 +61,14 @@ def run(planned: Plan, store: Store, trainable: Trainable, resolve: Resolve) -> 
         # With those, and with what another driver may have done meanwhile.
         planned = plan.make(planned.config, store, planned.made_of)
         root = leftovers.place(store, planned.sweep_id)
-        interrupted = bool(planned.todo) and _run(planned, store, trainable, resolve, witness)
+        interrupted = bool(planned.todo) and _run(planned, store, trainable, resolve, forecast, witness)
         with one_line(store, root):
             yield Session(planned, store, interrupted)
 
 
-def _run(planned: Plan, store: Store, trainable: Trainable, resolve: Resolve, witness: Witness) -> bool:
+def _run(
+    planned: Plan, store: Store, trainable: Trainable, resolve: Resolve, forecast: Forecast, witness: Witness
+) -> bool:
     """Runs the trials to their ends; returns whether that was interrupted."""
     shared, notes = trainable.prepare(planned.todo, resolve)
     now, before = plan.content(planned.config, planned.trials, planned.made_of), {}
@@ -69,7 +76,10 @@ def _run(planned: Plan, store: Store, trainable: Trainable, resolve: Resolve, wi
         before = store.read_sweep()
     from sweep.run import runner  # ray
 
-    runner.connect(planned.config)  # before anything is written: nothing may answer
+    resources = runner.connect(planned.config)  # before anything is written: nothing may answer
+    if not admission.is_asked(planned.config, resources.gpus):
+        forecast = admission.nothing
+    forecast(planned.todo)  # now, while Ctrl-C ends it at once
     origin = {"versions": provenance.versions(), **provenance.git(), **notes}
     known = {"id": planned.sweep_id} if planned.sweep_id else {}
     summary = {"provenance": {**origin, **identity.summary(planned.made_of)}}
@@ -81,4 +91,4 @@ def _run(planned: Plan, store: Store, trainable: Trainable, resolve: Resolve, wi
         witness.end(f"Ray's services are gone ({why})")
 
     with Progress(planned.trials, planned.ended) as progress, watchdog.watching(runner.unavailable, lost):
-        return runner.run(planned, store, shared, origin, progress)
+        return runner.run(planned, store, shared, origin, progress, forecast)

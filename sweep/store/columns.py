@@ -20,7 +20,7 @@ STATUSES = {
     "oom": "ran out of accelerator memory; its peaks are those reached until then",
     "failed": "raised an error, or its process died (error_type ProcessDied, or HostOutOfMemory where that is known)",
     "diverged": "its loss became NaN or infinite",
-    "rejected": "not started, since it could not have run; read from files of others, never written by this version",
+    "rejected": "not trained, since its predicted memory fits no card (--admit); error_message says which it was compared with",
     "interrupted": "the sweep was stopped while it ran; the same command goes on",
     "running": "has no row yet: derived by the reader, never written",
 }
@@ -42,6 +42,7 @@ class Metric:
         shown: where, besides the JSON and the CSV, which have every metric of a trial.
         over_seeds: what a configuration has of its trials' values.
         spread: their standard deviation is given too: as NAME_sd, and after the mean in tables.
+        foreseen: it is known before a trial runs, so a configuration has it of all its trials, not of the completed ones.
         instead_of: a metric that it stands in for where nobody measured that one.
     """
 
@@ -50,6 +51,7 @@ class Metric:
     shown: tuple[Place, ...] = ()
     over_seeds: Literal["mean", "largest"] = "mean"
     spread: bool = False
+    foreseen: bool = False
     instead_of: str = ""
 
 
@@ -198,7 +200,21 @@ _TRIALS = (
         ),
     ),
     Column(
-        "predicted_peak_memory_bytes", _int, "predicted peak_memory_allocated_bytes", "bytes", "where none was made"
+        "predicted_peak_memory_bytes",
+        _int,
+        "predicted peak_memory_allocated_bytes, as on CUDA wherever it ran",
+        "bytes",
+        "where none was made",
+        Metric("predicted peak GPU memory", None, shown=("table",), over_seeds="largest", foreseen=True),
+    ),
+    Column(
+        "predicted_peak_memory_error",
+        _float,
+        "how far predicted_peak_memory_bytes is above peak_memory_allocated_bytes, as a share of that",
+        "relative",
+        "where either is",
+        Metric("off by", None, shown=("table",)),
+        derived=True,
     ),
     Column("trainable_parameters", _int, "parameters with a gradient", metric=Metric("trainable", shown=("table",))),
     Column("total_parameters", _int, "all parameters, adapter included"),

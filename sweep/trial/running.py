@@ -16,6 +16,7 @@ from sweep import redact
 from sweep.common.names import resolver
 from sweep.common.patience import patiently
 from sweep.common.provenance import versions
+from sweep.contract.admission import Room, refusal
 from sweep.contract.outcomes import classify, without_nulls
 from sweep.contract.trainable import Context, Trainable
 from sweep.errors import LockLost
@@ -207,6 +208,9 @@ class Running:
         return {"status": "completed", **outcome, "steps": len(self._claimed.earlier) + self._reported_rows}
 
     def _result(self) -> Row:
+        if why := self._refusal():
+            print(f"Not trained: {why}")
+            return {"status": "rejected", "error_message": why}
         try:
             outcome = self._trainable.run(self.context)
         except BaseException as error:  # the thread's end is the trial's end, whatever it was
@@ -218,6 +222,14 @@ class Running:
             print(f"Stopped before its last step: {self.stop_reason}.")
             return {**outcome, "status": "interrupted"}  # why it was told to stop, only the driver knows
         return outcome
+
+    def _refusal(self) -> str | None:
+        """Why the trial does not fit this process's device, which the driver may not have known."""
+        predicted, gpus = self._trial.columns.get("predicted_peak_memory_bytes"), self._sweep.gpus
+        if predicted is None or not gpus or not self._sweep.must_fit:
+            return None
+        size = self._trainable.device_bytes()
+        return refusal(predicted, [Room(f"the card of {platform.node()}", size, gpus)] if size else [])
 
     # --- its end -----------------------------------------------------------------------------------------------------
 

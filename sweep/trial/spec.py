@@ -34,6 +34,7 @@ class SweepSpec:
         spool: the folder on the worker's machine for what waits for the store.
         threads: of torch; 0 leaves them as they are.
         gpus: what a trial was given; below 1, it shares one.
+        must_fit: whether a trial whose predicted memory does not fit its device is not trained.
         patience_s: seconds that a trial waits for a store that is away.
         verbose: whether a trial's output is shown as well as logged.
         provenance: what goes into every row.
@@ -46,6 +47,7 @@ class SweepSpec:
     spool: str
     threads: int
     gpus: float
+    must_fit: bool
     patience_s: float
     verbose: bool
     provenance: Mapping[str, Any]

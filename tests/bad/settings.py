@@ -153,6 +153,10 @@ FLAGS = [
     flag(
         "--model_init_kwargs x", "--model_init_kwargs: expected a mapping such as {attn_implementation: sdpa}, got 'x'"
     ),
+    flag("--gpu a11", "--gpu: expected one of a10g, l4, t4"),
+    flag("--gpu_memory_gb 0", "--gpu_memory_gb: must be above 0, in GB of 10⁹ bytes, got 0"),
+    flag("--admit some", "--admit: expected one of fit, all, got 'some'"),
+    flag("--gpu t4 --gpus_per_trial 0", "--gpu: names a card, and --gpus_per_trial 0 trains without one"),
     flag("stray", "'stray' belongs to no flag. Flags begin with --"),
     flag("--prompt_template {foo}", "--prompt_template '{foo}' may only hold plain fields, got foo"),
     flag("--prompt_template {instruction", "--prompt_template '{instruction' is not a format string"),

@@ -84,7 +84,7 @@ def card(name: str | None, memory_gb: float | None) -> Card | None:
 
 def name_of_device(device_name: str) -> str | None:
     """The card that a driver's name means ("NVIDIA A10G", Ray's accelerator type "A10G"), as far as it is known."""
-    words = device_name.casefold().replace("rtx 4090", "rtx4090").replace("-", " ").replace("_", " ").split()
+    words = device_name.casefold().replace("-", " ").replace("_", " ").replace("rtx 4090", "rtx4090").split()
     if "a100" in words:
         return "a100-80" if any(word.startswith("80g") for word in words) else "a100-40"
     return next((name for name in CARDS if name in words), None)

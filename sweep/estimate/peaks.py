@@ -1,0 +1,46 @@
+"""The memory of a sweep's trials, predicted before they run: what `--admit`, `--dry_run` and the trial rows ask for."""
+
+import sys
+from collections.abc import Sequence
+
+from sweep.common.formatting import first_few, headline, plural
+from sweep.common.names import Resolve
+from sweep.contract.trainable import Trainable
+from sweep.space import Trial
+
+
+class PredictedPeaks:
+    """Predicted peaks in bytes by trial id; each trial with the same settings is predicted once.
+
+    Where one cannot be made, it says so, and there is none: a sweep does not depend on it.
+    """
+
+    def __init__(self, trainable: Trainable, resolve: Resolve) -> None:
+        self._trainable, self._resolve = trainable, resolve
+        self._known: dict[str, int | None] = {}
+
+    def __call__(self, trials: Sequence[Trial]) -> dict[str, int]:
+        new = [trial for trial in trials if _key(trial) not in self._known]
+        found = self._predict(new) if new else {}
+        self._known |= {_key(trial): found.get(trial.trial_id) for trial in new}
+        known = {trial.trial_id: self._known[_key(trial)] for trial in trials}
+        return {name: size for name, size in known.items() if size is not None}
+
+    def _predict(self, trials: Sequence[Trial]) -> dict[str, int]:
+        from sweep.estimate.forecast import peaks
+
+        try:
+            predictor = self._trainable.predictor()
+            if predictor is None:
+                return {}
+            print(f"Predicting the memory of {plural(len(trials), 'trial')}.", file=sys.stderr)
+            return peaks(trials, predictor, self._resolve)
+        except Exception as error:  # of a model's own code, under tensors without contents
+            names = first_few([trial.trial_id for trial in trials])
+            said = f"the memory of {names} cannot be predicted, so it is compared with no card: {headline(error)}"
+            print(f"warning: {said}", file=sys.stderr)
+            return {}
+
+
+def _key(trial: Trial) -> str:
+    return f"{trial.trial_id} {sorted(trial.settings.items(), key=str)}"
