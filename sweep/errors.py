@@ -8,7 +8,7 @@ SweepError                 something a user can mend; the command line prints it
     ├── NewerSchema        it was written by a later version of this project
     ├── OtherSweep         it belongs to another base configuration
     ├── SweepInUse         another driver runs it
-    ├── StoreAway          it could not be written for long while a sweep ran: the command exits 1
+    ├── StoreUnreachable          it could not be written for long while a sweep ran: the command exits 1
     └── LockLost           another driver has taken it over while this one ran: the command exits 1
 """
 
@@ -90,7 +90,7 @@ class SweepInUse(StoreError):
     """Another driver holds the directory's lock."""
 
 
-class StoreAway(StoreError):
+class StoreUnreachable(StoreError):
     """The directory refused what was measured, which waits on local disk."""
 
     exit_code = 1

@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _sweep(words: list[str]) -> int:
-    from sweep.common.quiet import quieten
+    from sweep.common.quiet import set_quiet_environment
     from sweep.config import layers
     from sweep.config.checked import checked
     from sweep.estimate.peaks import PredictedPeaks
@@ -49,7 +49,7 @@ def _sweep(words: list[str]) -> int:
     from sweep.store.store import Store
 
     if not layers.verbose(words):
-        quieten()
+        set_quiet_environment()
     config, trainable, resolve = checked(words)
     if config.source("preset") == f"preset {layers.DEMO}":  # nobody asked for it
         print(DEMO_INSTEAD, file=sys.stderr)

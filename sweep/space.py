@@ -21,7 +21,7 @@ REFERENCE_RANK, REFERENCE_ALPHA = 16, 32  # TRL's defaults for lora_r and lora_a
 
 # How a trial is watched, saved or fed: no bit of what it computes depends on these, so a change of them is no other trial.
 # (dataloader_persistent_workers is none of them: workers that stay draw no new seed, so dropout differs from epoch 2 on.)
-_WATCHING = frozenset(
+IGNORED_IN_TRIAL_ID = frozenset(
     {
         "report_to",
         "project",
@@ -37,12 +37,14 @@ _WATCHING = frozenset(
         "dataloader_pin_memory",
     }
 )
-_CHOOSING = frozenset({"save_strategy", "save_steps"})  # the steps among which load_best_model_at_end finds the best
+_SELECTS_BEST = frozenset(
+    {"save_strategy", "save_steps"}
+)  # the steps among which load_best_model_at_end finds the best
 
 
-def watching(settings: Mapping[str, Any]) -> frozenset[str]:
+def ignored_in_trial_id(settings: Mapping[str, Any]) -> frozenset[str]:
     """Settings that do not change what a trial with these settings computes."""
-    return _WATCHING - _CHOOSING if settings.get("load_best_model_at_end") else _WATCHING
+    return IGNORED_IN_TRIAL_ID - _SELECTS_BEST if settings.get("load_best_model_at_end") else IGNORED_IN_TRIAL_ID
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,7 @@ def alpha_of(rank: int, lora_alpha: float, rule: AlphaRule) -> float:
 
 def config_hash(settings: Mapping[str, Any], axes: Mapping[str, Any] | None = None) -> str:
     """Hash of what the settings make a trial compute. An axis counts always, or its values could not be told apart."""
-    left_out = watching(settings) - set(axes or {})
+    left_out = ignored_in_trial_id(settings) - set(axes or {})
     kept = {key: value for key, value in settings.items() if key not in left_out}
     kept = redact.plain(kept)  # the same on every machine, and a token renewed is no other trial
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from sweep.contract.trainable import Context, Trainable
-from sweep.errors import LockLost, StoreAway
+from sweep.errors import LockLost, StoreUnreachable
 from sweep.store import checkpoints, leftovers
 from sweep.store.lock import held
 from sweep.store.store import Row, Store
@@ -83,7 +83,7 @@ def attempt(toy: Toy, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "tmp").mkdir()
     made = attempt_of(sweep_of(store, tmp_path / "spool"), store, toy)
     yield made
-    with suppress(LockLost, StoreAway):
+    with suppress(LockLost, StoreUnreachable):
         made.close()
     assert not list((tmp_path / "tmp").iterdir())  # whatever happened
     assert not [one.name for one in threading.enumerate() if one.name in ("training", "checkpoints")]
@@ -214,7 +214,7 @@ def test_what_dies_as_the_end_is_written_is_raised_once_and_nothing_is_left_runn
     def broken(*given: Any) -> Any:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("sweep.store.leftovers.land", broken)
+    monkeypatch.setattr("sweep.store.leftovers.upload", broken)
     attempt.start()
     with pytest.raises(ZeroDivisionError):
         end_of(attempt)
@@ -268,7 +268,7 @@ def test_a_store_that_goes_away_in_mid_training_gets_all_of_it_when_it_is_back(
         attempt = attempt_of(sweep, store, toy)
         attempt.start()
         if not comes_back:
-            with pytest.raises(StoreAway, match="What it measured is kept in"):
+            with pytest.raises(StoreUnreachable, match="What it measured is kept in"):
                 end_of(attempt)
             fault.mend()
             toy.at.clear()
@@ -281,7 +281,7 @@ def test_a_store_that_goes_away_in_mid_training_gets_all_of_it_when_it_is_back(
         found = checkpoints.newest(store, NAME)
         assert found is not None and found.name == FINAL
         assert store.steps(NAME).column("step").to_pylist() == [1, 2] and store.evals().num_rows == 1
-        assert not leftovers.waiting(tmp_path / "spool")
+        assert not leftovers.pending(tmp_path / "spool")
 
 
 def test_a_final_adapter_is_not_sealed_before_its_held_out_rows_are_in_the_store(
@@ -297,13 +297,13 @@ def test_a_final_adapter_is_not_sealed_before_its_held_out_rows_are_in_the_store
 
     with monkeypatch.context() as away:
         away.setattr(Store, "write_bytes", refuses)
-        away.setattr("sweep.trial.running.patiently", lambda action, seconds: action())  # there is time left for more
+        away.setattr("sweep.trial.running.retry", lambda action, seconds: action())  # there is time left for more
         attempt.start()
-        with pytest.raises(StoreAway):
+        with pytest.raises(StoreUnreachable):
             end_of(attempt)
     assert not store.exists(FINAL)
-    (kept,) = leftovers.waiting(tmp_path / "spool")
-    leftovers.write_all(store, tmp_path / "spool")
+    (kept,) = leftovers.pending(tmp_path / "spool")
+    leftovers.upload_all(store, tmp_path / "spool")
     assert row_of(store)["checkpoint"] == FINAL and store.evals().num_rows == 1 and not kept.exists()
 
 
@@ -396,7 +396,7 @@ def test_after_a_kill_another_process_resumes_and_every_step_is_there_once(store
     assert [one["step"] for one in steps] == list(range(1, STEPS + 1))
     assert [one["attempt"] for one in steps] == [1] * begun + [2] * (STEPS - begun)
     assert row["train_loss"] == sum(loss_at(step, SETTINGS) for step in range(1, STEPS + 1)) / STEPS
-    assert not leftovers.waiting(tmp_path / "spool")
+    assert not leftovers.pending(tmp_path / "spool")
 
 
 def test_a_trial_that_had_ended_but_for_its_row_is_not_trained_again(
@@ -480,7 +480,7 @@ def test_what_an_earlier_version_left_for_a_store_is_written_in_the_new_place(st
     (final / checkpoints.SEAL).write_text(json.dumps(seal))
     row = {"trial_id": NAME, "status": "completed", "attempts": 1}
     (kept / "ending.json").write_text(json.dumps({"row": row, "axes": {}, "evals": []}))
-    leftovers.write_all(store, tmp_path / "spool")
+    leftovers.upload_all(store, tmp_path / "spool")
     assert row_of(store)["checkpoint"] == FINAL
     found = checkpoints.newest(store, NAME)
     assert found is not None and found.seal == seal and not kept.exists()

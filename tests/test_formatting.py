@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sweep.common import formatting
-from sweep.common.cache import cache_folder, written_aside
+from sweep.common.cache import atomic_file, cache_folder
 from sweep.common.formatting import (
     clock,
     duration,
@@ -98,10 +98,10 @@ def test_the_cache_is_below_its_variable_or_the_home(monkeypatch: pytest.MonkeyP
 
 def test_a_file_is_complete_or_absent(tmp_path: Path) -> None:
     path = tmp_path / "new" / "file"
-    with pytest.raises(RuntimeError), written_aside(path) as aside:
+    with pytest.raises(RuntimeError), atomic_file(path) as aside:
         aside.write_text("half")
         raise RuntimeError
     assert list(path.parent.iterdir()) == []
-    with written_aside(path) as aside:
+    with atomic_file(path) as aside:
         aside.write_text("whole")
     assert [one.read_text() for one in path.parent.iterdir()] == ["whole"]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sweep.common.imports import uncollected
+from sweep.common.imports import without_gc
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +24,7 @@ class Knot:
 
 def test_what_was_imported_is_never_looked_at() -> None:
     before = gc.get_freeze_count()
-    with uncollected():
+    with without_gc():
         assert not gc.isenabled()
         imported = [Knot() for _ in range(1000)]
     assert gc.get_freeze_count() >= before + len(imported)
@@ -32,12 +32,12 @@ def test_what_was_imported_is_never_looked_at() -> None:
 
 def test_garbage_from_before_is_not_kept() -> None:
     before = weakref.ref(Knot())
-    with uncollected():
+    with without_gc():
         assert before() is None
 
 
 def test_the_collector_works_again_even_after_an_import_that_fails() -> None:
-    with pytest.raises(ImportError), uncollected():
+    with pytest.raises(ImportError), without_gc():
         raise ImportError
     assert gc.isenabled()
     later = weakref.ref(Knot())

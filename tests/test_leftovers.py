@@ -30,7 +30,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def place(folder: Path) -> Path:
-    return leftovers.place(Store(str(folder / "results" / "one")), "1d")
+    return leftovers.spool_dir(Store(str(folder / "results" / "one")), "1d")
 
 
 def mode(path: Path) -> int:
@@ -61,7 +61,7 @@ def test_a_name_that_another_user_took_is_refused(
     root = place(tmp_path)
     planted = root / "r8-s0" / "1"
     planted.mkdir(parents=True)
-    assert leftovers.waiting(root) == [planted]
+    assert leftovers.pending(root) == [planted]
     folder = root.parent
     if what == "another user's":
         mine = os.getuid()
@@ -74,7 +74,7 @@ def test_a_name_that_another_user_took_is_refused(
         place(tmp_path)
     with pytest.raises(PermissionError):
         leftovers.protect(folder / root.name)
-    assert leftovers.waiting(folder / root.name) == []
+    assert leftovers.pending(folder / root.name) == []
 
 
 def test_with_a_home_they_are_in_the_cache(temporary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +124,7 @@ def test_what_waits_for_this_sweep_is_written(swept: tuple[Store, list[str]], sw
     """Also for a sweep of a version that gave no id."""
     store, command = swept
     trial = noted(store, command, **({"id": sweep_id} if sweep_id else {}))
-    folder = ended(leftovers.place(store, sweep_id), trial, 1.0)
+    folder = ended(leftovers.spool_dir(store, sweep_id), trial, 1.0)
     assert grid.main(command) == 0
     row = store.trial(trial)
     assert row is not None and row["eval_loss"] == 1.0
@@ -141,7 +141,7 @@ def test_what_waits_for_a_sweep_that_was_removed_is_not_the_next_ones(
 ) -> None:
     store, command = swept
     trial = noted(store, command, **({"id": sweep_id} if sweep_id else {}))
-    folder = ended(leftovers.place(store, sweep_id), trial, 1.0)
+    folder = ended(leftovers.spool_dir(store, sweep_id), trial, 1.0)
     assert store.local is not None
     shutil.rmtree(store.local)
     begun: list[object] = []

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sweep.common.quiet import quiet, quiet_tune, quieten
+from sweep.common.quiet import quiet, quiet_tune, set_quiet_environment
 from sweep.grid import main
 
 
@@ -48,5 +48,5 @@ def test_nothing_else_turns_logging_down() -> None:
 
 def test_quietening_keeps_what_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.environ", {"HF_HUB_VERBOSITY": "info"})
-    quieten()
+    set_quiet_environment()
     assert os.environ["HF_HUB_VERBOSITY"] == "info" and os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] == "1"

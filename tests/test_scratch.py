@@ -49,7 +49,7 @@ def test_a_process_that_cannot_be_seen_from_here_keeps_its_folder_until_the_mach
     temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone = made_by_one_that_is_gone()
-    monkeypatch.setattr(scratch, "here", lambda: "another container")
+    monkeypatch.setattr(scratch, "pid_namespace", lambda: "another container")
     assert scratch.remove_abandoned() == []
     monkeypatch.setattr(scratch, "boot_time", lambda: gone.stat().st_mtime + 1)
     assert scratch.remove_abandoned() == [gone]

@@ -1,7 +1,7 @@
 import hypothesis.strategies as st
 from hypothesis import given
 
-from sweep.space import FULL, Trial, alpha_of, config_hash, differing, trials, watching
+from sweep.space import FULL, Trial, alpha_of, config_hash, differing, ignored_in_trial_id, trials
 
 BASE = {"model_name_or_path": "m", "dataset_name": "d", "lora_dropout": 0.1, "max_steps": 5}
 ranks = st.lists(st.one_of(st.integers(1, 512), st.just(FULL)), min_size=1, max_size=5, unique=True)
@@ -28,19 +28,21 @@ def test_ids_do_not_depend_on_what_else_is_in_the_grid(some_ranks, some_seeds): 
     assert set(ids(grid)) == set(ids(alone))
 
 
-def test_a_changed_setting_is_another_trial_and_a_way_of_watching_is_not() -> None:
+def test_a_changed_setting_is_another_trial_and_an_ignored_one_is_not() -> None:
     before = ids(trials(BASE, [8], [0], {}, "fixed"))
     assert ids(trials({**BASE, "max_steps": 6}, [8], [0], {}, "fixed")) != before
     assert ids(trials({**BASE, "report_to": "wandb", "save_steps": 7}, [8], [0], {}, "fixed")) == before
 
 
-def test_where_the_best_checkpoint_is_chosen_which_are_saved_is_no_way_of_watching() -> None:
+def test_where_the_best_checkpoint_is_chosen_which_are_saved_is_not_ignored() -> None:
     best = {**BASE, "load_best_model_at_end": True, "save_steps": 2}
     before = ids(trials(best, [8], [0], {}, "fixed"))
     assert ids(trials({**best, "save_steps": 4}, [8], [0], {}, "fixed")) != before
     assert ids(trials({**best, "save_strategy": "best"}, [8], [0], {}, "fixed")) != before
     assert ids(trials({**best, "report_to": "wandb"}, [8], [0], {}, "fixed")) == before
-    assert "save_steps" in watching(BASE) and "dataloader_persistent_workers" not in watching(BASE)
+    assert "save_steps" in ignored_in_trial_id(BASE) and "dataloader_persistent_workers" not in ignored_in_trial_id(
+        BASE
+    )
 
 
 def test_an_axis_tells_trials_apart_even_where_it_only_watches() -> None:

@@ -153,7 +153,7 @@ def test_no_secret_and_no_other_process_reaches_a_tracker(tmp_path: Path, monkey
 def test_without_trackers_nothing_is_started_and_nothing_imported() -> None:
     code = (
         "import sys; from sweep.trackers import trackers; from pathlib import Path; nothing = Path('/nonexistent');"
-        "made = trackers.Trackers(trackers.ours('none'), trackers.Run('a', 'b', 'c'), [], nothing, nothing, nothing);"
+        "made = trackers.Trackers(trackers.managed('none'), trackers.Run('a', 'b', 'c'), [], nothing, nothing, nothing);"
         "made.note(1, {'a': 1}); made.log({'step': 1}); assert made.finish({}) == 0;"
         "assert not {'wandb', 'tensorboardX', 'torch', 'transformers'} & set(sys.modules)"
     )
@@ -161,9 +161,9 @@ def test_without_trackers_nothing_is_started_and_nothing_imported() -> None:
 
 
 def test_which_trackers_are_ours() -> None:
-    assert trackers.ours(["tensorboard", "mlflow", "wandb"]) == ["wandb", "tensorboard"]
-    assert trackers.asked("mlflow") == ["mlflow"] and trackers.asked("none") == trackers.asked(None) == []
-    assert trackers.ours("all") == ["wandb", "tensorboard"]
+    assert trackers.managed(["tensorboard", "mlflow", "wandb"]) == ["wandb", "tensorboard"]
+    assert trackers.requested("mlflow") == ["mlflow"] and trackers.requested("none") == trackers.requested(None) == []
+    assert trackers.managed("all") == ["wandb", "tensorboard"]
 
 
 class Recorder:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sweep.common.formatting import sentence
-from sweep.common.names import Resolve, is_there
+from sweep.common.names import Resolve, exists_locally
 from sweep.common.provenance import remembered_fingerprint
 from sweep.errors import Complaint, ConfigError
 from sweep.space import Trial, is_lora_setting
@@ -52,7 +52,7 @@ def skeleton(name: str, settings: Mapping[str, Any], resolve: Resolve, with_weig
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    path, there = Path(resolve(name)), is_there(resolve(name))
+    path, there = Path(resolve(name)), exists_locally(resolve(name))
     key = "model_name_or_path"
     if there and not (path / "config.json").is_file():
         inside = "it is a file" if path.is_file() else "there is no config.json in it"

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from sweep.common.names import Resolve, is_there
+from sweep.common.names import Resolve, exists_locally
 from sweep.contract.disk import Footprint
 from sweep.contract.identity import Identity, Source
 from sweep.contract.length import Length
@@ -169,4 +169,4 @@ def _hub_names(trials: Sequence[Trial], resolve: Resolve) -> list[str]:
         "chat_template_path": looks_like_a_template,
     }
     named = {(str(trial.settings[key]), key) for trial in trials for key in path_like if trial.settings.get(key)}
-    return [name for name, key in sorted(named) if not path_like[key](name) and not is_there(resolve(name))]
+    return [name for name, key in sorted(named) if not path_like[key](name) and not exists_locally(resolve(name))]

@@ -7,7 +7,7 @@ from typing import Any
 
 from sweep.answer.answer import DifferenceInSettings, DifferenceKind
 from sweep.answer.groups import RATE, Group, method_of, parsed, text_of
-from sweep.space import is_lora_setting, watching
+from sweep.space import ignored_in_trial_id, is_lora_setting
 from sweep.store.store import Row
 
 _BATCH = (("per_device_train_batch_size", 8), ("gradient_accumulation_steps", 1))  # with the trainer's defaults
@@ -102,7 +102,7 @@ def _setting(key: str) -> Callable[[Row], Any]:
             return None
         settings = parsed(row, "settings")
         found = settings.get(key)
-        return None if key in watching(settings) else "default" if found is None else found
+        return None if key in ignored_in_trial_id(settings) else "default" if found is None else found
 
     return value
 

@@ -18,7 +18,7 @@ def cache_folder(name: str) -> Path | None:
 
 
 @contextmanager
-def written_aside(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path) -> Iterator[Path]:
     """A temporary file beside `path` that takes its place if the block ends well.
 
     Raises:

@@ -23,7 +23,7 @@ def resolver(base: str) -> Resolve:
     return resolve
 
 
-def is_there(path: str) -> bool:
+def exists_locally(path: str) -> bool:
     """Whether a name, as a Resolve gave it, is one of a file or folder here."""
     try:
         return Path(path).exists()

@@ -5,7 +5,7 @@ import platform
 from pathlib import Path
 
 
-def here() -> str:
+def pid_namespace() -> str:
     """The machine's boot and process namespace; empty where the system does not say."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -14,7 +14,7 @@ def here() -> str:
         return ""
 
 
-def began(pid: int) -> str | None:
+def start_ticks(pid: int) -> str | None:
     """The start time of a process, in the kernel's ticks; None if there is no such process, or it has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -23,9 +23,9 @@ def began(pid: int) -> str | None:
     return None if fields[0] in "ZX" else fields[19]
 
 
-def me() -> tuple[int, str]:
+def this_process() -> tuple[int, str]:
     """This process: its pid, and when it began; 0 where the system does not say."""
-    return os.getpid(), began(os.getpid()) or "0"
+    return os.getpid(), start_ticks(os.getpid()) or "0"
 
 
 def boot_time() -> float:

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from sweep.common.cache import cache_folder, written_aside
+from sweep.common.cache import atomic_file, cache_folder
 
 _SETTLED_S = 2.0  # what changed within so short a time may change again without another time of change
 PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers", "ray", "pyarrow")
@@ -73,6 +73,6 @@ def remembered_fingerprint(paths: Collection[Path]) -> str:
     found = fingerprint(paths)
     settled = max((s.st_ctime for _, _, s in known), default=0.0) < began - _SETTLED_S
     if settled:
-        with suppress(OSError), written_aside(kept) as aside:  # else it is read again next time
+        with suppress(OSError), atomic_file(kept) as aside:  # else it is read again next time
             aside.write_text(found)
     return found

@@ -19,7 +19,7 @@ _READ_AT_IMPORT = {
 }
 
 
-def quieten() -> None:
+def set_quiet_environment() -> None:
     """For the whole process: settings that libraries read when they are imported; workers on this machine inherit them."""
     os.environ.update({key: value for key, value in _READ_AT_IMPORT.items() if key not in os.environ})
 

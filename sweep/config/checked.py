@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sweep import redact
-from sweep.common.imports import uncollected
+from sweep.common.imports import without_gc
 from sweep.common.names import Resolve, resolver
 from sweep.config import configs, layers, machine, values
 from sweep.config.sweep_config import SweepConfig
@@ -28,7 +28,7 @@ def checked(words: Sequence[str]) -> Checked:
     Raises:
         ConfigError: with everything that is wrong.
     """
-    with uncollected():
+    with without_gc():
         devices = machine.cuda_devices()
         config, problems = layers.resolve(words, bool(devices))
     if config is None:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sweep import redact
-from sweep.common.quiet import quieten
+from sweep.common.quiet import set_quiet_environment
 from sweep.contract.cards import CARDS, card
 from sweep.errors import Complaint, ConfigError, Problem, SweepError
 from sweep.estimate.prediction import UTILIZATION, Assumed
@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _estimate(own: argparse.Namespace, words: list[str]) -> int:
-    quieten()
+    set_quiet_environment()
     _refuse(own)
     assumed = Assumed(
         device=own.device or "cuda",

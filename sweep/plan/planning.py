@@ -13,7 +13,7 @@ from sweep.config.sweep_config import FLAGS, SweepConfig
 from sweep.contract import identity
 from sweep.errors import NotASweep, OtherSweep, StoreError
 from sweep.plan.shrink import can_shrink
-from sweep.space import Trial, watching
+from sweep.space import Trial, ignored_in_trial_id
 from sweep.store.columns import AGAIN
 from sweep.store.store import Store, unreadable
 
@@ -76,7 +76,9 @@ def _refuse_remains(store: Store) -> None:
 def refuse_other(before: Mapping[str, Any], now: Mapping[str, Any], location: str) -> None:
     """Raises OtherSweep, naming every difference, unless both are the same sweep, apart from its axes' values."""
     axes = {**before.get("axes", {}), **now["axes"]}
-    watched = watching({**before.get("base", {}), **axes}) & watching({**now.get("base", {}), **axes})
+    watched = ignored_in_trial_id({**before.get("base", {}), **axes}) & ignored_in_trial_id(
+        {**now.get("base", {}), **axes}
+    )
     ways = []
     for part in ("base", "rules"):
         old, new = before.get(part, {}), now.get(part, {})

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sweep.common.formatting import reason
-from sweep.errors import StoreAway
+from sweep.errors import StoreUnreachable
 from sweep.plan.shrink import Attempted
 from sweep.run import ray_internals
 from sweep.space import Trial
@@ -40,16 +40,16 @@ def one_line(store: Store, root: Path) -> Iterator[None]:
     """Around work with a store: says in one line what its refusal means for what was measured; `root` is where that waits.
 
     Raises:
-        StoreAway: instead of an OSError.
+        StoreUnreachable: instead of an OSError.
     """
     from sweep.store import leftovers
 
     try:
         yield
     except OSError as error:
-        waiting = sorted({folder.parent.name for folder in leftovers.waiting(root)})
+        waiting = sorted({folder.parent.name for folder in leftovers.pending(root)})
         kept = f" What {', '.join(waiting)} measured waits in {root}." if waiting else ""
-        raise StoreAway(
+        raise StoreUnreachable(
             f"{store.location} refuses files, so the sweep was stopped: {reason(error)}.{kept} "
             "Make room or mend it; then the same command on this machine writes what waits, and goes on."
         ) from error

@@ -22,7 +22,7 @@ from sweep.common.quiet import quiet_tune
 from sweep.config.sweep_config import SweepConfig
 from sweep.contract.identity import fingerprints
 from sweep.contract.loading import load_trainable
-from sweep.errors import Complaint, ConfigError, StoreAway
+from sweep.errors import Complaint, ConfigError, StoreUnreachable
 from sweep.plan import admission
 from sweep.plan.admission import Forecast
 from sweep.plan.planning import Plan
@@ -142,7 +142,7 @@ def run(
 
     trials, config = planned.todo, planned.config
     resources = connect(config)
-    root = leftovers.place(store, planned.sweep_id)
+    root = leftovers.spool_dir(store, planned.sweep_id)
     watch = _Watch(listener, trials, store, config)
     with one_line(store, root), _interruptible() as stopper:
         watch.stopper = stopper
@@ -153,7 +153,7 @@ def run(
                 tuner = _tuner(admitted, planned, resources, store, root, shared, provenance, watch)
                 with contextlib.nullcontext() if config.verbose else quiet_tune():
                     _fit(tuner, stopper)
-                leftovers.write_all(store, root)
+                leftovers.upload_all(store, root)
 
         try:
             before = to_shrink(trials, store)  # an earlier command's
@@ -164,7 +164,9 @@ def run(
             store.scrub()
         leave_rows(trials, store, watch.seen, stopper.stop_all())
     if stopper.away:
-        raise StoreAway(f"{store.location} refused files for long, so the sweep was stopped. The same command goes on.")
+        raise StoreUnreachable(
+            f"{store.location} refused files for long, so the sweep was stopped. The same command goes on."
+        )
     return stopper.stopped
 
 
@@ -353,7 +355,7 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # ray has no types
 
     def on_trial_error(self, iteration: int, trials: Any, trial: TuneTrialState, **info: Any) -> None:
         text = ray_internals.last_error(trial)
-        self.stopper.away |= StoreAway.__name__ in text
+        self.stopper.away |= StoreUnreachable.__name__ in text
         self.seen.died(_name(trial), text)
         self._listener.ended(_name(trial), "failed")
 

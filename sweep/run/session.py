@@ -44,12 +44,12 @@ def run(planned: Plan, store: Store, trainable: Trainable, resolve: Resolve, for
 
     Raises:
         SweepInUse: another driver runs the sweep.
-        StoreAway: the store refuses what was measured, or the answer.
+        StoreUnreachable: the store refuses what was measured, or the answer.
     """
-    root = leftovers.place(store, planned.sweep_id)
-    for folder in leftovers.of_others(store, root):
+    root = leftovers.spool_dir(store, planned.sweep_id)
+    for folder in leftovers.of_other_sweeps(store, root):
         print(f"{folder}: {OF_ANOTHER}", file=sys.stderr)
-    if not planned.todo and not leftovers.waiting(root):
+    if not planned.todo and not leftovers.pending(root):
         yield Session(planned, store)
         return
     with (
@@ -57,10 +57,10 @@ def run(planned: Plan, store: Store, trainable: Trainable, resolve: Resolve, for
         watchdog.witnessed(store) as witness,
     ):
         with one_line(store, root):
-            leftovers.write_all(store, root)
+            leftovers.upload_all(store, root)
         # With those, and with what another driver may have done meanwhile.
         planned = plan.make(planned.config, store, planned.made_of)
-        root = leftovers.place(store, planned.sweep_id)
+        root = leftovers.spool_dir(store, planned.sweep_id)
         interrupted = bool(planned.todo) and _run(planned, store, trainable, resolve, forecast, witness)
         with one_line(store, root):
             yield Session(planned, store, interrupted)

@@ -106,11 +106,11 @@ def main(location: str, nonce: str) -> None:
     said = sys.stdin.read()
     if said == "\n":
         return
-    from sweep.store.lock import give_back
+    from sweep.store.lock import release
 
     cursor = SHOW_CURSOR if sys.stderr.isatty() else ""
     print(f"{cursor}The sweep was stopped: {said.strip() or GONE}. {GO_ON}", file=sys.stderr, flush=True)
-    give_back(Store(location, nonce or None))
+    release(Store(location, nonce or None))
 
 
 if __name__ == "__main__":

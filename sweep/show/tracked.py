@@ -15,7 +15,7 @@ def track(found: Answer, config: SweepConfig, store: Store) -> None:
     from sweep.trackers import trackers
 
     report_to = config.settings.get("report_to")
-    if "wandb" not in trackers.ours(report_to):
+    if "wandb" not in trackers.managed(report_to):
         return
     # A run's id may not have all that a sweep's name may.
     run_id = f"{re.sub(r'[^A-Za-z0-9_.-]', '-', config.name)[:100]}-answer"
@@ -23,7 +23,7 @@ def track(found: Answer, config: SweepConfig, store: Store) -> None:
     names, rows = flat(found)
     pick = found.recommendation
     with tempfile.TemporaryDirectory(prefix="tracker-") as scratch:
-        tracker = trackers.Trackers(["wandb"], run, [], trackers.place(store.local, config.name), Path(scratch))
+        tracker = trackers.Trackers(["wandb"], run, [], trackers.tracker_dir(store.local, config.name), Path(scratch))
         tracker.table("comparison", names, [[row.get(name) for name in names] for row in rows])
         tracker.finish(
             {

@@ -25,14 +25,14 @@ from pathlib import Path
 
 from sweep.common.cache import cache_folder
 from sweep.common.formatting import reason
-from sweep.errors import ConfigError, StoreAway
+from sweep.errors import ConfigError, StoreUnreachable
 from sweep.store import checkpoints
 from sweep.store.checkpoints import SEAL, Seal
 from sweep.store.spool import decode, encode, recover
 from sweep.store.store import Row, Store
 
 
-def place(store: Store, sweep_id: str | None) -> Path:
+def spool_dir(store: Store, sweep_id: str | None) -> Path:
     """Folder on this machine for a sweep's leftovers: in the user's cache, else among temporary files.
 
     Sweeps of versions that gave them no id have a folder without one.
@@ -59,9 +59,9 @@ def _prefix(store: Store) -> str:
     return hashlib.sha256(store.absolute.rstrip("/").encode()).hexdigest()[:16]
 
 
-def of_others(store: Store, root: Path) -> list[Path]:
+def of_other_sweeps(store: Store, root: Path) -> list[Path]:
     """Folders with leftovers of other sweeps that have been where this one is."""
-    return [folder for folder in sorted(root.parent.glob(f"{_prefix(store)}*")) if folder != root and waiting(folder)]
+    return [folder for folder in sorted(root.parent.glob(f"{_prefix(store)}*")) if folder != root and pending(folder)]
 
 
 def protect(root: Path) -> None:
@@ -155,7 +155,7 @@ def _kept(folder: Path, seal: Seal | None) -> Kept | None:
     return Kept(folder, seal) if seal and folder.is_dir() else None
 
 
-def land(store: Store, folder: Path, trial_id: str, attempt: int, ending: Ending | None) -> None:
+def upload(store: Store, folder: Path, trial_id: str, attempt: int, ending: Ending | None) -> None:
     """Writes an attempt's leftovers.
 
     Raises:
@@ -170,15 +170,15 @@ def land(store: Store, folder: Path, trial_id: str, attempt: int, ending: Ending
         ending.write(store)
 
 
-def away(store: Store, trial_id: str, error: OSError, folder: Path) -> StoreAway:
+def unreachable(store: Store, trial_id: str, error: OSError, folder: Path) -> StoreUnreachable:
     """What to say where the store has stayed away; `folder` keeps what the trial measured, if it is there."""
     kept = f"What it measured is kept in {folder} on {platform.node()}. " if folder.exists() else ""
-    return StoreAway(
+    return StoreUnreachable(
         f"{trial_id}: {store.location} refuses files: {reason(error)}. {kept}The same command there writes it, and goes on."
     )
 
 
-def waiting(root: Path, trial_id: str = "*") -> list[Path]:
+def pending(root: Path, trial_id: str = "*") -> list[Path]:
     """The folders of attempts that left something, by trial, older attempts first."""
     folder = _temporary()
     if root.parent == folder and os.path.lexists(folder) and not _is_ours(folder):
@@ -186,19 +186,19 @@ def waiting(root: Path, trial_id: str = "*") -> list[Path]:
     return sorted(root.glob(f"{trial_id}/[0-9]*"), key=lambda folder: (folder.parent.name, int(folder.name)))
 
 
-def write_all(store: Store, root: Path, trial_id: str = "*") -> list[Ending]:
+def upload_all(store: Store, root: Path, trial_id: str = "*") -> list[Ending]:
     """Writes what is waiting, of one or all trials; returns the endings among it.
 
     Raises:
         OSError: the store refuses.
     """
     endings = []
-    for folder in waiting(root, trial_id):
+    for folder in pending(root, trial_id):
         name, attempt = folder.parent.name, int(folder.name)
         row = store.trial(name)
         if row is None or (row["attempts"] or 0) <= attempt:  # else a later attempt has made all of it anew
             ending = Ending.load(folder)
-            land(store, folder, name, attempt, ending)
+            upload(store, folder, name, attempt, ending)
             if ending is None and row is not None:
                 store.merge_steps(name)
             endings += [ending] if ending else []

@@ -21,7 +21,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from sweep.common.formatting import reason
-from sweep.common.processes import began, here, me
+from sweep.common.processes import pid_namespace, start_ticks, this_process
 from sweep.errors import LockLost, StoreError, SweepInUse
 from sweep.store.location import LOCK as NAME
 from sweep.store.store import Store
@@ -47,14 +47,14 @@ class Holder:
     def me(cls) -> "Holder":
         now = datetime.now(UTC)
         since = now.isoformat(timespec="seconds")
-        pid, start = me()
-        return cls(platform.node(), pid, here(), start, since, now.timestamp(), uuid.uuid4().hex)
+        pid, start = this_process()
+        return cls(platform.node(), pid, pid_namespace(), start, since, now.timestamp(), uuid.uuid4().hex)
 
     @property
     def dead(self) -> bool:
         """Here: its process is gone. Elsewhere: no sign of life for a while."""
-        if self.place and self.place == here():
-            return began(self.pid) != self.began
+        if self.place and self.place == pid_namespace():
+            return start_ticks(self.pid) != self.began
         return time.time() - self.beat > STALE_S
 
     def data(self) -> bytes:
@@ -86,7 +86,7 @@ def held(store: Store, lost: Callable[[LockLost], None] = lambda error: None) ->
     finally:
         over.set()
         beating.join(BEAT_S)
-        give_back(replace(store, nonce=mine.nonce))
+        release(replace(store, nonce=mine.nonce))
 
 
 def _take(store: Store, mine: Holder) -> None:
@@ -158,7 +158,7 @@ def _beat(store: Store, mine: Holder, over: threading.Event, lost: Callable[[Loc
             continue
 
 
-def give_back(store: Store) -> None:
+def release(store: Store) -> None:
     """Removes the lock that a store of `held` writes under, unless it is another driver's by now."""
     with suppress(LockLost, OSError, pa.ArrowException):  # what cannot be removed is stale as soon as its process ends
         store.fence()

@@ -30,7 +30,7 @@ from sweep.errors import NewerSchema, NotASweep, StoreError
 from sweep.store import parquet
 from sweep.store.columns import EVALS, SCHEMA_VERSION, STEPS, TRIALS, Column, schema
 from sweep.store.location import Location
-from sweep.store.sweep_json import sweep_content
+from sweep.store.sweep_json import parse_sweep_json
 
 Row = dict[str, Any]
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class Store(Location):
                 f"{self.location!r} holds no sweep: there is no sweep.json. "
                 "Give the folder that `python -m sweep.grid` named, e.g. results/demo."
             )
-        content, wrong = sweep_content(data)
+        content, wrong = parse_sweep_json(data)
         if wrong:
             raise NotASweep(
                 f"{self.uri('sweep.json')} is not one of ours: {wrong}. Restore it, or start anew with --name."

@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 
-def sweep_content(data: bytes) -> tuple[dict[str, Any], str]:
+def parse_sweep_json(data: bytes) -> tuple[dict[str, Any], str]:
     """What sweep.json holds, and what of it no sweep of ours has."""
     try:
         content = json.loads(data)

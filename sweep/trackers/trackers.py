@@ -24,7 +24,7 @@ from sweep import redact
 from sweep.common.formatting import reason
 from sweep.store.store import Row
 
-OURS = ("wandb", "tensorboard")  # the others run in the trainer, by its own integrations
+MANAGED = ("wandb", "tensorboard")  # the others run in the trainer, by its own integrations
 HOLD_S = (
     30.0  # at most so long does a tracker hold a trial up: W&B's own two limits of 10 s, and what it takes to fall back
 )
@@ -53,7 +53,7 @@ class Run:
     name: str | None = None
 
 
-def asked(report_to: object) -> list[str]:
+def requested(report_to: object) -> list[str]:
     """The trackers that a setting asks for."""
     names = report_to if isinstance(report_to, list) else [report_to]
     if "all" in names:
@@ -63,12 +63,12 @@ def asked(report_to: object) -> list[str]:
     return [str(one) for one in names if one not in (None, "none")]
 
 
-def ours(report_to: object) -> list[str]:
+def managed(report_to: object) -> list[str]:
     """Those among them that are fed from here."""
-    return [name for name in OURS if name in asked(report_to)]
+    return [name for name in MANAGED if name in requested(report_to)]
 
 
-def place(folder: Path | None, sweep_name: str) -> Path:
+def tracker_dir(folder: Path | None, sweep_name: str) -> Path:
     """Where trackers keep files: the sweep's own folder; where it lies in an object store, one of its name where the user stands."""
     return folder or Path(sweep_name).absolute()
 
@@ -77,7 +77,7 @@ class Trackers:
     """The trackers of one attempt.
 
     Args:
-        names: which, of OURS.
+        names: which, of MANAGED.
         earlier: step rows from before, which the attempt goes on from: a run has every step.
         place: folder for what they keep.
         scratch: folder for what they do not keep.

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sweep import redact
-from sweep.common.patience import patiently
+from sweep.common.retry import retry
 from sweep.contract.trainable import Trainable
 from sweep.store import leftovers
 from sweep.store.store import Row, Store
@@ -87,7 +87,7 @@ class Attempt:
         """Claims the trial, once the store is there, and begins to train. There is nothing to train where its row was only not written.
 
         Raises:
-            StoreAway: the store stayed away.
+            StoreUnreachable: the store stayed away.
             LockLost: another driver has the sweep.
         """
         redact.learn(self._trial.settings)
@@ -108,7 +108,7 @@ class Attempt:
         """What is new; waits at most `timeout` seconds for it, and for INTERVAL_S to be over. Training does not wait for it.
 
         Raises:
-            StoreAway: the store stayed away at the end; what was measured is kept on this machine.
+            StoreUnreachable: the store stayed away at the end; what was measured is kept on this machine.
             LockLost: another driver has the sweep; nothing more was written.
         """
         if self._running is None:
@@ -134,7 +134,7 @@ class Attempt:
         """Stops the training if it still goes on, and waits until its row is written.
 
         Raises:
-            StoreAway, LockLost: as `poll`, which then has not raised it.
+            StoreUnreachable, LockLost: as `poll`, which then has not raised it.
         """
         if self._running is not None:
             self._running.stop(reason)
@@ -149,12 +149,12 @@ class Attempt:
     def _claim(self, work_dir: Path) -> Claim:
         """Has the store note the attempt's begin."""
         name = self._trial.trial_id
-        ended = any((folder / "ending.json").exists() for folder in leftovers.waiting(self._spool, name))
+        ended = any((folder / "ending.json").exists() for folder in leftovers.pending(self._spool, name))
         patience = 0 if ended else self._sweep.patience_s  # an attempt before this one has waited
         try:
-            return patiently(lambda: claim(self._store, self._spool, name, work_dir, self._trial.micro_batch), patience)
+            return retry(lambda: claim(self._store, self._spool, name, work_dir, self._trial.micro_batch), patience)
         except OSError as error:
-            raise leftovers.away(self._store, name, error, self._spool / name) from None
+            raise leftovers.unreachable(self._store, name, error, self._spool / name) from None
 
     def _make(self, claimed: Claim, work_dir: Path) -> Running:
         folder = self._folder(claimed.attempt)

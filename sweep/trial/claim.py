@@ -29,7 +29,7 @@ def claim(store: Store, root: Path, trial_id: str, work_dir: Path, micro_batch: 
     Raises:
         OSError: the store refuses. It knows nothing of another attempt then.
     """
-    endings = leftovers.write_all(store, root, trial_id)
+    endings = leftovers.upload_all(store, root, trial_id)
     if endings and endings[-1].row["status"] not in AGAIN:
         return Claim(endings[-1].row["attempts"], ended=endings[-1].row)  # Tune started it again without need
     attempt = store.attempts(trial_id) + 1

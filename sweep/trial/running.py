@@ -14,8 +14,8 @@ from typing import Any
 
 from sweep import redact
 from sweep.common.names import resolver
-from sweep.common.patience import patiently
 from sweep.common.provenance import versions
+from sweep.common.retry import retry
 from sweep.contract.admission import Room, refusal
 from sweep.contract.outcomes import classify, without_nulls
 from sweep.contract.trainable import Context, Trainable
@@ -24,7 +24,7 @@ from sweep.store import checkpoints, leftovers
 from sweep.store.columns import AGAIN
 from sweep.store.leftovers import Ending, Kept
 from sweep.store.store import Row, Store
-from sweep.trackers.trackers import Run, Trackers, ours, place
+from sweep.trackers.trackers import Run, Trackers, managed, tracker_dir
 from sweep.trial.claim import Claim
 from sweep.trial.output import Output
 from sweep.trial.reporting import Reporter
@@ -100,10 +100,10 @@ class Running:
         trial, sweep = self._trial, self._sweep
         config = {**trial.settings, **trial.axes}
         return Trackers(
-            ours(trial.settings.get("report_to")),
+            managed(trial.settings.get("report_to")),
             Run(trial.trial_id, sweep.name, "trial", config, trial.settings.get("run_name")),
             self._claimed.earlier,
-            place(self._store.local, sweep.name),
+            tracker_dir(self._store.local, sweep.name),
             self._work_dir,
             self._folder / "log",
         )
@@ -262,7 +262,7 @@ class Running:
         rows = self._evals()
         try:
             if rows:
-                patiently(lambda: self._store.write_evals(self._trial.trial_id, rows), _left(deadline))
+                retry(lambda: self._store.write_evals(self._trial.trial_id, rows), _left(deadline))
         except OSError:
             return False
         self.context.evals = []
@@ -274,10 +274,10 @@ class Running:
     def _land(self, ending: Ending, deadline: float) -> None:
         store, folder, name, number = self._store, self._folder, self._trial.trial_id, self._claimed.attempt
         try:
-            patiently(lambda: leftovers.land(store, folder, name, number, ending), _left(deadline))
+            retry(lambda: leftovers.upload(store, folder, name, number, ending), _left(deadline))
         except OSError as error:
             ending.save(folder)
-            raise leftovers.away(store, name, error, folder) from None
+            raise leftovers.unreachable(store, name, error, folder) from None
         leftovers.remove(folder)
 
     def _row(self, outcome: Row) -> Row:

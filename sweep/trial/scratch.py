@@ -9,14 +9,14 @@ from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
-from sweep.common.processes import began, boot_time, here, me
+from sweep.common.processes import boot_time, pid_namespace, start_ticks, this_process
 
 _NAME = re.compile(r"trial-(\d+)-(\d+)-([0-9a-f]{8})-")
 
 
 def make() -> Path:
     """A new folder of this process's."""
-    pid, start = me()
+    pid, start = this_process()
     return Path(tempfile.mkdtemp(prefix=f"trial-{pid}-{start}-{_here()}-"))
 
 
@@ -54,8 +54,8 @@ def _abandoned(folder: Path) -> bool:
         before_boot = folder.lstat().st_mtime < boot_time()
     except OSError:
         return False
-    return before_boot or (place == _here() and began(int(pid)) != start)
+    return before_boot or (place == _here() and start_ticks(int(pid)) != start)
 
 
 def _here() -> str:
-    return sha256(here().encode()).hexdigest()[:8]
+    return sha256(pid_namespace().encode()).hexdigest()[:8]

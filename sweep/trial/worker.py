@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from sweep.common.imports import uncollected
+from sweep.common.imports import without_gc
 from sweep.contract.trainable import Trainable
 from sweep.store.store import Store
 from sweep.trial import process, scratch
@@ -37,11 +37,11 @@ class Worker:
 
         Raises:
             NotClean: this process must not run it; the trial's log says why.
-            StoreAway, LockLost: see Attempt.
+            StoreUnreachable, LockLost: see Attempt.
         """
         self.end()
         if self._clean is None:
-            with uncollected():
+            with without_gc():
                 self._warm()
             self._clean = process.snapshot()
         elif reasons := process.unclean(self._clean, self._remains):

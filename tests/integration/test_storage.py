@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sweep.store.checkpoints import newest
-from sweep.store.leftovers import place, waiting
+from sweep.store.leftovers import pending, spool_dir
 from sweep.store.store import Store
 from tests.integration.faults import made
 
@@ -78,7 +78,7 @@ def test_a_store_that_comes_back_gets_every_row_and_the_sweep_does_not_notice(sw
         _, said = driver.communicate(timeout=240)
         assert driver.returncode == 0, said
     swept.assert_whole()
-    assert not waiting(Path(swept.environment["XDG_CACHE_HOME"]))
+    assert not pending(Path(swept.environment["XDG_CACHE_HOME"]))
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -92,7 +92,7 @@ def test_a_store_that_stays_away_stops_the_sweep_and_the_next_command_writes_wha
     assert f"{swept.store.location} refuses files, so the sweep was stopped: " in said
     assert "Traceback" not in said and said.count("waits in") == 1
     spool = said.partition("waits in ")[2].partition(". Make room")[0]
-    (kept,) = waiting(Path(spool))
+    (kept,) = pending(Path(spool))
     assert kept.parent.name in said and (kept / "ending.json").exists() and (kept / "checkpoint").is_dir()
     swept.fault.mend()
     with swept.start() as driver:
@@ -105,6 +105,6 @@ def test_a_store_that_stays_away_stops_the_sweep_and_the_next_command_writes_wha
 
 def test_where_what_waits_depends_on_the_sweep_and_on_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir("/")
-    assert place(Store("a/b"), "1") == place(Store("/a/b/"), "1") != place(Store("/a/c"), "1")
-    assert place(Store("s3://a/b"), "1") == place(Store("s3://a/b/"), "1") != place(Store("s3://a/c"), "1")
-    assert len({place(Store("/a/b"), name) for name in ("1", "2", None)}) == 3
+    assert spool_dir(Store("a/b"), "1") == spool_dir(Store("/a/b/"), "1") != spool_dir(Store("/a/c"), "1")
+    assert spool_dir(Store("s3://a/b"), "1") == spool_dir(Store("s3://a/b/"), "1") != spool_dir(Store("s3://a/c"), "1")
+    assert len({spool_dir(Store("/a/b"), name) for name in ("1", "2", None)}) == 3

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from sweep.common.formatting import headline, listed, reason
-from sweep.common.names import Resolve, is_there
+from sweep.common.names import Resolve, exists_locally
 from sweep.common.quiet import quiet
 from sweep.errors import Complaint, ConfigError, Problem
 from trainables.data.files import SUFFIXES, Part, plain, read_file
@@ -49,7 +49,7 @@ def read_source(settings: Settings, resolve: Resolve, wanted: Collection[str]) -
             ["no data set: got dataset_name " + repr(name) + ". Give --dataset_name a file or a Hub name."]
         )
     path = Path(resolve(name))
-    there = is_there(str(path))
+    there = exists_locally(str(path))
     train, test = settings.get("dataset_train_split") or "train", settings.get("dataset_test_split") or "test"
     if there and path.is_file():
         return Source(name, {train: [read_file(path, wanted)]}, True)

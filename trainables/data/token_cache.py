@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from sweep.common.cache import written_aside
+from sweep.common.cache import atomic_file
 
 _NAMES = ("train", "held_out")
 
@@ -52,11 +52,11 @@ class TokenCache:
         hashes = {}
         for name in _NAMES:
             path = self._path(key, f"{name}.arrow")
-            with written_aside(path) as aside:
+            with atomic_file(path) as aside:
                 with pa.OSFile(str(aside), "wb") as sink, pa.ipc.new_file(sink, tables[name].schema) as writer:
                     writer.write_table(tables[name].combine_chunks())
                 hashes[name] = _hash(aside)
-        with written_aside(self._path(key, "json")) as aside:
+        with atomic_file(self._path(key, "json")) as aside:
             aside.write_text(json.dumps({"sha256": hashes, "warnings": list(warnings)}), encoding="utf-8")
 
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from sweep.common.cache import cache_folder
 from sweep.common.formatting import headline, reason
-from sweep.common.names import Resolve, is_there
+from sweep.common.names import Resolve, exists_locally
 from sweep.common.quiet import quiet
 from sweep.errors import Complaint, ConfigError, Problem
 from trainables.data import forms as formats
@@ -203,7 +203,7 @@ def tokenizer_complaints(settings: Settings, resolve: Resolve, rows: Rows | None
         found.append(
             Complaint("eos_token", f" {ends!r} is none of the tokenizer's {len(vocabulary)} tokens. Name one of them.")
         )
-    if template and looks_like_a_template(template) and not is_there(resolve(template)):
+    if template and looks_like_a_template(template) and not exists_locally(resolve(template)):
         found.append(Complaint("chat_template_path", f": there is no file {template!r}. Correct the path."))
     if rows and formats.conversational(rows.train.data.table) and not template and not tokenizer.chat_template:
         found.append(
@@ -233,7 +233,7 @@ def _load_tokenizer(settings: Settings, resolve: Resolve) -> Any:
         )
     except Exception as error:  # the loaders have no common base
         mend = "Copy the model's tokenizer.json and tokenizer_config.json into the folder."
-        if not is_there(resolve(name)):
+        if not exists_locally(resolve(name)):
             mend = f"Give a folder with the model's tokenizer files, or a Hub name; where the Hub is out of reach: {OFFLINE_WAYS}."
         raise ConfigError(
             [

@@ -10,7 +10,7 @@ from transformers.integrations import get_reporting_integration_callbacks
 
 from sweep.common.formatting import with_class
 from sweep.contract.trainable import Context
-from sweep.trackers.trackers import OURS, asked
+from sweep.trackers.trackers import MANAGED, requested
 
 
 class Notes(TrainerCallback):  # type: ignore[misc]  # transformers has no types here
@@ -69,5 +69,5 @@ for _event in [name for name in dir(TrainerCallback) if name.startswith("on_")]:
 
 def others(context: Context) -> list[TrainerCallback]:
     """Those that a trial's settings ask for and that are not ours."""
-    names = [name for name in asked(context.settings.get("report_to")) if name not in OURS]
+    names = [name for name in requested(context.settings.get("report_to")) if name not in MANAGED]
     return [Integrations(names)] if names else []

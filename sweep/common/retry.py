@@ -8,7 +8,7 @@ Result = TypeVar("Result")
 FIRST_S, LONGEST_S = 0.2, 5.0
 
 
-def patiently(
+def retry(
     action: Callable[[], Result],
     seconds: float,
     *,
