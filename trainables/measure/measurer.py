@@ -178,9 +178,9 @@ class _Job:
     def _vocabulary(self) -> int:
         from transformers import AutoConfig
 
-        name, remote = self.resolve(str(self.settings["model_name_or_path"])), self.settings.get("trust_remote_code")
+        name = self.resolve(str(self.settings["model_name_or_path"]))
         config = AutoConfig.from_pretrained(
-            name, revision=model.revision(self.settings), trust_remote_code=bool(remote)
+            name, revision=model.revision(self.settings), trust_remote_code=bool(self.settings.get("trust_remote_code"))
         )
         return int(config.get_text_config().vocab_size)
 
