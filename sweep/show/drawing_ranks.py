@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sweep.answer.answer import Answer, Configuration
 from sweep.common.formatting import capitalized, share
 from sweep.show.drawing import Plot, Trace, figure, rounded, text
-from sweep.show.looks import GREY, Look, looks
+from sweep.show.looks import GREY, Look, by_axes, looks, shortened
 from sweep.store.columns import METRICS
 
 if TYPE_CHECKING:
@@ -25,10 +25,11 @@ def by_rank(answer: Answer, trials: "pd.DataFrame") -> Plot | None:
         return None
     lowest = min(one.loss for one in shown if one.loss is not None)
     by_seed = _by_trial(trials, answer.metric)
-    traces: list[Trace] = []
     families = _families(ranked, answer.tuned.key if answer.tuned else None)
-    for place, members in enumerate(families):
-        traces += _family(members, _style(members, looks(answer.compared), len(families)), lowest, by_seed, place == 0)
+    styles = _styles(families, looks(answer.compared))
+    traces = [_line(members, style, lowest) for members, style in zip(families, styles, strict=True)]
+    traces += [_dots(members, style, by_seed) for members, style in zip(families, styles, strict=True)]
+    traces[-1]["showlegend"] = True
     traces += [_full(one, ranked) for one in shown if one.lora_r is None]
     ranks = sorted({one.lora_r for one in ranked if one.lora_r is not None})
     layout = {
@@ -67,7 +68,7 @@ def _families(ranked: Sequence[Configuration], tuned: str | None) -> list[list[C
     found: dict[tuple[Any, ...], list[Configuration]] = {}
     for one in sorted(ranked, key=lambda one: one.lora_r or 0):
         found.setdefault(tuple(pair for pair in one.axes.items() if pair[0] != tuned), []).append(one)
-    return list(found.values())
+    return sorted(found.values(), key=lambda members: by_axes(members[0]))
 
 
 @dataclass(frozen=True)
@@ -81,18 +82,23 @@ class _Style:
     symbol: str
 
 
-def _style(members: Sequence[Configuration], look: Mapping[str, Look], families: int) -> _Style:
-    first, marks = look[members[0].label], [look[one.label].color for one in members]
-    if families == 1:
-        return _Style("mean over seeds", first.color, [first.color] * len(members), "solid", "circle")
-    name = first.further or ", ".join(f"{key}={value}" for key, value in members[0].axes.items())
-    return _Style(name, GREY, marks, first.dash, first.marker)
+def _styles(families: Sequence[Sequence[Configuration]], look: Mapping[str, Look]) -> list[_Style]:
+    if len(families) == 1:
+        color = look[families[0][0].label].color
+        return [_Style("mean over seeds", color, [color] * len(families[0]), "solid", "circle")]
+    firsts = [members[0] for members in families]
+    names = [
+        look[one.label].further or ", ".join(f"{key}={value}" for key, value in one.axes.items()) for one in firsts
+    ]
+    marks = [[look[one.label].color for one in members] for members in families]
+    return [
+        _Style(name, GREY, own, look[one.label].dash, look[one.label].marker)
+        for name, own, one in zip(shortened(names), marks, firsts, strict=True)
+    ]
 
 
-def _family(
-    members: Sequence[Configuration], style: _Style, lowest: float, by_seed: Mapping[str, float], first: bool
-) -> list[Trace]:
-    line = {
+def _line(members: Sequence[Configuration], style: _Style, lowest: float) -> Trace:
+    return {
         "name": text(style.name),
         "mode": "lines+markers",
         "line": {"color": style.line, "dash": style.dash, "width": 1.5},
@@ -104,7 +110,6 @@ def _family(
         "legendgroup": text(style.name),
         **_bars(members, style.line, lowest),
     }
-    return [line, _dots(members, style, by_seed, first)]
 
 
 def _bars(members: Sequence[Configuration], color: str, lowest: float) -> dict[str, Any]:
@@ -129,7 +134,7 @@ def _bars(members: Sequence[Configuration], color: str, lowest: float) -> dict[s
     }
 
 
-def _dots(members: Sequence[Configuration], style: _Style, by_seed: Mapping[str, float], first: bool) -> Trace:
+def _dots(members: Sequence[Configuration], style: _Style, by_seed: Mapping[str, float]) -> Trace:
     places = [
         (one.lora_r or 0, by_seed[trial], one.label, color)
         for one, color in zip(members, style.marks, strict=True)
@@ -145,7 +150,7 @@ def _dots(members: Sequence[Configuration], style: _Style, by_seed: Mapping[str,
         "hovertext": [text(label) for *_, label, _ in places],
         "hovertemplate": "one seed, %{hovertext}: %{y}<extra></extra>",
         "legendgroup": text(style.name),
-        "showlegend": first,
+        "showlegend": False,
     }
 
 

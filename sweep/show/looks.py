@@ -37,9 +37,9 @@ class Look:
         return {"color": self.color, "dash": self.dash}
 
     def entry(self, label: str, first: bool = True) -> Trace:
-        """A trace's name, and its place in the legend unless that is by rank: `legend` has it then."""
+        """A trace's name and its place in the legend: its rank's, or none where `legend` has that."""
         shown = {} if first and not self.further else {"showlegend": False}
-        return {"name": text(label), "legendgroup": text(self.group), **shown}
+        return {"name": text(label if self.further else self.group), "legendgroup": text(self.group), **shown}
 
 
 def looks(configurations: Sequence[Configuration]) -> dict[str, Look]:
@@ -47,9 +47,9 @@ def looks(configurations: Sequence[Configuration]) -> dict[str, Look]:
     ranks = {one.label: rank(one) for one in configurations}
     places = {name: place for place, name in enumerate(dict.fromkeys(ranks.values()))}
     if len(places) == len(ranks):
-        return {label: _look(place, place + place // len(_COLORS), label) for place, label in enumerate(ranks)}
+        return {label: _look(place, place + place // len(_COLORS), ranks[label]) for place, label in enumerate(ranks)}
     further = {one.label: one.label.removeprefix(rank(one)).strip() or "default" for one in configurations}
-    order = {further[one.label]: None for one in sorted(configurations, key=_by_axes)}
+    order = {further[one.label]: None for one in sorted(configurations, key=by_axes)}
     dashes = {name: place for place, name in enumerate(order)}
     return {
         label: _look(places[name], dashes[further[label]], name, further[label], dashes[further[label]])
@@ -71,8 +71,9 @@ def _look(color: int, dash: int, group: str, further: str = "", marker: int | No
     )
 
 
-def _by_axes(one: Configuration) -> list[tuple[str, Any]]:
-    values = (one.lora_alpha or 0.0, *one.axes.values())
+def by_axes(one: Configuration) -> list[tuple[str, Any]]:
+    """Sorts configurations by the values of their axes."""
+    values = (*one.axes.values(), one.lora_alpha or 0.0)
     return [(str(type(value)), value if isinstance(value, int | float | str) else str(value)) for value in values]
 
 
@@ -80,8 +81,20 @@ def legend(shown: Iterable[Look], mode: str = "lines") -> list[Trace]:
     """Entries of their own: a colour for each rank, a dash or marker for each further value. None where ranks alone vary."""
     apart = [one for one in shown if one.further]
     ranks = {one.group: Look(one.color, "solid", "circle", one.group) for one in apart}
-    further = {one.further: Look(GREY, one.dash, one.marker, one.further) for one in sorted(apart, key=_by_dash)}
-    return [_entry(one, mode) for one in (*ranks.values(), *further.values())]
+    others = {one.further: one for one in sorted(apart, key=_by_dash)}
+    further = [
+        Look(GREY, one.dash, one.marker, name)
+        for one, name in zip(others.values(), shortened(list(others)), strict=True)
+    ]
+    return [_entry(one, mode) for one in (*ranks.values(), *further)]
+
+
+def shortened(names: Sequence[str]) -> list[str]:
+    """learning_rate=0.001, 0.003, 0.01: the setting once, where it is the same, so that a phone has room for the legend."""
+    keys = {name.partition("=")[0] for name in names}
+    if len(keys) > 1 or any(name.count("=") != 1 for name in names):
+        return list(names)
+    return [*names[:1], *(name.partition("=")[2] for name in names[1:])]
 
 
 def _by_dash(one: Look) -> tuple[int, int]:
