@@ -13,7 +13,8 @@ from scipy import stats as scipy_stats
 
 import sweep.answer.tuned as choosing
 from sweep import analysis
-from sweep.answer.answer import Answer
+from sweep.answer.advice import suggestions
+from sweep.answer.answer import Answer, Suggestion
 from sweep.errors import NotASweep
 from sweep.policies.asked import Result
 from sweep.policies.race import Arm
@@ -217,6 +218,24 @@ def test_the_answer_says_what_the_race_decided() -> None:
     for place, one in zip(standing.places, found.compared, strict=True):
         assert place and one.comparison
         assert place.numbers["upper"] == one.comparison.upper and place.verdict == one.comparison.verdict
+
+
+def test_advice_allows_for_the_choice_as_the_bounds_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What would settle it by bounds that know nothing of the choice is less."""
+    tried = [replace(one, effect=one.effect / 2, seeds=3) for one in CHOSEN_FROM_FIVE]
+    sums, tokens = tuned.sums(tried, replace(TEN, seeds=3), 12, 5)
+    asked = []
+
+    def naive(*given: Any) -> tuple[Suggestion, ...]:
+        asked.append([suggestions(*given[:-1], confidence)[0].seeds for confidence in (given[-1], CONFIDENCE)])
+        return suggestions(*given)
+
+    monkeypatch.setattr("sweep.answer.recommend.suggestions", naive)
+    for own, words in zip(sums, tokens, strict=True):
+        analysis.answer(tuned.in_memory(tried, own, words))
+    more = [(seeds, without) for seeds, without in asked if seeds is not None and without is not None]
+    assert all(seeds >= without for seeds, without in more)
+    assert sum(seeds > without for seeds, without in more) >= 3
 
 
 # --- how it is shown -------------------------------------------------------------------------------------------------
