@@ -320,6 +320,7 @@ def test_a_tuned_sweep_is_drawn_at_each_ranks_best_value(tmp_path: Path) -> None
     assert entries(plots["loss"]) == entries(plots["curve-memory_allocated_bytes"]) == ranks
     assert entries(plots["ranks"]) == ["mean over seeds", "each seed"]
     assert plots["bars-train_samples_per_second"]["data"][0]["y"] == [f"{rank} learning_rate=0.001" for rank in ranks]
+    assert "--grid" not in page and "--lora_r 2 4" in page  # --tune is among the recorded flags
     (table,) = re.findall(r"<details>(.*?)</details>", page, re.DOTALL)
     assert table.count("<tr>") == 7 and "Each rank’s <code>learning_rate</code>" in table
 

@@ -107,25 +107,26 @@ def test_a_rank_alone_is_the_only_one() -> None:
 
 
 def test_a_sweep_that_runs_answers_from_what_has_ended(tmp_path: Path) -> None:
-    planned = {"trial_id": "r8-later", "method": "lora", "lora_r": 8, "lora_alpha": 32.0, "seed": 2}
     store = tuned.write(Store(str(tmp_path / "runs")), SMALL[:5])
     content = tuned.config(SMALL)
-    store.write_sweep({**content, "trials": [{**planned, "axes": {"learning_rate": 3e-3}}]})
+    later = tuned.planned([Tried(8, 3e-3, 0.0, 4)])
+    store.write_sweep({**content, "trials": [*tuned.planned(SMALL[:5]), *later[3:]]})
     found = analysis.answer(analysis.load(store.location))
     assert found.partial and chosen(found)[1] == "r=8 learning_rate=0.003"
     assert not any("Asked for" in line for line in found.warnings)
-    store.write_sweep(content)
+    store.write_sweep({**content, "trials": tuned.planned(SMALL[:5])})
     ended = analysis.answer(analysis.load(store.location))
     assert any(line.startswith("Asked for and not trained: r=32, full. ") for line in ended.warnings)
     empty = Store(str(tmp_path / "empty"))
-    empty.write_sweep({**content, "trials": [{**planned, "axes": {"learning_rate": 3e-3}}]})
+    empty.write_sweep({**content, "trials": later})
     assert analysis.answer(analysis.load(empty.location)).recommendation is None
 
 
 def test_another_setting_can_be_tuned(tmp_path: Path) -> None:
     rows = [row(f"{rank}-{alpha}", rank, lora_alpha=alpha, eval_loss=2 + (alpha - 2 * rank) ** 2 / 1e4) for rank, alpha in
             ((8, 8.0), (8, 16.0), (16, 16.0), (16, 32.0))]  # fmt: skip
-    found = of_rows(tmp_path, rows, axes=[{}] * 4, tune={"key": "lora_alpha", "ladder": [8, 16, 32]})
+    note = {"key": "lora_alpha", "ladder": [8, 16, 32]}
+    found = of_rows(tmp_path, rows, axes=[{}] * 4, tune=note, trials=[{"trial_id": one["trial_id"]} for one in rows])
     assert chosen(found) == ["r=8 lora_alpha=16", "r=16 lora_alpha=32"]
     assert "| r=8 | 2.0064 | 2.0000 \\* | – |" in analysis.render(found, "markdown")
 
@@ -224,13 +225,14 @@ def test_advice_allows_for_the_choice_as_the_bounds_do(monkeypatch: pytest.Monke
     """What would settle it by bounds that know nothing of the choice is less."""
     tried = [replace(one, effect=one.effect / 2, seeds=3) for one in CHOSEN_FROM_FIVE]
     sums, tokens = tuned.sums(tried, replace(TEN, seeds=3), 12, 5)
-    asked = []
+    asked: list[tuple[int | None, int | None]] = []
 
-    def naive(*given: Any) -> tuple[Suggestion, ...]:
-        asked.append([suggestions(*given[:-1], confidence)[0].seeds for confidence in (given[-1], CONFIDENCE)])
-        return suggestions(*given)
+    def asking(compared: Any, costs: Any, order: Any, pick: int, confidence: float) -> tuple[Suggestion, ...]:
+        given, plain = (suggestions(compared, costs, order, pick, one) for one in (confidence, CONFIDENCE))
+        asked.append((given[0].seeds, plain[0].seeds))
+        return given
 
-    monkeypatch.setattr("sweep.answer.recommend.suggestions", naive)
+    monkeypatch.setattr("sweep.answer.recommend.suggestions", asking)
     for own, words in zip(sums, tokens, strict=True):
         analysis.answer(tuned.in_memory(tried, own, words))
     more = [(seeds, without) for seeds, without in asked if seeds is not None and without is not None]

@@ -63,7 +63,14 @@ def config(tried: Sequence[Tried], **tune: Any) -> dict[str, Any]:
     ranks = list(dict.fromkeys(one.rank or FULL for one in tried))
     axes = {"lora_r": ranks, "seed": [0, 1, 2], "learning_rate": sorted({one.rate for one in tried})}
     note = {"key": "learning_rate", "ladder": list(LADDER), **tune}
-    return {"trials": [], "axes": axes, "base": {}, "provenance": {}, "tune": note}
+    return {"trials": planned(tried), "axes": axes, "base": {}, "provenance": {}, "tune": note}
+
+
+def planned(tried: Sequence[Tried]) -> list[dict[str, Any]]:
+    """The trials as sweep.json lists them: those that were wanted."""
+    kept = ("trial_id", "method", "lora_r", "lora_alpha", "seed", "learning_rate")
+    rows = [_row(one, seed, one.status, 0.0) for one in tried for seed in range(one.seeds)]
+    return [{key: row[key] for key in kept} for row in rows]
 
 
 def sums(tried: Sequence[Tried], design: Design, sweeps: int, seed: int) -> tuple[Floats, Floats]:

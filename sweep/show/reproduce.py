@@ -31,7 +31,10 @@ def _grid(sweep: Sweep, axes: Mapping[str, Any], base: Mapping[str, Any]) -> str
 def words(config: Mapping[str, Any], axes: Mapping[str, Any], base: Mapping[str, Any]) -> list[str]:
     """Flags that are read back as the configuration which sweep.json describes: a value of any kind as the same value."""
     found = []
+    tuned = (config.get("tune") or {}).get("key")  # whose values --tune finds
     for key, values in axes.items():
+        if key == tuned:
+            continue
         flag = "seeds" if key == "seed" else key
         found += _setting(flag, values) if flag in FLAGS else ["--grid", f"{key}={_axis(values)}"]
     own = [part for part in (config.get("rules"), config.get("flags")) if isinstance(part, Mapping)]
