@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sweep import analysis, report
-from tests.test_report import make
+from tests.test_report import make, many
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -22,6 +22,12 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 PATIENCE_MS = 60_000  # five megabytes of script on a busy machine
 CURVES = "#plot-loss .scatterlayer .trace"
 RAW_SHOWN = "document.getElementById('plot-loss').data.some(t => t.meta === 'raw' && t.visible === true)"
+HIGHEST_SCROLLBAR = (
+    "Math.max(...[...document.querySelectorAll('.legend .scrollbar')].map(one => one.getBoundingClientRect().height))"
+)
+LOWEST_PLOT = (
+    "Math.min(...[...document.querySelectorAll('.plot .nsewdrag')].map(one => one.getBoundingClientRect().height))"
+)
 
 
 @pytest.fixture
@@ -81,6 +87,19 @@ def test_the_page_works_in_a_browser(tmp_path: Path, chromium: "Browser") -> Non
     assert [one.problems for one in watched] == [[]] * 4
     assert [one.requests for one in watched] == [{address}] * 4
     assert len(images) == 4  # the sizes and the schemes really look different
+
+
+def test_many_learning_rates_can_be_read_on_a_phone(tmp_path: Path, chromium: "Browser") -> None:
+    """Of thirty configurations: no legend reaches out of its picture or needs scrolling, nor is anything wider than the window."""
+    store = many(tmp_path, tuned_axis=False)
+    assert report.main([store.location]) == 0
+    watched = Watched(chromium, viewport={"width": 390, "height": 844}, is_mobile=True)
+    page = watched.open((Path(store.location) / "report.html").as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.locator("[data-figure] .legend").count() >= 5
+    assert page.evaluate(HIGHEST_SCROLLBAR) == 0
+    assert page.evaluate(LOWEST_PLOT) >= 100
+    assert watched.problems == []
 
 
 def _reads_right(page: "Page", pick: str, text: str) -> None:

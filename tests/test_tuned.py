@@ -145,6 +145,7 @@ def test_a_best_value_at_an_end_of_the_ladder_is_said() -> None:
     wider = answer(ladder=[1e-5, *LADDER, 3e-2])
     assert wider.tuned and wider.tuned.edges == {} and wider.recommendation
     assert "ladder" not in wider.recommendation.text
+    assert answer(ladder=7).tuned == replace(found.tuned, edges={})  # anybody may have written sweep.json
     own = answer(full_ladder=[1e-5, 1e-4])
     assert own.tuned and own.tuned.edges["full learning_rate=0.0001"] == "highest"
 

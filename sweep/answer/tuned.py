@@ -104,8 +104,8 @@ def _best(runs: Floats) -> int:
 
 def _edge(one: Group, key: str, note: Mapping[str, Any]) -> Edge | None:
     """The end of the ladder at which a value is, so that nobody knows what is beyond."""
-    ladder = note.get("full_ladder") if one.method == FULL else None
-    values = [value for value in ladder or note.get("ladder") or () if isinstance(value, int | float)]
+    ladder = note.get("full_ladder", note.get("ladder")) if one.method == FULL else note.get("ladder")
+    values = [value for value in ladder if isinstance(value, int | float)] if isinstance(ladder, list) else []
     own = one.axes.get(key, one.rows[0].get(key))
     if len(values) < 2 or own not in (min(values), max(values)):
         return None
@@ -116,5 +116,5 @@ def untried(sweep: Sweep, groups: Sequence[Group]) -> list[str]:
     """The ranks that were asked for, and that the sweep ended without."""
     axes = sweep.config.get("axes")
     asked = axes.get("lora_r", []) if isinstance(axes, Mapping) else []
-    met = {one.rows[0].get("lora_r") or FULL for one in groups}
+    met = [one.rows[0].get("lora_r") or FULL for one in groups]
     return [rank if rank == FULL else f"r={rank}" for rank in asked if rank not in met]
