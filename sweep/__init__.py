@@ -9,7 +9,7 @@ __all__ = ["load"]
 
 
 def __getattr__(name: str) -> Any:
-    """`sweep.load`, imported when it is asked for."""
+    """Imports `sweep.load` on first access."""
     if name == "load":
         from sweep.analysis import load
 

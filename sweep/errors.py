@@ -1,15 +1,15 @@
 """Every error that the project raises on purpose.
 
-SweepError                 something a user can mend; the command line prints it without a traceback and exits with its code, 2
-├── ConfigError            the settings are wrong: carries every complaint, not the first
+SweepError                 something a user can fix; the command line prints it without a traceback and exits with its code, 2
+├── ConfigError            the settings are wrong: carries every complaint, not just the first
 ├── RowsError              a file of results cannot be understood: carries every complaint
 └── StoreError             a sweep directory cannot be used
-    ├── NotASweep          there is no sweep at that place
+    ├── NotASweep          there is no sweep at that location
     ├── NewerSchema        it was written by a later version of this project
     ├── OtherSweep         it belongs to another base configuration
-    ├── SweepInUse         another driver runs it
-    ├── StoreUnreachable          it could not be written for long while a sweep ran: the command exits 1
-    └── LockLost           another driver has taken it over while this one ran: the command exits 1
+    ├── SweepInUse         another driver is running it
+    ├── StoreUnreachable   it could not be written to for too long while a sweep ran: the command exits 1
+    └── LockLost           another driver took it over while this one ran: the command exits 1
 """
 
 from collections.abc import Sequence
@@ -23,8 +23,8 @@ class Complaint:
 
     Attributes:
         key: the setting's name; `grid KEY` is an axis.
-        text: goes on where the name ends: `: must be above 0, got -1.` or ` is missing: name one.`
-        source: where its value was read: `flag`, a file's name, `preset demo`. None: wherever the value in use is from.
+        text: continues the sentence after the name: `: must be above 0, got -1.` or ` is missing: name one.`
+        source: where its value was read: `flag`, a file's name, `preset demo`. None: the source of the value in use.
     """
 
     key: str
@@ -35,7 +35,7 @@ class Complaint:
         return written(self.key, self.source or "flag") + self.text
 
 
-Problem: TypeAlias = Complaint | str  # a text is about no single setting
+Problem: TypeAlias = Complaint | str  # a plain string is about no single setting
 
 
 def written(key: str, source: str) -> str:
@@ -45,13 +45,13 @@ def written(key: str, source: str) -> str:
 
 
 class SweepError(Exception):
-    """Base of all. Its text says what is wrong, what was found, and how to mend it."""
+    """Base class. The message says what is wrong, what was found, and how to fix it."""
 
-    exit_code: ClassVar[int] = 2  # nothing was run
+    exit_code: ClassVar[int] = 2  # nothing was started
 
 
 class ConfigError(SweepError):
-    """All that is wrong with a configuration, at once."""
+    """Everything that is wrong with a configuration, at once."""
 
     def __init__(self, complaints: Sequence[Problem]) -> None:
         self.complaints = tuple(complaints)
@@ -61,7 +61,7 @@ class ConfigError(SweepError):
 
 
 class RowsError(SweepError):
-    """All that is wrong with a file of results, at once."""
+    """Everything that is wrong with a file of results, at once."""
 
     def __init__(self, path: str, complaints: Sequence[str]) -> None:
         self.complaints = tuple(complaints)
@@ -71,11 +71,11 @@ class RowsError(SweepError):
 
 
 class StoreError(SweepError):
-    """A sweep directory that cannot be read or written."""
+    """A sweep directory cannot be read or written."""
 
 
 class NotASweep(StoreError):
-    """No sweep.json at that place."""
+    """There is no sweep.json at that location."""
 
 
 class NewerSchema(StoreError):
@@ -91,12 +91,12 @@ class SweepInUse(StoreError):
 
 
 class StoreUnreachable(StoreError):
-    """The directory refused what was measured, which waits on local disk."""
+    """The directory could not be written to; what was measured is kept on local disk."""
 
     exit_code = 1
 
 
 class LockLost(StoreError):
-    """The directory's lock is another driver's now, or gone: nothing more is written."""
+    """The directory's lock now belongs to another driver, or is gone: nothing more is written."""
 
     exit_code = 1

@@ -1,7 +1,7 @@
-"""What a sweep must not write down: secrets, credentials in URLs, and the name of the home directory.
+"""Redacts what a sweep must not write: secrets, credentials in URLs, and the path of the home directory.
 
-Results are shared and published. Whatever enters them as text passes through here: `value` for settings and rows, `text` for
-logs and messages, `in_place` for the files that Ray Tune makes of itself.
+Results are shared and published. All text that enters them passes through here: `value` for settings and rows, `text` for
+logs and messages, `in_place` for the files that Ray Tune writes itself.
 """
 
 import functools
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 HIDDEN = "***"
-_SHORTEST = 8  # characters of a secret; a shorter value is a word that texts have anyway
+_SHORTEST = 8  # characters of a secret; a shorter value may be an ordinary word
 _ENVIRONMENT = re.compile(
     r"(^|_)(KEY|KEY_ID|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?|CONNECTION_STRING|WEBHOOK_URL)$", re.IGNORECASE
 )
@@ -22,18 +22,18 @@ _NO_SECRETS = frozenset({"eos_token", "bos_token", "pad_token", "unk_token"})
 _LEARNED: set[str] = set()
 _CREDENTIALS = re.compile(r"(?<=://)(?:[^\s/@:'\"]*:[^\s/@'\"]*|(?<=https://)[^\s/@'\"]+|(?<=http://)[^\s/@'\"]+)(?=@)")
 
-_BEFORE, _AFTER = r"(?<![\w.~-])", r"(?![\w-]|\.\w)"  # what a whole folder's name does not stand in
-_PICKLED_BEFORE = rb"(?:(?<=\x8c.)|(?<=X.{3}\x00)|" + _BEFORE.encode() + rb")"  # or it begins a pickled text
+_BEFORE, _AFTER = r"(?<![\w.~-])", r"(?![\w-]|\.\w)"  # so that /home/ann does not match in /home/anna
+_PICKLED_BEFORE = rb"(?:(?<=\x8c.)|(?<=X.{3}\x00)|" + _BEFORE.encode() + rb")"  # or at the start of a pickled string
 _HEXADECIMAL = re.compile(rb"(?:[0-9a-f]{2}){32,}")
 
 
 def is_secret(key: str) -> bool:
-    """Whether a setting of this name is never written: hub_token and its like."""
+    """Whether a setting of this name is never written: hub_token and the like."""
     return _SETTING.search(key) is not None and key not in _NO_SECRETS
 
 
 def learn(settings: Mapping[str, Any]) -> None:
-    """From now on the values of these settings' secrets are taken out of whatever this process writes."""
+    """From now on, redacts the values of these settings' secrets from everything that this process writes."""
     for key, value in settings.items():
         if isinstance(value, Mapping):
             learn(value)
@@ -42,36 +42,36 @@ def learn(settings: Mapping[str, Any]) -> None:
 
 
 def has_credentials(location: str) -> bool:
-    """Whether a URI carries a user's name and password."""
+    """Whether a URI carries a user name and password."""
     return _CREDENTIALS.search(location) is not None
 
 
 def urls(text: str) -> str:
-    """The text without credentials in URLs."""
+    """Redacts credentials in URLs."""
     return _CREDENTIALS.sub(HIDDEN, text)
 
 
 def plain(value: Any) -> Any:
-    """A value without secret settings, URL credentials and the home directory's name, whatever the environment holds."""
+    """Redacts secret settings, URL credentials and the home directory; the result does not depend on the environment."""
     return _mapped(value, lambda text: _without_home(urls(text)))
 
 
 def value(value: Any) -> Any:
-    """The same, and without the values of secret environment variables."""
+    """As `plain`; also redacts the values of secret environment variables."""
     return _mapped(value, text)
 
 
 def text(text: str) -> str:
-    """A text without secrets, URL credentials and the home directory's name."""
+    """Redacts secrets, URL credentials and the home directory."""
     for secret in _secrets():
         text = text.replace(secret, HIDDEN)
     return _without_home(urls(text))
 
 
 def in_place(data: bytes) -> bytes:
-    """A file's bytes with the same taken out, at the same length: a pickle or JSON stays what it is.
+    """Redacts a file's bytes without changing their length, so that pickle and JSON files stay valid.
 
-    The home directory becomes `~///…`, which a path may say for `~/`. Pickles that JSON holds as hexadecimal digits count too.
+    The home directory becomes `~///…`, which as a path means `~/`. Covers pickles that JSON holds as hexadecimal digits.
     """
     return _in_place(data, [secret.encode() for secret in _secrets()])
 
@@ -90,9 +90,9 @@ def _in_place(data: bytes, secrets: list[bytes]) -> bytes:
 
 
 def folder(place: Path, names: Mapping[str, str]) -> None:
-    """Does it to the files of a checkpoint that name paths; `names` are paths that get another name.
+    """Redacts the files of a checkpoint that contain paths; `names` maps further paths to what replaces them.
 
-    No other file is touched: a tokenizer's vocabulary may well have an entry that reads as the home directory.
+    No other file is touched: a tokenizer's vocabulary may well have an entry that looks like the home directory.
     """
     for path in [path for path in place.rglob("*") if path.name in NAME_PATHS and path.is_file()]:
         before = path.read_text(encoding="utf-8", errors="surrogateescape")
@@ -117,9 +117,9 @@ def _mapped(value: Any, change: Any) -> Any:
 
 
 def _secrets() -> list[str]:
-    """Longest first: one may be the beginning of another."""
-    met = {one for name, one in os.environ.items() if _ENVIRONMENT.search(name) and len(one) >= _SHORTEST}
-    return sorted(met | _LEARNED, key=len, reverse=True)
+    """Longest first: one may be a prefix of another."""
+    found = {one for name, one in os.environ.items() if _ENVIRONMENT.search(name) and len(one) >= _SHORTEST}
+    return sorted(found | _LEARNED, key=len, reverse=True)
 
 
 def _homes() -> tuple[str, ...]:
@@ -128,7 +128,7 @@ def _homes() -> tuple[str, ...]:
 
 @functools.cache
 def _homes_of(home: str) -> tuple[str, ...]:
-    """The home directory's names, itself and where links lead; none where it is no folder of its own."""
+    """The home directory's paths, as given and with links resolved; none if it is the root."""
     names = dict.fromkeys([home.rstrip("/"), os.path.realpath(home)])
     return tuple(sorted((name for name in names if name.startswith("/") and len(name) > 1), key=len, reverse=True))
 

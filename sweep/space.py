@@ -1,7 +1,7 @@
 """Axes → trials. Pure: no files, no torch, no ray.
 
-A trial's settings are one flat mapping under TRL's names; its id is a function of them, so that the same trial has the
-same id in every run, and a changed one has another.
+A trial's settings are one flat mapping under TRL's names. Its id is a function of them: the same trial has the same id in
+every run, and a changed one gets another.
 """
 
 import hashlib
@@ -19,8 +19,9 @@ AlphaRule = Literal["fixed", "proportional", "rslora"]
 FULL: Literal["full"] = "full"
 REFERENCE_RANK, REFERENCE_ALPHA = 16, 32  # TRL's defaults for lora_r and lora_alpha
 
-# How a trial is watched, saved or fed: no bit of what it computes depends on these, so a change of them is no other trial.
-# (dataloader_persistent_workers is none of them: workers that stay draw no new seed, so dropout differs from epoch 2 on.)
+# How a trial is tracked, saved or fed with data: no bit of what it computes depends on these, so changing them does not
+# make a different trial. (dataloader_persistent_workers is not among them: persistent workers draw no new seed, so dropout
+# differs from epoch 2 on.)
 IGNORED_IN_TRIAL_ID = frozenset(
     {
         "report_to",
@@ -37,9 +38,7 @@ IGNORED_IN_TRIAL_ID = frozenset(
         "dataloader_pin_memory",
     }
 )
-_SELECTS_BEST = frozenset(
-    {"save_strategy", "save_steps"}
-)  # the steps among which load_best_model_at_end finds the best
+_SELECTS_BEST = frozenset({"save_strategy", "save_steps"})  # the steps that load_best_model_at_end chooses from
 
 
 def ignored_in_trial_id(settings: Mapping[str, Any]) -> frozenset[str]:
@@ -49,7 +48,7 @@ def ignored_in_trial_id(settings: Mapping[str, Any]) -> frozenset[str]:
 
 @dataclass(frozen=True)
 class Trial:
-    """One training run. `settings` holds everything the trainable needs; `axes` the values of the grid's further axes."""
+    """One training run. `settings` holds everything the trainable needs; `axes`, the values of the grid's further axes."""
 
     trial_id: str
     lora_r: int | None
@@ -68,7 +67,7 @@ class Trial:
         return FULL if self.lora_r is None else self.lora_r
 
     def columns(self) -> dict[str, Any]:
-        """What a trial's row knows before it has run."""
+        """The columns of a trial's row that are known before it runs."""
         return {
             "trial_id": self.trial_id,
             "method": self.method,
@@ -97,7 +96,7 @@ def trials(
 ) -> list[Trial]:
     """Every combination, seeds outermost: the first answers come from one seed of each rank.
 
-    An axis that means nothing to full fine-tuning makes no second full trial: its value there is null.
+    A LoRA axis makes no second full trial, since full fine-tuning ignores it: its value there is null.
     """
     combinations = (
         _trial(base, rank, seed, dict(zip(axes, values, strict=True)), rule)
@@ -134,7 +133,7 @@ def _trial(base: Mapping[str, Any], rank: Rank, seed: int, axes: dict[str, Any],
 
 
 def is_lora_setting(key: str) -> bool:
-    """Whether a setting means nothing to full fine-tuning."""
+    """Whether a setting has no meaning for full fine-tuning."""
     return key.startswith("lora_") or key in {"use_rslora", "use_dora"}
 
 
@@ -147,15 +146,15 @@ def alpha_of(rank: int, lora_alpha: float, rule: AlphaRule) -> float:
 
 
 def config_hash(settings: Mapping[str, Any], axes: Mapping[str, Any] | None = None) -> str:
-    """Hash of what the settings make a trial compute. An axis counts always, or its values could not be told apart."""
+    """Hash of the settings that affect what a trial computes. An axis always counts, or its values could not be told apart."""
     left_out = ignored_in_trial_id(settings) - set(axes or {})
     kept = {key: value for key, value in settings.items() if key not in left_out}
-    kept = redact.plain(kept)  # the same on every machine, and a token renewed is no other trial
+    kept = redact.plain(kept)  # the same on every machine; a renewed token does not make a different trial
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
 def differing(settings: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Settings that are not the same in all of some trials, with the values met, in order of appearance."""
+    """Settings that differ between trials, with their distinct values in order of appearance."""
     keys = dict.fromkeys(key for one in settings for key in one)
     met = {key: _distinct([one.get(key) for one in settings]) for key in keys}
     return {key: values for key, values in met.items() if len(values) > 1}

@@ -166,7 +166,7 @@ def test_all_complaints_come_at_once() -> None:
     for word in (
         "Did you mean learning_rate?",
         "--max_steps",
-        "8 is there twice",
+        "8 appears twice",
         "0 cannot be used",
         "--seeds",
         "--margin",

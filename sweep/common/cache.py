@@ -1,4 +1,4 @@
-"""The one folder of this machine's user that outlasts a sweep, and files there that are complete or absent."""
+"""The user's cache folder on this machine, and atomic writes into it."""
 
 import os
 import tempfile
@@ -10,7 +10,7 @@ from pathlib import Path
 def cache_folder(name: str) -> Path | None:
     """`$XDG_CACHE_HOME/lora-rank-sweep/NAME`, below `~/.cache` where that is not set; None for a user without a home.
 
-    A relative XDG_CACHE_HOME counts as not set, as its specification says. Nothing is made.
+    A relative XDG_CACHE_HOME counts as not set, as its specification says. Creates nothing.
     """
     chosen = Path(os.environ.get("XDG_CACHE_HOME") or "")
     base = chosen if chosen.is_absolute() else Path(os.path.expanduser("~/.cache"))  # noqa: PTH111  # raises nothing
@@ -19,10 +19,10 @@ def cache_folder(name: str) -> Path | None:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path` that takes its place if the block ends well.
+    """Yields a temporary file beside `path`, which replaces `path` if the block succeeds.
 
     Raises:
-        OSError: the folder cannot be written.
+        OSError: the folder cannot be written to.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-")

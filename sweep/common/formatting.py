@@ -1,4 +1,4 @@
-"""How a person reads it: lists and plurals, bytes, durations, shares, and what an error says, on one line."""
+"""Text for people: lists and plurals, bytes, durations, shares, and errors on one line."""
 
 import re
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ def listed(parts: Sequence[str], last: str = "and") -> str:
 
 
 def first_few(parts: Sequence[str]) -> str:
-    """a, b, c; of many the first ones, and how many there are in all."""
+    """a, b, c; for a long list, the first few and the total count."""
     more = f" and {len(parts) - _SHOWN} more, {len(parts)} in all" if len(parts) > _SHOWN else ""
     return ", ".join(parts[:_SHOWN]) + more
 
@@ -53,7 +53,7 @@ def duration(seconds: float) -> str:
 
 
 def clock(seconds: float) -> str:
-    """Time that runs, as a clock shows it: 0:05, 2:05, 1:02:05."""
+    """A running time as a stopwatch shows it: 0:05, 2:05, 1:02:05."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
@@ -67,7 +67,7 @@ def percent(fraction: float) -> str:
 
 
 def share(fraction: float) -> str:
-    """A share without a sign, to all its digits: 0.5 %, 95 %."""
+    """An unsigned share with all its digits: 0.5 %, 95 %."""
     return f"{fraction * 100:.6g} %"
 
 
@@ -96,32 +96,32 @@ def with_spread(value: float | None, deviation: float | None, unit: str = "", *,
 
 
 def reason(error: BaseException) -> str:
-    """What an error says, without its number and path, on one line and without a full stop."""
+    """An error's message on one line, without errno, path or trailing period."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return in_one_line(text) or type(error).__name__
 
 
 def headline(error: BaseException) -> str:
-    """The same of an error whose message goes on for lines: what its first line says."""
+    """The first line of an error's multi-line message."""
     return in_one_line(str(error).strip().partition("\n")[0]) or type(error).__name__
 
 
 def with_class(error: BaseException) -> str:
-    """The same behind the error's class, for those who can look it up: ValueError: it is negative."""
-    said = reason(error)
+    """`reason` with the error's class in front, so that it can be looked up: ValueError: it is negative."""
+    text = reason(error)
     kind = type(error).__name__
-    return kind if said == kind else f"{kind}: {said}"
+    return kind if text == kind else f"{kind}: {text}"
 
 
 def in_one_line(text: str) -> str:
-    """An error's text on one line, without numbers of errors and full stop."""
+    """An error's text on one line, without errno or trailing period."""
     text = re.sub(r"^google::cloud::Status\(\w+: (?:Retry policy exhausted, with a last message of )?", "", text)
     text = re.sub(r" error_info=\{reason=.*", "", text, flags=re.DOTALL)  # Google's client: pages of retry metadata
     text = re.sub(r".*PerformWork\(\) - CURL error \[\d+\]=", "", text, flags=re.DOTALL)
     return re.sub(r"(Detail: )?\[[Ee]rrno -?\d+\] ", "", " ".join(text.split())).rstrip(".")
 
 
-def sentence(said: str | BaseException, longest: int = 400) -> str:
-    """A text, or all that an error says, on one line, cut where it is long, with one full stop."""
-    line = " ".join((str(said) or type(said).__name__).split())
+def sentence(message: str | BaseException, longest: int = 400) -> str:
+    """A text, or an error's whole message, on one line, truncated to `longest` characters, with one period at the end."""
+    line = " ".join((str(message) or type(message).__name__).split())
     return (line if len(line) <= longest else line[: longest - 1] + "…").rstrip(".") + "."

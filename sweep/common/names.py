@@ -1,4 +1,4 @@
-"""Names that users write, and what is behind them: local paths."""
+"""Resolves names that users write (of models, data sets, files) to local paths."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +8,7 @@ PROJECT = Path(__file__).parents[2]
 
 
 def resolver(base: str) -> Resolve:
-    """Finds local names relative to a folder (where the user stands), then to the project (what it ships)."""
+    """Resolves names relative to `base` (the user's working directory), then to the project (files that it ships)."""
 
     def resolve(name: str) -> str:
         for folder in (Path(base), PROJECT):
@@ -16,7 +16,7 @@ def resolver(base: str) -> Resolve:
                 path = folder / Path(name).expanduser()
                 if path.exists():
                     return str(path)
-            except (OSError, RuntimeError, ValueError):  # too long, of an unknown user, no name of a file at all
+            except (OSError, RuntimeError, ValueError):  # too long, ~ of an unknown user, not a file name at all
                 continue
         return name
 
@@ -24,7 +24,7 @@ def resolver(base: str) -> Resolve:
 
 
 def exists_locally(path: str) -> bool:
-    """Whether a name, as a Resolve gave it, is one of a file or folder here."""
+    """Whether a name, as a Resolve returned it, is a file or folder on this machine."""
     try:
         return Path(path).exists()
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Which process is which: a pid is given away again, and means something only where it was given."""
+"""Identifies processes: pids are reused, and mean something only within their PID namespace."""
 
 import os
 import platform
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def pid_namespace() -> str:
-    """The machine's boot and process namespace; empty where the system does not say."""
+    """Host name, boot id and PID namespace; empty if the system does not provide them."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{platform.node()} {boot} {Path('/proc/self/ns/pid').readlink()}"
@@ -15,7 +15,7 @@ def pid_namespace() -> str:
 
 
 def start_ticks(pid: int) -> str | None:
-    """The start time of a process, in the kernel's ticks; None if there is no such process, or it has ended."""
+    """A process's start time, in kernel clock ticks since boot; None if there is no such process, or it has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -24,12 +24,12 @@ def start_ticks(pid: int) -> str | None:
 
 
 def this_process() -> tuple[int, str]:
-    """This process: its pid, and when it began; 0 where the system does not say."""
+    """This process: its pid and start time; "0" if the system does not provide it."""
     return os.getpid(), start_ticks(os.getpid()) or "0"
 
 
 def boot_time() -> float:
-    """Seconds since the epoch; 0 where the system does not say."""
+    """When the machine booted, in seconds since the epoch; 0 if the system does not say."""
     try:
         words = Path("/proc/stat").read_text().split()
         return float(words[words.index("btime") + 1])

@@ -1,4 +1,4 @@
-"""Where results come from: versions, git commit, and content hashes of models and data."""
+"""Provenance of results: library versions, git commit, and content hashes of models and data."""
 
 import functools
 import hashlib
@@ -13,13 +13,13 @@ from typing import Any
 
 from sweep.common.cache import atomic_file, cache_folder
 
-_SETTLED_S = 2.0  # what changed within so short a time may change again without another time of change
+_SETTLED_S = 2.0  # a file that changed this recently may change again with the same timestamp
 PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers", "ray", "pyarrow")
 
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that make a result."""
+    """Versions of Python and of the libraries that affect a result."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -30,7 +30,7 @@ def versions() -> dict[str, str]:
 
 
 def git() -> dict[str, Any]:
-    """Commit of this project's checkout and whether it has changes; nothing where it is no checkout."""
+    """Commit of this project's checkout and whether it has uncommitted changes; empty if it is not a checkout."""
     folder = Path(__file__).parent
 
     def ask(*words: str) -> str:
@@ -45,7 +45,7 @@ def git() -> dict[str, Any]:
 
 
 def fingerprint(paths: Iterable[Path]) -> str:
-    """Hash of files' names and contents, the same on every machine."""
+    """Hash of the files' names and contents, the same on every machine."""
     digest = hashlib.sha256()
     for path in sorted(paths, key=lambda one: one.name):
         digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
@@ -56,10 +56,10 @@ def fingerprint(paths: Iterable[Path]) -> str:
 
 
 def remembered_fingerprint(paths: Collection[Path]) -> str:
-    """`fingerprint`, kept in the user's cache: gigabytes of weights are read once, not by each command.
+    """`fingerprint`, kept in the user's cache: gigabytes of weights are read once, not by every command.
 
-    A file counts as unchanged as it does to git: size, times of the content's and of the inode's change, and inode are the
-    same. Whoever writes a file cannot set the inode's time of change. What changed a moment ago is read again.
+    A file counts as unchanged by git's rule: same size, mtime, ctime and inode. A writer cannot set the ctime. A file that
+    changed within the last two seconds is read again.
     """
     began = time.time()
     known = [(path.name, str(path.resolve()), path.stat()) for path in paths]
@@ -73,6 +73,6 @@ def remembered_fingerprint(paths: Collection[Path]) -> str:
     found = fingerprint(paths)
     settled = max((s.st_ctime for _, _, s in known), default=0.0) < began - _SETTLED_S
     if settled:
-        with suppress(OSError), atomic_file(kept) as aside:  # else it is read again next time
+        with suppress(OSError), atomic_file(kept) as aside:  # on failure it is read again next time
             aside.write_text(found)
     return found

@@ -1,4 +1,4 @@
-"""Keeps the libraries' banners, bars and chatter off the screen: a sweep has a display of its own."""
+"""Silences the libraries' banners, progress bars and log chatter: a sweep has its own display."""
 
 import logging
 import os
@@ -20,13 +20,13 @@ _READ_AT_IMPORT = {
 
 
 def set_quiet_environment() -> None:
-    """For the whole process: settings that libraries read when they are imported; workers on this machine inherit them."""
+    """Sets the environment variables that libraries read at import, unless set; workers on this machine inherit them."""
     os.environ.update({key: value for key, value in _READ_AT_IMPORT.items() if key not in os.environ})
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No progress bars of `datasets`, no log lines below an error from Hugging Face's libraries, until the block ends."""
+    """Within the block, `datasets` shows no progress bars and Hugging Face's libraries log errors only."""
     import datasets
 
     bars = datasets.are_progress_bars_disabled()
@@ -41,7 +41,7 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def quiet_tune() -> Iterator[None]:
-    """None of the banner and closing words that Tune prints whatever it is told, until the block ends."""
+    """Within the block, suppresses the banner and closing lines that Tune prints whatever its verbosity."""
     with _levels(_RAY, logging.CRITICAL), Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
         yield
 
@@ -60,14 +60,14 @@ def _levels(loggers: tuple[str, ...], level: int) -> Iterator[None]:
 
 @contextmanager
 def warnings_of(logger: str) -> Iterator[list[str]]:
-    """Collects what a library logs as a warning or worse instead of showing it."""
-    said: list[str] = []
-    handler = _Collector(said)
+    """Collects a logger's messages of level WARNING and above instead of showing them."""
+    messages: list[str] = []
+    handler = _Collector(messages)
     target = logging.getLogger(logger)
     passing, target.propagate = target.propagate, False
     target.addHandler(handler)
     try:
-        yield said
+        yield messages
     finally:
         target.removeHandler(handler)
         target.propagate = passing

@@ -1,6 +1,6 @@
-"""YAML as a user means it: numbers are decimal, a key stands once, and nothing is guessed to be a date.
+"""YAML as users mean it: numbers are decimal, duplicate keys are refused, and nothing is guessed to be a date.
 
-PyYAML follows YAML 1.1, in which 010 is 8, 1:30 is 90, `no` is false, 1e-4 is a text, and the last of two equal keys wins.
+PyYAML follows YAML 1.1, in which 010 is 8, 1:30 is 90, `no` is false, 1e-4 is a string, and the last of two equal keys wins.
 """
 
 import re
@@ -19,7 +19,7 @@ _RESOLVED = (
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain values only."""
+    """Loads plain values only."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  # as the base class has it
 
@@ -27,7 +27,7 @@ class _Loader(yaml.SafeLoader):
         seen = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
         twice = [key for index, key in enumerate(seen) if key in seen[:index]]
         if twice:
-            raise yaml.YAMLError(f"{twice[0]!r} is there twice. Name each key once")
+            raise yaml.YAMLError(f"{twice[0]!r} appears twice. Name each key once")
         return super().construct_mapping(node, deep)
 
 
@@ -36,17 +36,17 @@ for _name, _pattern, _first in _RESOLVED:
 
 
 def parse(text: str) -> Any:
-    """What a YAML text says.
+    """Parses a YAML document.
 
     Raises:
-        ValueError: it is none; the message says where.
+        ValueError: it is not valid YAML; the message says where.
     """
     try:
         return yaml.load(text, _Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise ValueError(place + " ".join(str(error.problem or error.context).split())) from error
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise ValueError(where + " ".join(str(error.problem or error.context).split())) from error
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from error
     except RecursionError as error:

@@ -1,4 +1,4 @@
-"""Waiting for a store that is away."""
+"""Retries against a store that is temporarily unreachable."""
 
 import time
 from collections.abc import Callable
@@ -15,10 +15,10 @@ def retry(
     now: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Result:
-    """Does it; where the store refuses, again, later and later, for so long. At least once.
+    """Calls `action`; on OSError retries it with exponential backoff for up to `seconds`. Tries at least once.
 
     Raises:
-        OSError: the store's last refusal.
+        OSError: the last attempt's.
     """
     deadline, pause = now() + seconds, FIRST_S
     while True:

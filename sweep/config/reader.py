@@ -98,7 +98,7 @@ class Reader:
             return None
         twice = [value for i, value in enumerate(coerced) if value in coerced[:i]]
         if twice:
-            self._wrong(source, name, f"{shown(twice[0])} is there twice. Name each value once.")
+            self._wrong(source, name, f"{shown(twice[0])} appears twice. Name each value once.")
             return None
         return tuple(coerced)
 

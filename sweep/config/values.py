@@ -77,7 +77,7 @@ def _usable_ones(flag: Flag, words: Sequence[Any]) -> tuple[tuple[Any, ...], lis
         wrong.append(f": no value is given. Give {_kind(flag)}, as in --{flag.name} {flag.example}.")
     twice = [value for i, value in enumerate(values) if value in values[:i]]
     if twice:
-        wrong.append(f": {twice[0]} is there twice. Name each once.")
+        wrong.append(f": {twice[0]} appears twice. Name each once.")
     return tuple(dict.fromkeys(values)), wrong
 
 

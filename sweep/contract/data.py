@@ -1,11 +1,11 @@
-"""Settings of ours that travel with a trial's: they shape its rows."""
+"""Data settings that this project adds to TRL's."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass
 class DataArguments:
-    """What TRL's ScriptArguments lacks."""
+    """Settings that TRL's ScriptArguments lacks."""
 
     test_split_size: float | int | None = field(
         default=None,

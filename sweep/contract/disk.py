@@ -1,4 +1,4 @@
-"""What a sweep will take on disk, before it starts: checkpoints and rows."""
+"""Predicts a sweep's disk usage before it starts: checkpoints and rows."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from sweep.common.formatting import size
 from sweep.space import Trial
 
-STEP_BYTES, EXAMPLE_BYTES = 60, 15  # of a row in its Parquet file, where there are a thousand or more
+STEP_BYTES, EXAMPLE_BYTES = 60, 15  # per row of a Parquet file with a thousand rows or more
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes of a trial's checkpoints: one to go on from (weights and optimizer), and the final one (weights).
+    """Bytes of a trial's checkpoints: the one to resume from (weights and optimizer), and the final one (weights).
 
-    With load_best_model_at_end, the one to go on from has the best one's weights too.
+    With load_best_model_at_end, the one to resume from holds the best weights too.
     """
 
     newest: int
@@ -21,7 +21,7 @@ class Footprint:
 
 
 def sentences(trials: Sequence[Trial], sizes: Mapping[str, Footprint]) -> list[str]:
-    """What `--dry_run` says of the trials that would run; `sizes` has those that are known."""
+    """What `--dry_run` says about the trials that would run; `sizes` has the footprints that are known."""
     known = [sizes[trial.trial_id] for trial in trials if trial.trial_id in sizes]
     lines = []
     if known:

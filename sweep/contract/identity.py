@@ -1,7 +1,7 @@
-"""What trials are made of besides their settings: models and data, each known by a fingerprint of its content.
+"""What trials depend on besides their settings: models and data, each identified by a fingerprint of its content.
 
-sweep.json has them as `content`: fingerprints by what they are of, then by the name that the user gave it. So values of an
-axis have each its own, and one that is added later changes none of the others.
+sweep.json has them as `content`: fingerprints by kind, then by the name that the user gave. So each value of an axis has
+its own, and a value that is added later changes none of the others.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ from sweep import redact
 
 @dataclass(frozen=True)
 class Source:
-    """A model or data set: its name, with the settings that choose a part of it, and its content's fingerprint."""
+    """A model or data set: its name, with the settings that select a part of it, and its content's fingerprint."""
 
     name: str
     fingerprint: str
@@ -21,16 +21,16 @@ class Source:
 
 Identity = Mapping[
     str, Mapping[str, Source]
-]  # by trial id, then by what it is: data_fingerprint, model_fingerprint, tokenizer
+]  # by trial id, then by kind: data_fingerprint, model_fingerprint, tokenizer
 
 
 def fingerprints(identity: Identity, trial_id: str) -> dict[str, str]:
-    """A trial's own, for its row."""
+    """One trial's fingerprints by kind, for its row."""
     return {kind: source.fingerprint for kind, source in identity.get(trial_id, {}).items()}
 
 
 def content(identity: Identity) -> dict[str, dict[str, str]]:
-    """All of them as sweep.json has them."""
+    """All fingerprints in the form that sweep.json has."""
     found: dict[str, dict[str, str]] = {}
     for sources in identity.values():
         for kind, source in sources.items():
@@ -39,18 +39,18 @@ def content(identity: Identity) -> dict[str, dict[str, str]]:
 
 
 def summary(identity: Identity) -> dict[str, str]:
-    """Each kind's fingerprints in one text."""
+    """Each kind's fingerprints, joined into one string."""
     return {kind: ",".join(dict.fromkeys(sources.values())) for kind, sources in content(identity).items()}
 
 
 def merged(before: Mapping[str, Any], now: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
-    """What was known and what is known now, in one."""
+    """Earlier content, updated with the current one."""
     kinds = dict.fromkeys([*before, *now])
     return {kind: {**_named(before.get(kind)), **now.get(kind, {})} for kind in kinds}
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
-    """What has another content under the same name."""
+    """Describes every name whose content has changed."""
     for kind, sources in now.items():
         old = before.get(kind)
         if isinstance(old, str):
@@ -65,7 +65,7 @@ def _named(sources: Any) -> dict[str, Any]:
 
 
 def _changes_of_joined(kind: str, old: str, sources: Mapping[str, str]) -> Iterator[str]:
-    """Version 1 wrote one text for all of a command's trials, and for a Hub's model no commit."""
+    """Version 1 wrote one string for all of a command's trials, and no commit for a model from the Hub."""
     there = {one for one in old.split(",") if not one.endswith("@None")}
     here = set(sources.values())
     if there and not (there <= here or here <= there):

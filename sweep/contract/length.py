@@ -1,4 +1,4 @@
-"""How long a trial is, before it runs: what `--dry_run` says of rows, lengths, steps and tokens."""
+"""How long a trial is, known before it runs: what `--dry_run` says about rows, lengths, steps and tokens."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from sweep.space import Trial
 
 @dataclass(frozen=True)
 class Extent:
-    """How much a trial trains: optimizer steps, and lengths of its rows in tokens. Null where the data are not at hand."""
+    """How much a trial trains: optimizer steps, tokens, and row lengths in tokens. None if the data are not available."""
 
     steps: int | None
     tokens: int | None
@@ -19,15 +19,15 @@ class Extent:
 
 @dataclass(frozen=True)
 class Length:
-    """What a trial will go through. Lengths are in tokens, and of whole rows: before those are cut, split or packed.
+    """How long a trial is. Lengths are in tokens, of whole rows: before they are truncated, split or packed.
 
     Attributes:
         rows: to train on; `held_out`: to evaluate on.
         median, p95: of the rows' lengths.
-        longer: rows longer than `max_length`, which is None where there is no limit.
-        sequences: that training sees in an epoch: rows, or packs of them.
+        longer: rows longer than `max_length`, which is None if there is no limit.
+        sequences: what training sees in an epoch: rows, or packs of rows.
         steps, epochs: of the whole trial.
-        tokens: non-padding ones of the whole trial; exact for whole epochs, the mean's otherwise.
+        tokens: non-padding tokens of the whole trial; exact for whole epochs, otherwise estimated from the mean.
     """
 
     rows: int
@@ -49,7 +49,7 @@ class Length:
 
 
 def show(trials: Sequence[Trial], lengths: Mapping[str, Length], console: Any) -> None:
-    """Prints one sentence where all trials are alike, else a row of a table for each."""
+    """Prints one sentence if all trials are alike, otherwise a table with a row for each."""
     known = {trial.trial_id: lengths[trial.trial_id] for trial in trials if trial.trial_id in lengths}
     distinct = set(known.values())
     if len(distinct) == 1:

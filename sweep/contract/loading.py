@@ -1,4 +1,4 @@
-"""Classes behind the import strings that users write and trainables declare."""
+"""Loads classes by the import strings that users write and trainables declare."""
 
 import importlib
 import types
@@ -8,31 +8,31 @@ from sweep.common.formatting import sentence
 from sweep.contract.trainable import Trainable
 from sweep.errors import Complaint, ConfigError
 
-MEND = "Give module:name, as in trainables.sft:SFT."
+HINT = "Give module:name, as in trainables.sft:SFT."
 
 
 def load(name: str) -> Any:
-    """What is behind `module:name`."""
+    """Imports `module:name`."""
     module, _, attribute = name.partition(":")
     return getattr(importlib.import_module(module), attribute)
 
 
 def load_trainable(name: str) -> type[Trainable]:
-    """The class behind `module:name`. One that has what a Trainable must have need not be derived from it.
+    """The trainable class `module:name`. It need not inherit from Trainable if it has the required methods.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is no such class.
     """
     try:
         found = load(name)
     except Exception as error:  # the module is the user's: importing it may raise anything
         raise ConfigError(
-            [Complaint("trainable", f" {name!r} cannot be imported: {sentence(error)} {MEND}")]
+            [Complaint("trainable", f" {name!r} cannot be imported: {sentence(error)} {HINT}")]
         ) from error
     lacks = [part for part in sorted(Trainable.__abstractmethods__) if not _has(found, part)]
     if not isinstance(found, type) or lacks:
-        what = f"has no {' and no '.join(lacks)}" if isinstance(found, type) else "is no class"
-        raise ConfigError([Complaint("trainable", f" {name!r} {what}. {MEND} CONTRIBUTING.md says what it needs.")])
+        what = f"has no {' and no '.join(lacks)}" if isinstance(found, type) else "is not a class"
+        raise ConfigError([Complaint("trainable", f" {name!r} {what}. {HINT} CONTRIBUTING.md says what it needs.")])
     return found if issubclass(found, Trainable) else _with_defaults(found)
 
 
@@ -41,7 +41,7 @@ def _has(found: Any, part: str) -> bool:
 
 
 def _with_defaults(plain: type) -> type[Trainable]:
-    """The class with a Trainable's defaults for what it lacks. It has another's name, so it is pickled by value."""
+    """The class with a Trainable's defaults for what it lacks. Not importable by its name, so it is pickled by value."""
     names = {"__module__": plain.__module__, "__qualname__": plain.__qualname__, "__doc__": plain.__doc__}
     made = types.new_class(plain.__name__, (plain, Trainable), exec_body=lambda body: body.update(names))
     return cast(type[Trainable], made)

@@ -1,4 +1,4 @@
-"""What trains a few real steps of a trainable and says what they took: for `python -m sweep.estimate --measure`."""
+"""The interface that trains and measures a few real steps, for `python -m sweep.estimate --measure`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from sweep.space import Trial
 
 @dataclass(frozen=True)
 class Phase:
-    """Optimizer steps that are timed together, with a log at each step whose number `log_every` divides."""
+    """Optimizer steps that are timed together; every `log_every` steps, metrics are logged."""
 
     steps: int
     log_every: int = 1
@@ -21,7 +21,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Timed:
-    """What a phase took and did: optimizer steps, seconds, examples, and tokens without padding."""
+    """What a phase did and how long it took: optimizer steps, seconds, examples, and non-padding tokens."""
 
     steps: int
     seconds: float
@@ -31,12 +31,12 @@ class Timed:
 
 @dataclass(frozen=True)
 class Ran:
-    """A few real steps: the timed phases in order, and the peaks over all steps, those before the timed ones included.
+    """A few real steps: the timed phases in order, and the peaks over all steps, warm-up included.
 
     Attributes:
         allocated_bytes, reserved_bytes: the CUDA allocator's; None on a CPU.
         rss_bytes: resident memory of the process.
-        rss_growth_bytes: by how much it rose above what it was before the model was made; None where that cannot be known.
+        rss_growth_bytes: its growth since before the model was created; None if that cannot be known.
     """
 
     phases: tuple[Timed, ...]
@@ -48,13 +48,13 @@ class Ran:
 
 @dataclass(frozen=True)
 class Asked:
-    """What steps are made of beyond a trial's settings.
+    """How the steps are to run, beyond a trial's settings.
 
     Attributes:
-        device: which they run on.
-        random_weights: the model's configuration is all that is read of it.
-        length: tokens of every row, random ones, in place of the data; None for the data.
-        threads: of torch; 0 for its own choice.
+        device: the device they run on.
+        random_weights: only the model's configuration is read, not its weights.
+        length: tokens per row of random data, in place of the real data; None for the real data.
+        threads: torch's; 0 leaves the choice to torch.
     """
 
     device: Device
@@ -67,21 +67,21 @@ class Measurer(Protocol):
     """Trains a few steps, in this process."""
 
     def device_name(self, device: Device) -> str:
-        """What this machine's device calls itself."""
+        """The name of this machine's device, as it reports it."""
 
     def check(self, trials: Sequence[Trial], resolve: Resolve, random_weights: bool) -> Sequence[Problem]:
-        """All that is wrong with the models."""
+        """Everything that is wrong with the models."""
 
     def run(self, trial: Trial, resolve: Resolve, asked: Asked, phases: Sequence[Phase]) -> Ran:
-        """A few warm-up steps on the longest rows, which make the peak, then the phases on rows as they come.
+        """Runs a few warm-up steps on the longest rows, which set the peak, then the phases on rows as they come.
 
         Raises:
             Exception: whatever the libraries raise.
         """
 
     def packed(self, settings: Settings, device: Device) -> Settings:
-        """What to change in the settings, so that rows are packed and kept apart by a kernel from the Hub.
+        """Settings to change so that rows are packed, and kept apart by an attention kernel from the Hub.
 
         Raises:
-            ValueError: there is no such kernel for this machine, with the reason.
+            ValueError: there is no such kernel for this machine; the message says why.
         """

@@ -1,22 +1,22 @@
-"""What a training step holds in device memory at its peak, in bytes, by what it is for."""
+"""What a training step holds in device memory at its peak, in bytes, by purpose."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
 Kind = Literal["parameters", "gradients", "optimizer_state", "activations", "temporaries"]
-Device = Literal["cuda", "cpu"]  # whose operations are followed
+Device = Literal["cuda", "cpu"]
 KINDS: tuple[Kind, ...] = ("parameters", "gradients", "optimizer_state", "activations", "temporaries")
-LINEAR = 2e-4  # relative: rounding up to allocation blocks bends a line by less
+LINEAR = 2e-4  # relative tolerance: rounding up to allocation blocks bends a line by less
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes alive at the moment when most are.
+    """Bytes alive at the moment of peak memory.
 
     Attributes:
         parameters: weights and buffers, frozen ones and adapters alike.
-        gradients: of the trainable parameters, where they exist at that moment.
+        gradients: of the trainable parameters, if they exist at that moment.
         optimizer_state: what the optimizer keeps between steps.
         activations: what the forward pass keeps for the backward pass.
         temporaries: everything else, gone by the end of the step.
@@ -35,18 +35,18 @@ class Memory:
 
 @dataclass(frozen=True)
 class Step:
-    """What one optimizer step takes: its peak memory, and the floating-point operations of its matrix products."""
+    """Cost of one optimizer step: its peak memory, and the floating-point operations of its matrix products."""
 
     memory: Memory
     flops: int
 
 
 def over_ranks(ranks: Sequence[int], simulate: Callable[[int], Step]) -> dict[int, Step]:
-    """The step of every rank, from as few simulations as are exact.
+    """Every rank's step, from as few simulations as give the exact result.
 
     Each moment's bytes are linear in the rank, so their maximum over all moments is convex in it; and a convex function
-    that meets a line at both ends of an interval and at a point inside is that line on the whole interval. So three
-    ranks on one line give those between; where they are on none, every rank is simulated.
+    that meets a line at both ends of an interval and at a point inside is that line on the whole interval. So if three
+    ranks lie on one line, it gives those between; otherwise every rank is simulated.
     """
     ordered = sorted(set(ranks))
     least, middle, most = ordered[0], ordered[len(ordered) // 2], ordered[-1]

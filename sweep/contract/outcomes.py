@@ -1,10 +1,10 @@
-"""What is told of a trial: to its row, how an error ended it; to Ray Tune, how it goes."""
+"""How a trial ended, for its row, and how it is going, for Ray Tune."""
 
 from collections.abc import Sequence
 
 from sweep.store.store import Row
 
-LONGEST = 2_000  # characters of an error's message that a row keeps; all of it is in the log
+LONGEST = 2_000  # characters of an error's message that a row keeps; the log has all of it
 
 
 def classify(error: BaseException) -> Row:
@@ -15,7 +15,7 @@ def classify(error: BaseException) -> Row:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an accelerator's memory ran out: torch's own error, or an allocator's or library's that only says so."""
+    """Whether an accelerator ran out of memory: torch's own error, or a RuntimeError whose text says so."""
     if type(error).__name__ == "OutOfMemoryError":
         return True
     text = str(error).lower()
@@ -23,12 +23,12 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def seen_by_tune(rows: Sequence[Row], total_steps: int | None) -> Row:
-    """A result of Tune's: the newest row, and the steps and losses of those since the last result."""
+    """A result for Tune: the newest row, and the steps and losses of the rows since the last result."""
     seen = without_nulls(rows[-1])
     seen.pop("timestamp", None)
     if total_steps:
         seen["total_steps"] = total_steps
-    # A scheduler decides by held-out loss, which few rows have: the newest of these counts.
+    # A scheduler decides by held-out loss, which few rows have: the newest one counts.
     evaluated = [row["eval_loss"] for row in rows if row.get("eval_loss") is not None]
     if evaluated:
         seen["eval_loss"] = evaluated[-1]

@@ -1,6 +1,6 @@
-"""What a trainable is, and what it is given: the line between Ray Tune's side of a trial and the training itself.
+"""What a trainable is, and what it is given: the boundary between Ray Tune's side of a trial and the training itself.
 
-`run`, `warm` and `device_bytes` run in a trial's process, everything else on the driver before anything starts.
+`run`, `warm` and `device_bytes` are called in a trial's process; everything else on the driver, before anything starts.
 """
 
 import sys
@@ -28,11 +28,11 @@ NATS_PER_TOKEN = "nats/token"
 class Context:
     """One attempt of one trial, as its training sees it. Lives in the trial's process.
 
-    `report` takes a row of step columns and never waits; `note` takes a step's number and more metrics of it for the
-    trial's trackers, before its row is reported; `save` hands over a folder to be kept as the trial's newest
-    checkpoint, `final` one that holds the result; `resume_from` is the checkpoint to go on from, `earlier` the step rows
-    that were made up to it. `phase` takes what the trial does before its first step and after its last, with the rows that
-    are left of it, if it has rows: it is shown to the user, and never waits.
+    `report` takes a row of step columns and never blocks; `note` takes a step's number and further metrics for the
+    trial's trackers, before the step's row is reported; `save` hands over a folder to be kept as the trial's newest
+    checkpoint; `final` is the folder that holds the result; `resume_from` is the checkpoint to resume from, `earlier` the
+    step rows up to it. `phase` takes what the trial does before its first step or after its last, with the number of rows
+    left, if it processes rows: it is shown to the user, and never blocks.
     """
 
     trial_id: str
@@ -52,7 +52,7 @@ class Context:
     total_steps: int | None = None
     evals: list[Row] = field(default_factory=list)
     final: Path | None = None
-    so_far: Row = field(default_factory=dict)  # columns of the trial's row in case that it raises
+    so_far: Row = field(default_factory=dict)  # columns of the trial's row if it raises
     leftovers: list[Any] = field(
         default_factory=list
     )  # weak references that must be dead before the process is used again
@@ -63,8 +63,8 @@ class Machine:
     """What the trials will run on, as far as the driver knows.
 
     Attributes:
-        here: they run on this machine, so that its packages are theirs. A cluster's nodes may have others.
-        without_cuda: why they have no CUDA device, in words; None where they have one, or where nobody knows.
+        here: they run on this machine, with its packages. A cluster's nodes may have others.
+        without_cuda: why they have no CUDA device, in words; None if they have one, or if it is unknown.
     """
 
     here: bool
@@ -72,17 +72,17 @@ class Machine:
 
 
 class Trainable(ABC):
-    """What runs a trial: a class without arguments. `check`, `prepare` and `run` it must have; the rest has defaults.
+    """Runs trials; constructed without arguments. `check`, `prepare` and `run` are required; the rest have defaults.
 
-    What it declares is read with nothing imported but its module:
+    What it declares is read by importing its module alone:
 
     Attributes:
         CONFIGS: dataclasses as "module:name" whose fields are its settings, each a flag under the field's name. They are
-            imported when a configuration is read, and made of every trial's settings: what they raise is a complaint.
+            imported when a configuration is read, and constructed from every trial's settings: what they raise is reported.
         SETTINGS: further settings, (type, help) by name; a trial has those that the user gave.
-        REQUIRED: settings without which there is no trial.
-        FORMS: the forms of rows that it trains on, by name, with the columns that make each.
-        LOSS_UNIT: of `loss`, `train_loss` and `eval_loss`. Bits per byte are told where it is nats per token.
+        REQUIRED: settings that a trial cannot do without.
+        FORMS: the data formats that it trains on, by name, with the columns that define each.
+        LOSS_UNIT: of `loss`, `train_loss` and `eval_loss`. Bits per byte are reported only for nats per token.
     """
 
     CONFIGS: ClassVar[tuple[str, ...]] = (
@@ -96,26 +96,26 @@ class Trainable(ABC):
 
     @abstractmethod
     def check(self, trials: Sequence[Trial], resolve: Resolve) -> Sequence[Problem]:
-        """All that is wrong with the trials' data and model; starts nothing.
+        """Everything that is wrong with the trials' data and model; starts nothing.
 
-        A `Complaint` names the setting that is to blame, and is told with where the user wrote that; a text is told as it is.
+        A `Complaint` names the setting at fault and is shown with where the user wrote it; a string is shown as it is.
         """
 
     @abstractmethod
     def prepare(self, trials: Sequence[Trial], resolve: Resolve) -> tuple[Any, dict[str, Any]]:
-        """What all trials share (it travels through Ray's object store), and what to note of it as provenance."""
+        """What all trials share (it travels through Ray's object store), and its provenance to be recorded."""
 
     @abstractmethod
     def run(self, context: Context) -> Row:
-        """Trains; reports each step; returns the trial's columns, `status` among them where it is not "completed"."""
+        """Trains; reports each step; returns the trial's columns, with `status` unless it is "completed"."""
 
     def check_machine(self, trials: Sequence[Trial], machine: Machine) -> Sequence[Problem]:
-        """What would fail the trials on that machine."""
+        """What would make the trials fail on that machine."""
         return []
 
     def identify(self, trials: Sequence[Trial], resolve: Resolve) -> Identity:
-        """What the trials depend on beyond their settings. The same command then refuses another content under the same
-        name, and every row has its own trial's fingerprints."""
+        """What the trials depend on beyond their settings. Resuming then refuses changed content under the same name, and
+        every row has its own trial's fingerprints."""
         return {}
 
     def lengths(self, trials: Sequence[Trial], resolve: Resolve) -> Mapping[str, Length]:
@@ -127,11 +127,11 @@ class Trainable(ABC):
         return {}
 
     def predictor(self) -> Predictor | None:
-        """What foresees the trials' steps, for `python -m sweep.estimate` and `--admit`; None where nothing does."""
+        """Predicts the trials' steps, for `python -m sweep.estimate` and `--admit`; None if not supported."""
         return None
 
     def measurer(self) -> Measurer | None:
-        """What trains a few real steps for `python -m sweep.estimate --measure`; None where nothing does."""
+        """Trains a few real steps for `python -m sweep.estimate --measure`; None if not supported."""
         return None
 
     def device_bytes(self) -> int | None:
@@ -145,4 +145,4 @@ class Trainable(ABC):
         return int(torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory)
 
     def warm(self) -> None:  # noqa: B027  # may do nothing
-        """Imports what `run` needs, before a process's first trial: what libraries set at import counts as clean."""
+        """Imports what `run` needs, before a process's first trial: the state that libraries set at import counts as clean."""
