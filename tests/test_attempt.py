@@ -236,13 +236,13 @@ class Refusing:
         return self
 
     def __exit__(self, *given: Any) -> None:
-        self.mend()
+        self.fix()
 
     def fail(self) -> None:
         self._patch.setattr(Store, "write_bytes", no_room)
         self._patch.setattr(Store, "upload", no_room)
 
-    def mend(self) -> None:
+    def fix(self) -> None:
         self._patch.undo()
 
 
@@ -264,13 +264,13 @@ def test_a_store_that_goes_away_in_mid_training_gets_all_of_it_when_it_is_back(
     with made(kind, tmp_path) if kind != "refusing" else Refusing(tmp_path) as fault:
         store = Store(f"{fault.location}/one")
         sweep = sweep_of(store, tmp_path / "spool", patience_s=60.0 if comes_back else 0.1)
-        toy.at |= {"step 1": fault.fail} | ({"evaluation": fault.mend} if comes_back else {})
+        toy.at |= {"step 1": fault.fail} | ({"evaluation": fault.fix} if comes_back else {})
         attempt = attempt_of(sweep, store, toy)
         attempt.start()
         if not comes_back:
             with pytest.raises(StoreUnreachable, match="What it measured is kept in"):
                 end_of(attempt)
-            fault.mend()
+            fault.fix()
             toy.at.clear()
             attempt = attempt_of(sweep, store, toy)
             attempt.start()

@@ -1,4 +1,4 @@
-"""What a user may get wrong: exit code 2, one message that says what, what was got and how to mend it; nothing written.
+"""What a user may get wrong: exit code 2, one message that says what, what was got and how to fix it; nothing written.
 
 The table is in tests/bad/.
 """

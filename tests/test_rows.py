@@ -38,9 +38,9 @@ def test_memory_is_bytes_or_a_size(tmp_path: Path, text: str, size: float) -> No
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("lora_r,eval_los\n8,1\n", "no such column as 'eval_los': did you mean eval_loss?"),
-        ("train_loss\n1\n", "there is no column lora_r"),
-        ("lora_r\n8\n", "there is no column eval_loss (held-out) or train_loss"),
+        ("lora_r,eval_los\n8,1\n", "unrecognized column 'eval_los': did you mean eval_loss?"),
+        ("train_loss\n1\n", "column lora_r is missing"),
+        ("lora_r\n8\n", "column eval_loss (held-out) or train_loss is missing"),
         ("lora_r,train_loss\n8.5,1\n", "row 1: lora_r is '8.5'; it must be a whole number"),
         ("lora_r,train_loss\n0,1\n", "row 1: lora_r is '0'; a rank is 1 or more, or full"),
         ("lora_r,train_loss\n,1\n", "row 1: lora_r is empty"),

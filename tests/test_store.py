@@ -38,7 +38,7 @@ def test_an_axis_may_have_values_of_different_kinds(store: Store) -> None:
 
 
 def test_a_column_that_is_not_defined_is_refused(store: Store) -> None:
-    with pytest.raises(StoreError, match="no such column as los"):
+    with pytest.raises(StoreError, match="unrecognized columns: los"):
         store.write_step_part("a", 1, 0, [{"los": 1.0}])
 
 
@@ -110,7 +110,7 @@ def test_a_part_that_was_cut_off_is_named_and_set_aside_and_the_rest_is_read(
         assert store.steps().column("step").to_pylist() == [1, 2, 5, 6]
         assert store.attempts("a") == 1
         assert store.merge_steps("a") == 4
-    assert f"Cut off in mid-write, so left out: {store.uri(name)}" in caplog.text
+    assert f"Skipped files that were cut off mid-write: {store.uri(name)}" in caplog.text
     assert store.read_bytes(f"{name}.cut-off") == half
 
 

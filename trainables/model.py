@@ -89,7 +89,9 @@ def _unusable(error: Exception) -> str:
         return "it brings code of its own, which is not run. If you have read it and trust it: --trust_remote_code."
     if "Unrecognized configuration class" in text:
         return "it is no causal language model. Give a model that continues text."
-    return f"no causal language model can be made of it: {sentence(text, 300)} Mend its config.json, or give another model."
+    return (
+        f"no causal language model can be made of it: {sentence(text, 300)} Fix its config.json, or give another model."
+    )
 
 
 def _unreachable(name: str, error: Exception) -> str:

@@ -66,8 +66,8 @@ def _packages(settings: Mapping[str, Any]) -> Iterator[Complaint]:
     """Packages that the model's settings need and this machine lacks."""
     for key in ("load_in_4bit", "load_in_8bit"):
         if settings.get(key) and not _installed("bitsandbytes"):
-            mend = "Install it (pip install bitsandbytes), or leave this out."
-            yield Complaint(key, f": bitsandbytes is not installed. {mend}")
+            fix = "Install it (pip install bitsandbytes), or leave this out."
+            yield Complaint(key, f": bitsandbytes is not installed. {fix}")
     if settings.get("use_liger_kernel") and not _installed("liger_kernel"):
         yield Complaint(
             "use_liger_kernel",

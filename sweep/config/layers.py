@@ -117,11 +117,11 @@ def read_file(path: Any) -> tuple[dict[str, Any], list[Complaint]]:
 
 def _no_settings(content: Any) -> str:
     """Why what a YAML file holds is no settings; nothing where it is, or is empty."""
-    mend = "Write KEY: VALUE lines, with the flags' names as keys."
+    fix = "Write KEY: VALUE lines, with the flags' names as keys."
     if content is not None and not isinstance(content, dict):
-        return f" holds {'a list' if isinstance(content, list) else 'a single value'}, not settings. {mend}"
+        return f" holds {'a list' if isinstance(content, list) else 'a single value'}, not settings. {fix}"
     odd = [key for key in content or {} if not isinstance(key, str)]
-    return f": {odd[0]!r} is no setting's name. {mend}" if odd else ""
+    return f": {odd[0]!r} is no setting's name. {fix}" if odd else ""
 
 
 def _trainable(layers: Sequence[Layer]) -> type[Trainable]:

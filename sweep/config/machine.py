@@ -28,8 +28,8 @@ def check(config: SweepConfig, devices: int) -> list[Problem]:
     gpus = config.gpus_per_trial or 0
     here = not config.address and not os.environ.get("RAY_ADDRESS")
     if here and gpus > devices:
-        mend = "Give 0 to train on the CPU, or --address of a cluster."
-        found.append(Complaint("gpus_per_trial", f" {gpus:g}: this machine has {devices} GPUs. {mend}"))
+        fix = "Give 0 to train on the CPU, or --address of a cluster."
+        found.append(Complaint("gpus_per_trial", f" {gpus:g}: this machine has {devices} GPUs. {fix}"))
     cores = os.cpu_count() or 1
     if here and config.cpus_per_trial > cores:
         text = f" {config.cpus_per_trial:g}: this machine has {cores} cores. Give at most that."
@@ -58,9 +58,9 @@ def check_address(address: str) -> list[Complaint]:
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
     except OSError as error:
-        mend = "Start one with `ray start --head`, or leave it out to use this machine."
+        fix = "Start one with `ray start --head`, or leave it out to use this machine."
         why = f"no Ray cluster answers at {address!r}: {reason(error)}"
-        return [Complaint("address", f" (or RAY_ADDRESS): {why}. {mend}")]
+        return [Complaint("address", f" (or RAY_ADDRESS): {why}. {fix}")]
     return []
 
 
@@ -84,8 +84,8 @@ def _no_place(location: str) -> str | None:
         return str(error)
     except (OSError, ValueError) as error:
         why = reason(error)
-    mend = "Give a folder that you may write, or a URI such as s3://bucket/folder."
-    return f"{redact.urls(location)} cannot hold a sweep: {why}. {mend}" if why else None
+    fix = "Give a folder that you may write, or a URI such as s3://bucket/folder."
+    return f"{redact.urls(location)} cannot hold a sweep: {why}. {fix}" if why else None
 
 
 def _not_writable(location: str) -> str | None:

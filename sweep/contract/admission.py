@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sweep.common.formatting import size
 from sweep.contract.cards import beside, fits
 
-MEND = "Give it a larger card or fewer rows at a time (--per_device_train_batch_size), or run it anyway: --admit all."
+FIX = "Give it a larger card or fewer rows at a time (--per_device_train_batch_size), or run it anyway: --admit all."
 
 
 @dataclass(frozen=True)
@@ -42,5 +42,5 @@ def refusal(peak_bytes: int | None, rooms: Sequence[Room]) -> str | None:
     largest = max(rooms, key=lambda room: room.bytes)
     return (
         f"its predicted peak of {size(peak_bytes)} of GPU memory, with {size(beside(peak_bytes))} besides, does not fit "
-        f"{largest}. {MEND}"
+        f"{largest}. {FIX}"
     )

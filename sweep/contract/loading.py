@@ -8,7 +8,7 @@ from sweep.common.formatting import sentence
 from sweep.contract.trainable import Trainable
 from sweep.errors import Complaint, ConfigError
 
-HINT = "Give module:name, as in trainables.sft:SFT."
+FIX = "Give module:name, as in trainables.sft:SFT."
 
 
 def load(name: str) -> Any:
@@ -26,13 +26,11 @@ def load_trainable(name: str) -> type[Trainable]:
     try:
         found = load(name)
     except Exception as error:  # the module is the user's: importing it may raise anything
-        raise ConfigError(
-            [Complaint("trainable", f" {name!r} cannot be imported: {sentence(error)} {HINT}")]
-        ) from error
+        raise ConfigError([Complaint("trainable", f" {name!r} cannot be imported: {sentence(error)} {FIX}")]) from error
     lacks = [part for part in sorted(Trainable.__abstractmethods__) if not _has(found, part)]
     if not isinstance(found, type) or lacks:
         what = f"has no {' and no '.join(lacks)}" if isinstance(found, type) else "is not a class"
-        raise ConfigError([Complaint("trainable", f" {name!r} {what}. {HINT} CONTRIBUTING.md says what it needs.")])
+        raise ConfigError([Complaint("trainable", f" {name!r} {what}. {FIX} CONTRIBUTING.md says what it needs.")])
     return found if issubclass(found, Trainable) else _with_defaults(found)
 
 

@@ -18,7 +18,7 @@ from sweep.store.store import Row, Store
 COUNTERS = tuple(
     map(Path, ("/proc/vmstat", "/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"))
 )
-MEND = "Run fewer trials at once (--max_concurrent_trials), or on a machine with more memory."
+FIX = "Run fewer trials at once (--max_concurrent_trials), or on a machine with more memory."
 TAIL = 2_000  # characters of a message that a row keeps
 
 
@@ -51,7 +51,7 @@ def one_line(store: Store, root: Path) -> Iterator[None]:
         kept = f" What {', '.join(waiting)} measured waits in {root}." if waiting else ""
         raise StoreUnreachable(
             f"{store.location} refuses files, so the sweep was stopped: {reason(error)}.{kept} "
-            "Make room or mend it; then the same command on this machine writes what waits, and goes on."
+            "Make room or fix it; then the same command on this machine writes what waits, and goes on."
         ) from error
 
 
@@ -77,10 +77,10 @@ def death(text: str, kernel_killed: bool) -> Row:
     The kernel's counters come first, then the type of Ray's error; its words only where it has nothing else to tell by.
     """
     if kernel_killed:
-        return _host_memory(f"It died, and the kernel killed a process of this machine for want of memory then. {MEND}")
+        return _host_memory(f"It died, and the kernel killed a process of this machine for want of memory then. {FIX}")
     if (used := ray_internals.says_out_of_memory(text)) is not None:
         shown = f" ({used})" if used else ""
-        return _host_memory(f"Ray killed its process, since its machine ran low on memory{shown}. {MEND}")
+        return _host_memory(f"Ray killed its process, since its machine ran low on memory{shown}. {FIX}")
     return {"error_type": "ProcessDied", "error_message": text[-TAIL:]}
 
 

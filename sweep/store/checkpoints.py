@@ -1,11 +1,11 @@
 """A trial's checkpoints: the newest while it trains, the final one at its end.
 
-    checkpoints/<trial_id>/<step>/    to resume from: weights, optimizer, what training took up to it
-    checkpoints/<trial_id>/final/     the trained adapter or model. Not under its step: until it is whole, the one to resume
-                                      from stays, and that may be of the same step
+    checkpoints/<trial_id>/<step>/    to resume from: weights, optimizer, training's resource use so far
+    checkpoints/<trial_id>/final/     the trained adapter or model. Not under its step number: until it is complete, the one to
+                                      resume from stays, and that one may be of the same step
 
-Files are uploaded first, then the seal, which lists their names and sizes, so half a copy is never taken for a whole one;
-only then are older checkpoints removed.
+Files are uploaded first, then the seal, which lists their names and sizes, so a partial copy is never taken for a complete
+one. Only then are older checkpoints removed.
 """
 
 import json
@@ -23,7 +23,7 @@ Seal = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint on local disk. `outcome` is set on the one that a trial left at its end; `name` is the sweep's."""
+    """A checkpoint on local disk. `outcome` is set on a trial's final one; `name` is its name in the sweep."""
 
     folder: Path
     step: int
@@ -33,14 +33,14 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Found:
-    """A whole checkpoint in a sweep."""
+    """A complete checkpoint in a sweep."""
 
     name: str
     seal: Seal
 
     @property
     def age(self) -> tuple[int, bool]:
-        """Grows with newer ones: a trial's outcome comes after its last step."""
+        """Sort key, larger for newer ones: a trial's outcome comes after its last step."""
         return self.seal["step"], self.seal["outcome"] is not None
 
 
@@ -53,32 +53,32 @@ def seal_of(
 
 
 def is_whole(seal: Seal, sizes: Mapping[str, int]) -> bool:
-    """Whether the files that are there, by name and size, are those that the seal lists."""
+    """Whether all files that the seal lists are there, with the sizes it gives."""
     return all(sizes.get(name) == size for name, size in seal["files"].items())
 
 
 def upload(store: Location, trial_id: str, folder: Path, seal: Seal) -> str:
-    """Puts a local folder in place as the trial's newest checkpoint; returns its name, relative to the sweep.
+    """Uploads a local folder as the trial's newest checkpoint; returns its name, relative to the sweep.
 
     Raises:
-        OSError: the store refuses; what was there before is there still.
+        OSError: the store refuses; the previous checkpoint is kept.
         LockLost: another driver has the sweep.
     """
     mine = f"checkpoints/{trial_id}"
     name = f"{mine}/{FINAL if seal['outcome'] is not None else seal['step']}"
     before = store.folders(mine)
-    if name in before:  # an upload that was cut off, or one that the same step of this attempt replaces
+    if name in before:  # an upload that was cut off, or an earlier one of the same step
         store.remove_folder(name)
     store.upload(folder, name)
     store.write_bytes(f"{name}/{SEAL}", json.dumps(seal).encode())
-    # Not what has come meanwhile: after a hung request, another attempt's may be there.
+    # Only those from before the upload: after a hung request, another attempt's may have appeared.
     for older in [one for one in before if one != name]:
         store.remove_folder(older)
     return name
 
 
 def newest(store: Location, trial_id: str, micro_batch: int | None = None) -> Found | None:
-    """The trial's latest whole checkpoint of a micro-batch (see TRIALS)."""
+    """The trial's newest complete checkpoint of a micro-batch size (see TRIALS)."""
     for folders in (_whole(store, f"checkpoints/{trial_id}"), _of_tune(store, trial_id)):
         found = [one for one in folders if one.seal.get("micro_batch") == micro_batch]
         if found:
@@ -87,7 +87,7 @@ def newest(store: Location, trial_id: str, micro_batch: int | None = None) -> Fo
 
 
 def fetch(store: Location, trial_id: str, into: Path, micro_batch: int | None = None) -> Checkpoint | None:
-    """Copies the trial's latest whole checkpoint to a local folder."""
+    """Downloads the trial's newest complete checkpoint to a local folder; None if there is none."""
     found = newest(store, trial_id, micro_batch)
     if found is None:
         return None
@@ -96,7 +96,7 @@ def fetch(store: Location, trial_id: str, into: Path, micro_batch: int | None = 
 
 
 def _of_tune(store: Location, trial_id: str) -> Iterator[Found]:
-    """Where earlier versions had Ray Tune keep them: `tune/<run>/<trial_id>/checkpoint_<number>`. Read until 0.2."""
+    """Checkpoints of earlier versions, kept by Ray Tune: `tune/<run>/<trial_id>/checkpoint_<number>`. Read until 0.2."""
     for run in store.folders("tune"):
         yield from _whole(store, f"{run}/{trial_id}")
 

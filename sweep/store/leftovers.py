@@ -1,13 +1,14 @@
-"""What trials could not write to a store that stayed away: kept on local disk, and written before anything else later.
+"""What trials could not write to an unreachable store: kept on local disk, and uploaded before anything else later.
 
     <cache>/lora-rank-sweep/spool/<hash of the sweep's location>-<id of the sweep>/<trial_id>/<attempt>/
-        log             what the attempt printed so far
+        log             what the attempt has printed so far
         steps/*.jsonl   step rows (see spool.py)
-        ending.json     trial row, held-out rows and the checkpoint's seal, where it came to its end
-        checkpoint/     the final one, where the store has it not
+        ending.json     trial row, held-out rows and the checkpoint's seal, if the attempt ended
+        checkpoint/     the final one, if the store does not have it
 
-An attempt has the folder from its begin, so that what a killed process had there is found too. It goes when all is written.
-The id is that of sweep.json: what waits for a sweep that was removed, and has another in its place, is not taken for the new one's.
+An attempt has the folder from its start, so that what a killed process left there is found too; the folder is removed when
+all of it is uploaded. The id is that of sweep.json: leftovers of a sweep that was deleted are not taken for those of a new one
+at the same location.
 """
 
 import errno
@@ -33,12 +34,12 @@ from sweep.store.store import Row, Store
 
 
 def spool_dir(store: Store, sweep_id: str | None) -> Path:
-    """Folder on this machine for a sweep's leftovers: in the user's cache, else among temporary files.
+    """Folder on this machine for a sweep's leftovers: in the user's cache, or else in the temporary directory.
 
-    Sweeps of versions that gave them no id have a folder without one.
+    `sweep_id` is None for sweeps of earlier versions, which had no id.
 
     Raises:
-        ConfigError: another user has the folder there.
+        ConfigError: the temporary folder belongs to another user.
     """
     name = _prefix(store) + (f"-{sweep_id}" if sweep_id else "")
     spool = cache_folder("spool")
@@ -47,28 +48,28 @@ def spool_dir(store: Store, sweep_id: str | None) -> Path:
     try:
         protect(_temporary() / name)
     except OSError as error:
-        mend = "Set XDG_CACHE_HOME to a folder that you may write."
+        fix = "Set XDG_CACHE_HOME to a folder that you can write to."
         raise ConfigError(
-            [f"no place for what waits for the store: {reason(error)}: {_temporary()}. {mend}"]
+            [f"no local folder for results that the store refuses: {reason(error)}: {_temporary()}. {fix}"]
         ) from error
     return _temporary() / name
 
 
 def _prefix(store: Store) -> str:
-    """How the folders' names of all sweeps begin that have been at a location."""
+    """The prefix that the folders of all sweeps at a location share."""
     return hashlib.sha256(store.absolute.rstrip("/").encode()).hexdigest()[:16]
 
 
 def of_other_sweeps(store: Store, root: Path) -> list[Path]:
-    """Folders with leftovers of other sweeps that have been where this one is."""
+    """Folders with leftovers of other sweeps that were at this sweep's location."""
     return [folder for folder in sorted(root.parent.glob(f"{_prefix(store)}*")) if folder != root and pending(folder)]
 
 
 def protect(root: Path) -> None:
-    """Where leftovers are among temporary files, where anyone may take a name first: makes sure that nobody else has them.
+    """Creates a spool in the temporary directory, where anyone could claim its name first, as this user's alone.
 
     Raises:
-        OSError: the folder above them is another user's, or a link.
+        OSError: the folder above it belongs to another user, or is a link.
     """
     folder = _temporary()
     if root.parent != folder:
@@ -76,7 +77,7 @@ def protect(root: Path) -> None:
     with suppress(FileExistsError):
         folder.mkdir(mode=0o700)
     if not _is_ours(folder):
-        raise PermissionError(errno.EPERM, "it is another user's, or no folder", str(folder))
+        raise PermissionError(errno.EPERM, "it belongs to another user, or is not a folder", str(folder))
     folder.chmod(0o700)
 
 
@@ -85,20 +86,20 @@ def _temporary() -> Path:
 
 
 def _is_ours(folder: Path) -> bool:
-    """Whether it is a folder, not a link to one, and this user's."""
+    """Whether it is a folder, not a link to one, and belongs to this user."""
     found = folder.lstat()
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
 
 
 def _writable(folder: Path) -> bool:
-    """Whether it can be made and written."""
+    """Whether it exists or can be created, and is writable."""
     there = next((one for one in (folder, *folder.parents) if one.exists()), folder)
     return os.access(there, os.W_OK | os.X_OK)
 
 
 @dataclass(frozen=True)
 class Kept:
-    """A local folder that is to be a checkpoint, and its seal."""
+    """A local folder that is to become a checkpoint, and its seal."""
 
     folder: Path
     seal: Seal
@@ -106,7 +107,7 @@ class Kept:
 
 @dataclass
 class Ending:
-    """How an attempt ended: all that is written then. `checkpoint` is the final one, where the store has it not."""
+    """How an attempt ended: everything that is written then. `checkpoint` is the final one, if the store does not have it."""
 
     row: Row
     axes: Row
@@ -118,7 +119,7 @@ class Ending:
         return str(self.row["trial_id"])
 
     def write(self, store: Store) -> None:
-        """The trial's row comes last: a trial that has one is done."""
+        """Writes the trial's row last: a trial that has one is done."""
         if self.evals:
             store.write_evals(self.trial_id, self.evals)
         if self.checkpoint:
@@ -131,7 +132,7 @@ class Ending:
         store.write_trial({"steps": steps, **self.row}, self.axes)
 
     def save(self, folder: Path) -> None:
-        """Keeps it in an attempt's folder."""
+        """Saves it in an attempt's local folder."""
         seal = self.checkpoint.seal if self.checkpoint else None
         content = {"row": self.row, "axes": self.axes, "evals": list(self.evals), "seal": seal}
         if self.checkpoint:
@@ -156,10 +157,10 @@ def _kept(folder: Path, seal: Seal | None) -> Kept | None:
 
 
 def upload(store: Store, folder: Path, trial_id: str, attempt: int, ending: Ending | None) -> None:
-    """Writes an attempt's leftovers.
+    """Uploads an attempt's leftovers.
 
     Raises:
-        OSError: the store refuses; what it has not got is still in the folder.
+        OSError: the store refuses; what it does not have is still in the folder.
     """
     recover(folder / "steps", lambda sequence, rows: store.write_step_part(trial_id, attempt, sequence, rows))
     log = None
@@ -171,23 +172,23 @@ def upload(store: Store, folder: Path, trial_id: str, attempt: int, ending: Endi
 
 
 def unreachable(store: Store, trial_id: str, error: OSError, folder: Path) -> StoreUnreachable:
-    """What to say where the store has stayed away; `folder` keeps what the trial measured, if it is there."""
+    """The error for a store that stayed unreachable; `folder`, if it exists, keeps what the trial measured."""
     kept = f"What it measured is kept in {folder} on {platform.node()}. " if folder.exists() else ""
     return StoreUnreachable(
-        f"{trial_id}: {store.location} refuses files: {reason(error)}. {kept}The same command there writes it, and goes on."
+        f"{trial_id}: {store.location} cannot be written to: {reason(error)}. {kept}Run the same command there to upload it and resume."
     )
 
 
 def pending(root: Path, trial_id: str = "*") -> list[Path]:
-    """The folders of attempts that left something, by trial, older attempts first."""
+    """The folders of attempts with leftovers, by trial, older attempts first."""
     folder = _temporary()
     if root.parent == folder and os.path.lexists(folder) and not _is_ours(folder):
-        return []  # whatever another user put there
+        return []  # another user's: not trusted
     return sorted(root.glob(f"{trial_id}/[0-9]*"), key=lambda folder: (folder.parent.name, int(folder.name)))
 
 
 def upload_all(store: Store, root: Path, trial_id: str = "*") -> list[Ending]:
-    """Writes what is waiting, of one or all trials; returns the endings among it.
+    """Uploads the pending leftovers of one trial or of all; returns the endings among them.
 
     Raises:
         OSError: the store refuses.
@@ -196,7 +197,7 @@ def upload_all(store: Store, root: Path, trial_id: str = "*") -> list[Ending]:
     for folder in pending(root, trial_id):
         name, attempt = folder.parent.name, int(folder.name)
         row = store.trial(name)
-        if row is None or (row["attempts"] or 0) <= attempt:  # else a later attempt has made all of it anew
+        if row is None or (row["attempts"] or 0) <= attempt:  # otherwise a later attempt replaced all of it
             ending = Ending.load(folder)
             upload(store, folder, name, attempt, ending)
             if ending is None and row is not None:
@@ -207,7 +208,7 @@ def upload_all(store: Store, root: Path, trial_id: str = "*") -> list[Ending]:
 
 
 def remove(folder: Path) -> None:
-    """Takes an attempt's folder away, and those above it that are empty then."""
+    """Removes an attempt's folder, and its parents if they are then empty."""
     shutil.rmtree(folder, ignore_errors=True)
     with suppress(OSError):
         folder.parent.rmdir()

@@ -1,4 +1,4 @@
-"""A sweep's files as pandas frames, each read when it is first asked for."""
+"""A sweep's files as pandas data frames, each read on first access."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ _TRIES = 5
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep as its files stood when each frame was first read.
+    """A sweep, as its files were when each frame was first read.
 
     Attributes:
         location: the folder or URI, or the file that the rows came from.
-        store: where the rows are; None for rows of a single file.
-        rows: the trial rows of a single file.
-        notes: what a reader should know about how the rows were understood.
+        store: where the rows are; None for rows from a single file.
+        rows: the trial rows from a single file.
+        notes: what a reader should know about how the rows were interpreted.
     """
 
     location: str
@@ -38,7 +38,7 @@ class Sweep:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The content of sweep.json; empty for rows of a single file."""
+        """The content of sweep.json; empty for rows from a single file."""
         return self.store.read_sweep() if self.store else {}
 
     @property
@@ -47,21 +47,21 @@ class Sweep:
 
     @cached_property
     def axes(self) -> tuple[str, ...]:
-        """The grid's further axes: columns of the trial table that are none of ours, and only those that vary on purpose."""
+        """The grid's further axes: columns of the trial table that are not in TRIALS and that the grid varies."""
         further = [name for name in self._trial_table.column_names if name not in _OWN]
         declared = self.config.get("axes")
         return tuple(name for name in further if not isinstance(declared, Mapping) or name in declared)
 
     @property
     def varied(self) -> tuple[str, ...]:
-        """Everything that the grid varies on purpose, besides rank and seed."""
+        """Everything that the grid varies besides rank and seed."""
         declared = self.config.get("axes")
         named = declared if isinstance(declared, Mapping) else {}
         return tuple(dict.fromkeys([*self.axes, *(name for name in named if name not in {"lora_r", "seed"})]))
 
     @cached_property
     def trials(self) -> "pd.DataFrame":
-        """A row per trial that ended or runs. A trial that has steps but no row is "running"."""
+        """A row per trial that has ended or is running. A trial with steps but no row is "running"."""
         return _frame(self._trial_table)
 
     def records(self) -> list[Row]:
@@ -80,10 +80,10 @@ class Sweep:
         return _frame(self._read(Store.evals) if self.store else schema(EVALS).empty_table())
 
     def result_grid(self) -> "ResultGrid":
-        """Ray Tune's own view: a `ray.tune.Result` per trial that has begun, from all runs. Unpickles nothing.
+        """Ray Tune's own view: a `ray.tune.Result` per trial that has started, from all runs. Unpickles nothing.
 
         Raises:
-            StoreError: no trial has begun, or the rows came from a single file.
+            StoreError: no trial has started, or the rows came from a single file.
         """
         from sweep.store.result_grid import result_grid
 
@@ -93,7 +93,7 @@ class Sweep:
 
     @cached_property
     def not_started(self) -> tuple[Row, ...]:
-        """The planned trials of which there is no trace yet."""
+        """The planned trials that have not started yet."""
         return tuple(row for row in self._rowless if not self._begun(row["trial_id"]))
 
     @cached_property
@@ -103,7 +103,7 @@ class Sweep:
         return self._read(Store.trials)
 
     def _read(self, table: Callable[[Store], pa.Table]) -> pa.Table:
-        """A table of the store. A running sweep merges its step files: one that went away since it was listed is no error.
+        """A table of the store. A running sweep merges its step files, so one that vanished since the listing is read again.
 
         Raises:
             StoreError: a file cannot be read.
@@ -157,7 +157,7 @@ def load(path: str) -> Sweep:
 
 
 def with_diverged(table: pa.Table) -> pa.Table:
-    """The trial table with a loss of NaN or infinity made status "diverged". A null loss is only "not measured"."""
+    """The trial table, with status "diverged" where a loss is NaN or infinite. A null loss only means "not measured"."""
     broken = pa.array([False] * table.num_rows, pa.bool_())
     for name in LOSSES:
         broken = pc.or_(broken, pc.fill_null(pc.invert(pc.is_finite(table.column(name))), False))
@@ -167,14 +167,14 @@ def with_diverged(table: pa.Table) -> pa.Table:
 
 
 def _flat(entry: Mapping[str, Any]) -> Row:
-    """A planned trial of sweep.json as a row: axes may stand beside the other values or under "axes"."""
+    """A planned trial of sweep.json as a row: axes may be next to the other values or under "axes"."""
     further = entry.get("axes")
     inner: Sequence[tuple[str, Any]] = list(further.items()) if isinstance(further, Mapping) else []
     return {**{key: value for key, value in entry.items() if key != "axes"}, **dict(inner)}
 
 
 def _frame(table: pa.Table) -> "pd.DataFrame":
-    """A pandas frame in which whole numbers and booleans stay such where some are null."""
+    """A data frame whose integer and boolean columns keep their types if some values are null."""
     import pandas as pd
 
     nullable = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}

@@ -1,6 +1,6 @@
-"""A place on any `pyarrow.fs` file system: its files as bytes, each complete or absent, and who may write there.
+"""A folder on any `pyarrow.fs` file system: its files as bytes, each complete or absent, and a fence for its writers.
 
-A file is written aside and moved into place, or put in one piece where the store is an object store.
+A file is written under a temporary name and moved into place; an object store takes it in one request.
 """
 
 import json
@@ -15,7 +15,7 @@ from sweep.common.formatting import reason
 from sweep.errors import LockLost, StoreError
 
 _OBJECT_STORES = {"s3", "gcs", "abfs"}
-_RETRY_LIMIT_S = 10  # a request that failed for so long is an error; the spool and the next start try it again
+_RETRY_LIMIT_S = 10  # a request that fails for this long is an error; the spool and the next start retry it
 LOCK = "lock.json"
 _TRIES = 5
 
@@ -31,14 +31,14 @@ def filesystem(location: str) -> tuple[pafs.FileSystem, str]:
     try:
         fs, path = pafs.FileSystem.from_uri(_limited(location))
         if not path.strip("/"):
-            raise ValueError("it names no bucket and no folder")
+            raise ValueError("it names neither a bucket nor a folder")
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _no_place(location, error) from error
     return fs, path
 
 
 def _limited(location: str) -> str:
-    """The URI with a limit on how long a request is tried again: Google's client would try for a quarter of an hour."""
+    """The URI with a limit on retries of a request: Google's client would retry for a quarter of an hour."""
     if not location.startswith(("gs://", "gcs://")):
         return location
     return f"{location}{'&' if '?' in location else '?'}retry_limit_seconds={_RETRY_LIMIT_S}"
@@ -48,7 +48,7 @@ def _local_path(location: str) -> str:
     try:
         path = str(Path(location).expanduser().absolute())
         if "\0" in path:
-            raise ValueError("it holds a NUL")
+            raise ValueError("it contains a NUL character")
     except (RuntimeError, ValueError) as error:
         raise _no_place(location, error) from error
     return path
@@ -58,15 +58,15 @@ def _no_place(location: str, error: Exception) -> StoreError:
     shown = redact.urls(location)
     why = redact.urls(reason(error)).removesuffix(f": {shown}").removesuffix(f": {shown!r}")
     return StoreError(
-        f"{shown!r} is no place that can be read or written: {why}. Give a path or a URI such as s3://bucket/folder."
+        f"{shown!r} is not a location that can be read or written: {why}. Give a path or a URI such as s3://bucket/folder."
     )
 
 
 @dataclass(frozen=True)
 class Location:
-    """A sweep's folder. Cheap to make, and to send to another process: it holds a location, and whose lock it writes under.
+    """A sweep's folder. Cheap to create and to send to another process: it holds only a location and a lock's nonce.
 
-    With a `nonce` each write first looks whether the lock is still its own: a driver that was taken over, and its workers,
+    With a `nonce`, each write first checks that the lock still has it: a driver whose sweep was taken over, and its workers,
     find out before they write.
     """
 
@@ -80,12 +80,12 @@ class Location:
 
     @property
     def absolute(self) -> str:
-        """The location as it is understood from anywhere on this machine."""
+        """The location, independent of the current directory."""
         return self.location if "://" in self.location else _local_path(self.location)
 
     @property
     def local(self) -> Path | None:
-        """The sweep's folder, if it is on a local disk."""
+        """The sweep's folder, if it is on a local disk; otherwise None."""
         fs, path = self.where
         return Path(path) if isinstance(fs, pafs.LocalFileSystem) else None
 
@@ -94,10 +94,10 @@ class Location:
         return "/".join([self.location.rstrip("/"), *parts])
 
     def fence(self) -> None:
-        """Looks whether the lock is still the one that this writes under.
+        """Checks that the lock still has this location's nonce.
 
         Raises:
-            LockLost: it is another driver's, or gone.
+            LockLost: it belongs to another driver, or is gone.
             OSError: it cannot be read.
         """
         if self.nonce is None:
@@ -106,14 +106,14 @@ class Location:
             holder = json.loads(self.read_bytes(LOCK))
         except FileNotFoundError:
             raise LockLost(f"{self.uri(LOCK)} is gone, so another driver may write there: this one stops.") from None
-        except ValueError:  # it is just being made, and not by us: ours was complete
+        except ValueError:  # it is just being written, and not by us: ours was complete
             holder = {}
         if holder.get("nonce") != self.nonce:
             who = f"pid {holder.get('pid', '?')} on {holder.get('host', '?')}, since {holder.get('since', '?')}"
             raise LockLost(f"{self.location} was taken over by another driver ({who}): this one stops.")
 
     def write_bytes(self, name: str, data: bytes) -> None:
-        """Puts a whole file in place, over what may be there."""
+        """Writes a whole file, replacing an existing one."""
         self.fence()
         fs, root = self.where
         target = f"{root}/{name}"
@@ -125,7 +125,7 @@ class Location:
         if aside:
             try:
                 fs.move(path, target)
-            except OSError:  # a folder is in the way
+            except OSError:  # the target is a folder
                 fs.delete_file(path)
                 raise
 
@@ -147,7 +147,7 @@ class Location:
         return float(when.timestamp()) if when else 0.0
 
     def remove(self, name: str) -> None:
-        """Takes a file away, if it is there."""
+        """Removes a file, if it exists."""
         fs, root = self.where
         if self.exists(name):
             fs.delete_file(f"{root}/{name}")
@@ -172,7 +172,7 @@ class Location:
         for left in reversed(range(_TRIES)):
             try:
                 return {info.path[len(root) + 1 :]: info for info in fs.get_file_info(selector)}
-            except FileNotFoundError:  # a trial has removed an older checkpoint meanwhile
+            except FileNotFoundError:  # a trial removed an older checkpoint in the meantime
                 if not left:
                     raise
         raise AssertionError("unreachable")

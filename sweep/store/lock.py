@@ -1,7 +1,7 @@
-"""One driver at a time in a sweep's folder: `lock.json` says who, and its time is renewed while that driver lives.
+"""Allows one driver at a time in a sweep's folder: `lock.json` names it, and holds a heartbeat while that driver lives.
 
-On a local disk the file is made where there is none (O_EXCL), so that only one of two drivers makes it. An object store
-cannot do that: there a driver writes its own, waits, and reads back who was last.
+On a local disk the file is created exclusively (O_EXCL), so that only one of two drivers creates it. An object store
+cannot do that: there, a driver writes its own, waits, and reads back whose was last.
 """
 
 import fcntl
@@ -26,19 +26,19 @@ from sweep.errors import LockLost, StoreError, SweepInUse
 from sweep.store.location import LOCK as NAME
 from sweep.store.store import Store
 
-BEAT_S = 10.0  # seconds between signs of life
-STALE_S = 60.0  # a driver elsewhere counts as dead so long after its last one
-SETTLE_S = 1.0  # what an object store gets to show a rival's write
+BEAT_S = 10.0  # seconds between heartbeats
+STALE_S = 60.0  # a driver elsewhere counts as dead this long after its last heartbeat
+SETTLE_S = 1.0  # time for a rival's write to an object store to become visible
 
 
 @dataclass(frozen=True)
 class Holder:
-    """A driver: where it runs, since when, and its last sign of life (seconds since the epoch)."""
+    """A driver: where it runs, since when, and its last heartbeat (seconds since the epoch)."""
 
     host: str
     pid: int
-    place: str  # the machine's boot and process namespace: only there the pid means something
-    began: str  # what the system says of the process's start: a pid is given away again
+    place: str  # host, boot and PID namespace: the pid means something only there
+    began: str  # the process's start time: pids are reused
     since: str
     beat: float
     nonce: str
@@ -52,7 +52,7 @@ class Holder:
 
     @property
     def dead(self) -> bool:
-        """Here: its process is gone. Elsewhere: no sign of life for a while."""
+        """On this machine: its process is gone. Elsewhere: no heartbeat for a while."""
         if self.place and self.place == pid_namespace():
             return start_ticks(self.pid) != self.began
         return time.time() - self.beat > STALE_S
@@ -63,20 +63,20 @@ class Holder:
 
 @contextmanager
 def held(store: Store, lost: Callable[[LockLost], None] = lambda error: None) -> Iterator[Store]:
-    """Holds the sweep's lock; gives it back at the end, however that comes. Gives the store that writes only while it is held.
+    """Holds the sweep's lock and always releases it. Yields a store that writes only while the lock is held.
 
-    Should another driver take the lock meanwhile, `lost` is called, from a thread of its own.
+    If another driver takes the lock in the meantime, `lost` is called, from a separate thread.
 
     Raises:
-        SweepInUse: another driver holds it, and lives.
-        StoreError: the folder refuses the file.
+        SweepInUse: another driver holds it, and is alive.
+        StoreError: the lock file cannot be written.
     """
     mine = Holder.me()
     try:
         _take(store, mine)
     except (OSError, pa.ArrowException) as error:
         raise StoreError(
-            f"{store.uri(NAME)} cannot be written: {reason(error)}. Nothing was started. Mend that, or give another --storage_path."
+            f"{store.uri(NAME)} cannot be written: {reason(error)}. Nothing was started. Fix that, or give another --storage_path."
         ) from error
     over = threading.Event()
     beating = threading.Thread(target=_beat, args=(store, mine, over, lost), name="lock", daemon=True)
@@ -109,7 +109,7 @@ def _take(store: Store, mine: Holder) -> None:
 
 
 def _holder(store: Store) -> Holder | None:
-    """Who holds the lock. A file that does not say so may be one that is just being written: its age counts."""
+    """Who holds the lock. An unreadable file may be one that is just being written: its age counts."""
     try:
         return Holder(**json.loads(store.read_bytes(NAME)))
     except FileNotFoundError:
@@ -119,7 +119,7 @@ def _holder(store: Store) -> Holder | None:
 
 
 def _create(store: Store, folder: Path, mine: Holder) -> Holder:
-    """Makes the file unless there is one; returns whose it is then."""
+    """Creates the file unless it exists; returns whose it is."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with (folder / NAME).open("xb") as file:  # O_EXCL
@@ -130,10 +130,10 @@ def _create(store: Store, folder: Path, mine: Holder) -> Holder:
 
 
 def _clear(path: Path, dead: Holder) -> None:
-    """Removes a dead driver's lock, and never one that was made since it was read."""
+    """Removes a dead driver's lock, but never one that was created since it was read."""
     with suppress(FileNotFoundError), path.open("rb") as file:
-        with suppress(OSError):  # not every file system has it
-            fcntl.flock(file, fcntl.LOCK_EX)  # of two that take over, one at a time
+        with suppress(OSError):  # not every file system supports it
+            fcntl.flock(file, fcntl.LOCK_EX)  # one takeover at a time
         same = os.fstat(file.fileno()).st_ino == path.stat().st_ino
         if same and (not dead.nonce or dead.nonce.encode() in file.read()):
             path.unlink()
@@ -154,13 +154,13 @@ def _beat(store: Store, mine: Holder, over: threading.Event, lost: Callable[[Loc
             if not over.is_set():
                 lost(error)
             return
-        except (OSError, pa.ArrowException):  # a store that is away comes back
+        except (OSError, pa.ArrowException):  # an unreachable store may come back
             continue
 
 
 def release(store: Store) -> None:
-    """Removes the lock that a store of `held` writes under, unless it is another driver's by now."""
-    with suppress(LockLost, OSError, pa.ArrowException):  # what cannot be removed is stale as soon as its process ends
+    """Removes the lock of a store that `held` yielded, unless another driver has taken it."""
+    with suppress(LockLost, OSError, pa.ArrowException):  # a lock that cannot be removed is stale once its process ends
         store.fence()
         store.remove(NAME)
 
@@ -169,6 +169,6 @@ def _refusal(store: Store, holder: Holder) -> SweepInUse:
     return SweepInUse(
         f"{store.location} is in use: another driver runs this sweep (pid {holder.pid} on {holder.host}, since "
         f"{holder.since}). Wait until it has ended, or end it; to run beside it, give this one another --name. The lock "
-        f"of a driver that died elsewhere is taken over {STALE_S:.0f} s after its last sign of life "
+        f"of a driver that died elsewhere is taken over {STALE_S:.0f} s after its last heartbeat "
         f"({max(0.0, time.time() - holder.beat):.0f} s ago)."
     )

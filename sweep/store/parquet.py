@@ -1,4 +1,4 @@
-"""Parquet files as tables, and tables as Parquet files: quick for thousands of small ones."""
+"""Reads and writes Parquet tables, fast for thousands of small files."""
 
 import os
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-FEW = 8  # so many files are read one after the other
-REMOTE_READS = 16  # at a time, where each waits for a network
+FEW = 8  # up to this many files are read one after the other
+REMOTE_READS = 16  # at a time, where each waits for the network
 
 
 def curve_bytes(table: pa.Table) -> bytes:
-    """A trial's merged steps as a file that is read in half the time of pyarrow's usual one.
+    """A trial's merged steps as a Parquet file that reads in half the time of one with pyarrow's defaults.
 
-    Of a thousand rows and fifteen columns, most of the time goes into dictionaries, statistics and zstd's set-up.
+    For a thousand rows and fifteen columns, most of that time goes into dictionaries, statistics and zstd's setup.
     """
     buffer = BytesIO()
     pq.write_table(
@@ -31,10 +31,10 @@ def read(fs: pafs.FileSystem, paths: Sequence[str]) -> list[pa.Table]:
     """Each file's rows, several files at a time.
 
     Raises:
-        FileNotFoundError, OSError, ArrowException: a file is away, or is none.
+        FileNotFoundError, OSError, ArrowException: a file is missing, or is not a Parquet file.
     """
     local = isinstance(fs, pafs.LocalFileSystem)
-    # A file of its own is opened here: read_table makes a data set of it first, which takes twice as long.
+    # ParquetFile, because read_table builds a dataset first, which takes twice as long.
     options = {"memory_map": True} if local else {"filesystem": fs, "pre_buffer": True}
 
     def some(share: Sequence[str]) -> list[pa.Table]:
@@ -55,14 +55,14 @@ def _read_one(path: str, options: dict[str, Any]) -> pa.Table:
 
 
 def joined(tables: Sequence[pa.Table], into: pa.Schema) -> pa.Table:
-    """All rows in one table. Columns that `into` does not have are kept, ones that are missing are null."""
+    """All rows in one table. Columns that `into` lacks are kept; missing ones are null."""
     if tables and all(table.schema.equals(into) for table in tables):
         return pa.concat_tables(tables)
     return pa.concat_tables(_as_texts([into.empty_table(), *tables]), promote_options="permissive")
 
 
 def _as_texts(tables: Sequence[pa.Table]) -> list[pa.Table]:
-    """The tables, with columns that hold texts in one and something else in another as texts in all."""
+    """The tables; a column with strings in one and another type in another is cast to strings in all."""
     kinds: dict[str, set[pa.DataType]] = {}
     for table in tables:
         for field in table.schema:
@@ -78,9 +78,9 @@ def _cast(table: pa.Table, names: Sequence[str]) -> pa.Table:
 
 
 def curves(names: Sequence[str], tables: Sequence[pa.Table], merged: str, into: pa.Schema) -> pa.Table:
-    """Step rows by trial and step, each step once; `names` are `…/<trial_id>/<file>`, the tables what is in them.
+    """Step rows by trial and step, each step once; `names` are `…/<trial_id>/<file>`, `tables` their contents.
 
-    A trial whose only file is the merged one (named `merged`) has its steps in order: nothing is sorted then.
+    A trial whose only file is the merged one (named `merged`) has its steps in order already and is not sorted.
     """
     found = []
     pairs = sorted(zip(names, tables, strict=True), key=lambda pair: pair[0].split("/")[-2:])
@@ -92,7 +92,7 @@ def curves(names: Sequence[str], tables: Sequence[pa.Table], merged: str, into: 
 
 
 def newest_attempt(table: pa.Table) -> pa.Table:
-    """Step rows by trial and step; where attempts overlap, the last attempt's row stands."""
+    """Step rows by trial and step; where attempts overlap, the last attempt's row wins."""
     if table.num_rows == 0:
         return table
     order = table.sort_by([("trial_id", "ascending"), ("step", "ascending"), ("attempt", "descending")])

@@ -1,7 +1,7 @@
-"""Trial rows out of one CSV or Parquet file: results that were not made by this project, such as a report's table.
+"""Reads trial rows from one CSV or Parquet file: results that this project did not produce, such as a report's table.
 
-The columns are those of docs/columns.md. A file needs `lora_r` (a number, or `full`) and a loss; memory may be bytes or
-a text with its unit, "3.1 GB". Any further column is taken as an axis of the grid.
+The columns are those of docs/columns.md. A file needs `lora_r` (a number, or `full`) and a loss; memory may be in bytes or
+a string with a unit, "3.1 GB". Any further column is treated as an axis of the grid.
 """
 
 import csv
@@ -33,10 +33,10 @@ _AMOUNT = re.compile(r"([0-9]+(?:\.[0-9]*)?(?:e[+-]?[0-9]+)?)\s*([a-z]+)", re.IG
 
 
 def from_file(path: str) -> Sweep:
-    """A sweep of the rows of a .csv or .parquet file.
+    """A sweep made of the rows of a .csv or .parquet file.
 
     Raises:
-        RowsError: the file cannot be read, or a column or value is not as documented; names all of them.
+        RowsError: the file cannot be read, or columns or values are not as documented; names all of them.
     """
     names, rows = _read(path)
     columns, complaints, notes = _columns(names)
@@ -83,7 +83,7 @@ def _read(path: str) -> tuple[list[str], list[dict[str, Any]]]:
 
 
 def _columns(names: Sequence[str]) -> tuple[dict[str, str], list[str], list[str]]:
-    """Each column's name in our table; what is wrong; what a reader should know."""
+    """Each column's name in our table; complaints; notes for the reader."""
     columns = {name: ALIASES.get(name.strip().lower(), name.strip()) for name in names}
     complaints: list[str] = []
     notes: list[str] = []
@@ -94,18 +94,18 @@ def _columns(names: Sequence[str]) -> tuple[dict[str, str], list[str], list[str]
         if name and name not in _TYPES:
             close = difflib.get_close_matches(name, list(_TYPES), n=1, cutoff=0.75)
             if close:
-                complaints.append(f"no such column as {name!r}: did you mean {close[0]}?")
+                complaints.append(f"unrecognized column {name!r}: did you mean {close[0]}?")
             else:
-                notes.append(f"column {name!r} is none of docs/columns.md, so it is taken as an axis of the grid")
+                notes.append(f"column {name!r} is not in docs/columns.md, so it is treated as an axis of the grid")
     if "lora_r" not in columns.values():
-        complaints.append("there is no column lora_r: it holds the rank, or the word full")
+        complaints.append("column lora_r is missing: it holds the rank, or the word full")
     if not {"train_loss", "eval_loss"} & set(columns.values()):
-        complaints.append("there is no column eval_loss (held-out) or train_loss, so there is nothing to compare")
+        complaints.append("column eval_loss (held-out) or train_loss is missing, so there is nothing to compare")
     return columns, complaints, notes
 
 
 def _theirs(columns: dict[str, str]) -> dict[str, str]:
-    """The file's name of each column of ours."""
+    """The file's name for each of our columns."""
     return {ours: name for name, ours in columns.items()}
 
 
@@ -122,17 +122,17 @@ def _convert(row: dict[str, Any], number: int, theirs: dict[str, str]) -> tuple[
     converted["method"] = "full" if full else "lora"
     converted.setdefault("status", "completed")
     if converted["status"] not in STATUSES:
-        wrong.append(f"row {number}: status is {converted['status']!r}; it is one of {', '.join(STATUSES)}")
+        wrong.append(f"row {number}: status is {converted['status']!r}; it must be one of {', '.join(STATUSES)}")
     if converted.get("trial_id") is None:
         converted["trial_id"] = f"row-{number}"
     return converted, wrong
 
 
 def _value(name: str, value: Any) -> Any:
-    """A cell in its column's type. NaN and infinity are values of a loss, and of nothing else.
+    """A cell in its column's type. Only a loss may be NaN or infinite.
 
     Raises:
-        ValueError: it has not that type; says which it is.
+        ValueError: it does not have that type; the message says what is expected.
     """
     kind = _TYPES.get(name)
     if value is None or kind is None or pa.types.is_timestamp(kind):
@@ -172,7 +172,7 @@ def _amount(name: str, value: Any) -> float:
     if match and match.group(2).lower() in _UNITS:
         return float(round(float(match.group(1)) * _UNITS[match.group(2).lower()]))
     try:
-        return float(text.replace("_", "no number"))  # Python's 1_000 is none of a table's
+        return float(text.replace("_", "no number"))  # Python reads 1_000 as a number; a table must not
     except ValueError:
         wanted = 'a number of bytes, or a size such as "3.1 GB"' if name in _SIZES else "a number"
         raise ValueError(f"it must be {wanted}") from None
@@ -180,7 +180,7 @@ def _amount(name: str, value: Any) -> float:
 
 def _table(rows: Sequence[dict[str, Any]]) -> pa.Table:
     extra = {name: value for row in reversed(rows) for name, value in row.items() if name not in _TYPES}
-    texts = {name: str(value) for name, value in extra.items()}  # an axis's values only tell configurations apart
+    texts = {name: str(value) for name, value in extra.items()}  # values of an axis only distinguish configurations
     kept = [
         {name: str(value) if name in texts and value is not None else value for name, value in row.items()}
         for row in rows

@@ -1,6 +1,6 @@
-"""A bounded folder on local disk for step rows that wait for the store; what is left there can be written later.
+"""A bounded folder on local disk for step rows that the store has not taken yet; what is left there can be uploaded later.
 
-A file holds one part, a JSON object per line, and is complete or absent. JSON and not Parquet, since a row with a
+A file holds one part, a JSON object per line, and is complete or absent. JSON rather than Parquet, since a row with a
 column that the store refuses must survive here too; not pickle, since a later process reads these files.
 """
 
@@ -19,21 +19,21 @@ _TIME = "$time"
 
 
 def encode(value: Any) -> Any:
-    """For json.dumps: what JSON has no word for, but a row may hold."""
+    """For json.dumps: encodes values that a row may hold but JSON cannot represent."""
     if isinstance(value, datetime):
         return {_TIME: value.isoformat()}
     if hasattr(value, "item"):
         return value.item()
-    raise TypeError(f"a step row holds {type(value).__name__}, which is neither a number, a text nor a time")
+    raise TypeError(f"a step row holds {type(value).__name__}, which is neither a number, a string nor a time")
 
 
 def decode(value: dict[str, Any]) -> Any:
-    """For json.loads: the reverse."""
+    """For json.loads: the reverse of `encode`."""
     return datetime.fromisoformat(value[_TIME]) if value.keys() == {_TIME} else value
 
 
 class Spool:
-    """Parts by their sequence number. One trial's attempt has a folder to itself: numbers start anew in each."""
+    """Parts by sequence number. Each attempt of a trial has its own folder, in which numbers start over."""
 
     def __init__(self, folder: Path, limit_bytes: int = LIMIT_BYTES) -> None:
         self.folder = folder
@@ -47,7 +47,7 @@ class Spool:
 
     @property
     def full(self) -> bool:
-        """Whether the limit is reached. The part that crosses it is still taken."""
+        """Whether the limit is reached. The part that crosses it is still accepted."""
         return self._used >= self.limit_bytes
 
     @property
@@ -55,11 +55,11 @@ class Spool:
         return sorted(self._sizes)
 
     def save(self, sequence: int, rows: Sequence[Row]) -> None:
-        """Puts a part on disk.
+        """Writes a part to disk.
 
         Raises:
-            OSError: the disk refuses; nothing is left of the part.
-            TypeError: a row holds something that JSON cannot say.
+            OSError: the disk refuses; nothing of the part is left.
+            TypeError: a row holds something that JSON cannot represent.
         """
         data = "".join(json.dumps(row, default=encode) + "\n" for row in rows).encode()
         aside = self._path(sequence).with_suffix(".tmp")
@@ -82,12 +82,12 @@ class Spool:
         return [json.loads(line, object_hook=decode) for line in lines]
 
     def discard(self, sequence: int) -> None:
-        """Forgets a part."""
+        """Removes a part."""
         self._account(sequence, 0)
         self._path(sequence).unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Takes the folder away if nothing is in it."""
+        """Removes the folder if it is empty."""
         with suppress(OSError):
             self.folder.rmdir()
 
@@ -99,10 +99,10 @@ class Spool:
 
 
 def recover(folder: Path, write: Callable[[int, list[Row]], None]) -> int:
-    """Writes the parts that an earlier process had to leave in a spool's folder; returns how many rows.
+    """Writes the parts that an earlier process left in a spool's folder; returns the number of rows.
 
     Raises:
-        Whatever `write` raises: that part and those after it stay where they are.
+        Whatever `write` raises: that part and those after it stay in the folder.
     """
     spool, rows = Spool(folder), 0
     for sequence in spool.sequences:

@@ -1,4 +1,4 @@
-"""Owns a sweep's files: Parquet rows in, tables out, on any `pyarrow.fs` location.
+"""Reads and writes a sweep's files, rows as Parquet, on any `pyarrow.fs` location.
 
     <storage_path>/<name>/
         sweep.json                    base configuration, axes, provenance
@@ -6,8 +6,8 @@
         steps/<trial_id>/*.parquet    a row per optimizer step
         evals/<trial_id>.parquet      a row per held-out example
         logs/<trial_id>.log           what the trial's process printed
-        checkpoints/<trial_id>/       its newest checkpoint, at its end the final one (see checkpoints.py)
-        tune/                         Ray Tune's own: its state and its result log
+        checkpoints/<trial_id>/       its newest checkpoint, finally the trained adapter or model (see checkpoints.py)
+        tune/                         Ray Tune's own files: its state and its result log
 
 A trial's row is written last, so a trial with a row is done.
 """
@@ -40,12 +40,12 @@ _PART = re.compile(r"part-(\d+)-(\d+)\.parquet$")
 
 @dataclass(frozen=True)
 class Store(Location):
-    """A sweep's rows, and what describes it."""
+    """A sweep's folder: its rows, its sweep.json and its logs."""
 
     # --- sweep.json ------------------------------------------------------------------------------------------------
 
     def write_sweep(self, content: dict[str, Any]) -> None:
-        """Writes sweep.json, with the schema version put in."""
+        """Writes sweep.json, with the schema version added."""
         plain = redact.value(content)
         if isinstance(tune := content.get("tune"), Mapping) and "key" in tune:
             plain["tune"]["key"] = redact.text(tune["key"])  # a setting's name, where elsewhere a key is a secret
@@ -56,7 +56,7 @@ class Store(Location):
         """The content of sweep.json.
 
         Raises:
-            NotASweep: there is none, or it is not as we write it.
+            NotASweep: there is none, or it was not written by this project.
             NewerSchema: a later version of this project wrote it.
             StoreError: it cannot be read.
         """
@@ -64,7 +64,7 @@ class Store(Location):
             data = self.read_bytes("sweep.json") if self.exists("sweep.json") else None
         except (OSError, pa.ArrowException) as error:
             raise StoreError(
-                f"{self.uri('sweep.json')} cannot be read: {reason(error)}. Mend that, or name another sweep."
+                f"{self.uri('sweep.json')} cannot be read: {reason(error)}. Fix that, or name another sweep."
             ) from error
         if data is None:
             raise NotASweep(
@@ -74,7 +74,7 @@ class Store(Location):
         content, wrong = parse_sweep_json(data)
         if wrong:
             raise NotASweep(
-                f"{self.uri('sweep.json')} is not one of ours: {wrong}. Restore it, or start anew with --name."
+                f"{self.uri('sweep.json')} was not written by this project: {wrong}. Restore it, or start over with another --name."
             )
         version = content["schema_version"]
         if not isinstance(version, int) or version > SCHEMA_VERSION:
@@ -93,7 +93,7 @@ class Store(Location):
         unknown = {key for row in rows for key in row} - set(into.names)
         if unknown:
             raise StoreError(
-                f"{name}: no such column as {', '.join(sorted(unknown))}. Columns are defined in sweep/store/columns.py."
+                f"{name}: unrecognized columns: {', '.join(sorted(unknown))}. Columns are defined in sweep/store/columns.py."
             )
         buffer = BytesIO()
         pq.write_table(pa.Table.from_pylist(list(rows), schema=into), buffer, compression="zstd")
@@ -110,7 +110,7 @@ class Store(Location):
         return rows[0] if rows else None
 
     def remove_trial(self, trial_id: str) -> None:
-        """Takes a trial's row away, if any: it is about to run again."""
+        """Removes a trial's row, if any: the trial is about to run again."""
         self.fence()
         self.remove(f"trials/{trial_id}.parquet")
 
@@ -118,7 +118,7 @@ class Store(Location):
         self._write_rows(f"evals/{trial_id}.parquet", EVALS, rows)
 
     def write_log(self, trial_id: str, text: str) -> str:
-        """Keeps a worker's log; returns its name relative to the sweep."""
+        """Writes a trial's log; returns its name relative to the sweep."""
         name = self.log_name(trial_id)
         self.write_bytes(name, redact.text(text).encode(errors="replace"))
         return name
@@ -128,18 +128,18 @@ class Store(Location):
         return f"logs/{trial_id}.log"
 
     def read_log(self, trial_id: str) -> str:
-        """The log that a trial has so far; empty if none."""
+        """A trial's log so far; empty if there is none."""
         try:
             return self.read_bytes(self.log_name(trial_id)).decode(errors="replace")
         except FileNotFoundError:
             return ""
 
     def write_step_part(self, trial_id: str, attempt: int, sequence: int, rows: Sequence[Row]) -> None:
-        """Writes the next rows of a running trial. An attempt's part 0 may be empty: it says that the attempt began."""
+        """Writes the next rows of a running trial. An attempt's part 0 is empty: it marks that the attempt started."""
         self._write_rows(f"steps/{trial_id}/part-{attempt}-{sequence:06d}.parquet", STEPS, rows)
 
     def attempts(self, trial_id: str) -> int:
-        """How often the trial was begun, as far as its files tell; 0 if never."""
+        """How many times the trial was started, according to its files."""
         names = self.names(f"steps/{trial_id}", ".parquet")
         begun = [int(match.group(1)) for name in names if (match := _PART.search(name))]
         if f"steps/{trial_id}/{_MERGED}" in names:
@@ -150,7 +150,7 @@ class Store(Location):
         return max(begun, default=0)
 
     def merge_steps(self, trial_id: str) -> int:
-        """Turns a trial's parts into one file of steps in order, each once; returns how many. A part cut off is set aside."""
+        """Merges a trial's parts into one file, each step once and in order; returns how many. Truncated parts are set aside."""
         names = self.names(f"steps/{trial_id}", ".parquet")
         whole, tables = self._step_files(names)
         table = parquet.newest_attempt(parquet.joined(tables, schema(STEPS)))
@@ -163,15 +163,15 @@ class Store(Location):
         return int(table.num_rows)
 
     def remove_steps(self, trial_id: str) -> None:
-        """Takes all step rows of a trial away."""
+        """Removes all step rows of a trial."""
         for name in self.names(f"steps/{trial_id}", ".parquet"):
             self.remove(name)
 
     # --- Ray Tune's files ------------------------------------------------------------------------------------------
 
     def scrub(self) -> None:
-        """Takes secrets and the home directory's name out of what Ray Tune wrote of itself; files keep their length."""
-        ours = ("result.json", "params.json", "params.pkl")  # made of rows and axes, which have none
+        """Redacts secrets and the home directory in the files that Ray Tune wrote; their lengths stay the same."""
+        ours = ("result.json", "params.json", "params.pkl")  # made from rows and axes, which contain none
         for name in [name for suffix in (".pkl", ".json", ".txt") for name in self.names("tune", suffix)]:
             if "/checkpoint" not in name and not name.endswith(ours):
                 data = self.read_bytes(name)
@@ -182,15 +182,15 @@ class Store(Location):
     # --- tables ----------------------------------------------------------------------------------------------------
 
     def trial_names(self) -> set[str]:
-        """Ids of the trials that have a row."""
+        """The ids of the trials that have a row."""
         return {Path(name).stem for name in self.names("trials", ".parquet")}
 
     def trials(self) -> pa.Table:
-        """A row per ended trial: TRIALS, then the grid's further axes."""
+        """A row per ended trial: the columns of TRIALS, then the grid's further axes."""
         return self._read(self.names("trials", ".parquet"), TRIALS)
 
     def steps(self, trial_id: str | None = None) -> pa.Table:
-        """Step rows of one or all trials, by trial and step, each step once (the last attempt's)."""
+        """Step rows of one trial or of all, by trial and step, each step once (the last attempt's)."""
         folder = f"steps/{trial_id}" if trial_id else "steps"
         return parquet.curves(*self._step_files(self.names(folder, ".parquet")), _MERGED, schema(STEPS))
 
@@ -198,11 +198,11 @@ class Store(Location):
         return self._read(self.names("evals", ".parquet"), EVALS)
 
     def _read(self, names: Iterable[str], columns: tuple[Column, ...]) -> pa.Table:
-        """All rows of some files in one table. Columns that we do not know are kept, ones that are missing are null."""
+        """All rows of some files in one table. Unknown columns are kept; missing ones are null."""
         return parquet.joined(self._files(names), schema(columns))
 
     def _step_files(self, names: Sequence[str]) -> tuple[Sequence[str], list[pa.Table]]:
-        """Files of step rows, and what is in them. Those that were cut off in mid-write are left out, and named."""
+        """Files of step rows, and their tables. Files that were cut off mid-write are skipped, with a warning."""
         try:
             return names, self._files(names)
         except FileNotFoundError:
@@ -211,12 +211,12 @@ class Store(Location):
             cut_off = [name for name in names if self._is_cut_off(name)]
             if not cut_off:
                 raise
-        log.warning("Cut off in mid-write, so left out: %s", ", ".join(map(self.uri, cut_off)))
+        log.warning("Skipped files that were cut off mid-write: %s", ", ".join(map(self.uri, cut_off)))
         whole = [name for name in names if name not in cut_off]
         return whole, self._files(whole)
 
     def _is_cut_off(self, name: str) -> bool:
-        """Whether a Parquet file has not both its ends."""
+        """Whether a Parquet file lacks its first or last bytes."""
         fs, root = self.where
         with fs.open_input_file(f"{root}/{name}") as file:
             size = file.size()
@@ -229,8 +229,8 @@ class Store(Location):
 
 
 def unreadable(location: str, error: Exception) -> StoreError:
-    """What to say of a sweep one of whose files cannot be read."""
+    """The error for a sweep with an unreadable file."""
     return StoreError(
         f"{location!r}: a file cannot be read: {in_one_line(str(error))}. "
-        "Delete the broken file: the command that made the sweep runs its trial again."
+        "Delete the broken file, then run the sweep's command again: it repeats that file's trial."
     )

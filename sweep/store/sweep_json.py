@@ -1,4 +1,4 @@
-"""What a sweep.json may hold: it is read from where anybody may have written."""
+"""Validates sweep.json: it is read from locations where anybody may have written."""
 
 import json
 import re
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def parse_sweep_json(data: bytes) -> tuple[dict[str, Any], str]:
-    """What sweep.json holds, and what of it no sweep of ours has."""
+    """The content of sweep.json, and what is wrong with it; "" if nothing is."""
     try:
         content = json.loads(data)
     except (ValueError, RecursionError):
@@ -25,4 +25,4 @@ def parse_sweep_json(data: bytes) -> tuple[dict[str, Any], str]:
         odd.append("trials")
     if not re.fullmatch(r"[0-9a-f]{1,64}", str(content.get("id", "0"))):  # it becomes a folder's name
         odd.append("id")
-    return content, f"{' and '.join(dict.fromkeys(odd))} hold something else" if odd else ""
+    return content, f"unexpected type of {' and '.join(dict.fromkeys(odd))}" if odd else ""

@@ -20,15 +20,15 @@ SWEEPS = [
     bad
     for main in (grid.main, analysis.main, report.main)
     for bad in (
-        kept("sweep.json cut off", cut("sweep.json"), "is not one of ours: it is not JSON, or was cut off", main=main),
-        kept("sweep.json of bytes", put("sweep.json", bytes(range(256))), "is not one of ours", main=main),
+        kept("sweep.json cut off", cut("sweep.json"), "was not written by this project: it is not JSON, or was cut off", main=main),
+        kept("sweep.json of bytes", put("sweep.json", bytes(range(256))), "was not written by this project", main=main),
         kept(
-            "sweep.json is a list", put("sweep.json", "[]"), "is not one of ours: it has no schema_version", main=main
+            "sweep.json is a list", put("sweep.json", "[]"), "was not written by this project: it has no schema_version", main=main
         ),
         kept(
             "sweep.json is odd",
             put("sweep.json", '{"schema_version": 1, "trials": {}}'),
-            "trials hold something else",
+            "unexpected type of trials",
             main=main,
         ),
         kept(
@@ -97,11 +97,11 @@ ASKED = [
     for bad in (
         asked("nothing there", ["none"], "'none' holds no sweep: there is no sweep.json", main),
         asked("an empty name", [""], "'' holds no sweep", main),
-        asked("a scheme of no kind", ["ftp://host/x"], "'ftp://host/x' is no place that can be read or written", main),
-        asked("no bucket", ["s3://"], "it names no bucket and no folder", main),
-        asked("a user of no kind", ["~nobody-of-this-name/x"], "is no place that can be read or written", main),
+        asked("a scheme of no kind", ["ftp://host/x"], "'ftp://host/x' is not a location that can be read or written", main),
+        asked("no bucket", ["s3://"], "it names neither a bucket nor a folder", main),
+        asked("a user of no kind", ["~nobody-of-this-name/x"], "is not a location that can be read or written", main),
         asked("a name too long", ["x" * 5000], "cannot be read: ", main),
-        asked("a NUL", ["a\0b"], "is no place that can be read or written", main),
+        asked("a NUL", ["a\0b"], "is not a location that can be read or written", main),
     )
 ] + [
     asked(
@@ -114,7 +114,7 @@ ASKED = [
 
 TABLES = [
     table("of bytes", bytes(range(256)), "it is not UTF-8 text"),
-    table("without anything", "", "there is no column lora_r"),
+    table("without anything", "", "column lora_r is missing"),
     table("of another kind", "a", "its name ends in .txt: give a .csv or a .parquet file", "rows.txt"),
     table("with a column twice", "lora_r,lora_r,train_loss\n8,8,1\n", "two columns are called 'lora_r': leave one out"),
     table("with a column without name", "lora_r,train_loss,\n8,1,3\n", "column 3 has no name"),
@@ -137,15 +137,15 @@ TABLES = [
 PLACES = [
     flag(
         "--storage_path ftp://host/x",
-        "--storage_path: 'ftp://host/x/model-rows' is no place that can be read or written",
+        "--storage_path: 'ftp://host/x/model-rows' is not a location that can be read or written",
     ),
     flag("--storage_path s3://", "--storage_path: expected a folder, or a URI such as s3://bucket/folder, got 's3://'"),
     flag("--storage_path ''", "--storage_path: expected a folder, or a URI such as s3://bucket/folder, got ''"),
     flag("--storage_path s3://KEY:canary-password@bucket/x", "--storage_path: the URI holds credentials"),
     flag("--storage_path 's3://bucket/x?scheme=http'", "--storage_path: a URI with ?options cannot hold a sweep"),
-    flag("--storage_path file://relative", "is no place that can be read or written"),
+    flag("--storage_path file://relative", "is not a location that can be read or written"),
     flag(f"--storage_path {'x' * 300}", "cannot hold a sweep: File name too long"),
-    flag("--storage_path ~nobody-of-this-name/x", "is no place that can be read or written"),
+    flag("--storage_path ~nobody-of-this-name/x", "is not a location that can be read or written"),
     flag("--storage_path", "--storage_path: expected a text, got no value"),
     Bad(
         "a file where the store goes",

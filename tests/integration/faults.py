@@ -39,7 +39,7 @@ class Endpoint:
     def fail(self) -> None:
         self._server.stop()
 
-    def mend(self) -> None:
+    def fix(self) -> None:
         self._server = ThreadedMotoServer(self._host, self._port, verbose=False)
         self._server.start()
 
@@ -70,7 +70,7 @@ class FullDisk(Disk):
             except OSError:
                 pass
 
-    def mend(self) -> None:
+    def fix(self) -> None:
         (self.folder / "ballast").unlink()
 
 
@@ -86,7 +86,7 @@ class ReadOnlyDisk(Disk):
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
 
-    def mend(self) -> None:
+    def fix(self) -> None:
         _mount("-o", "remount,rw", str(self.folder))
 
 

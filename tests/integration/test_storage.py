@@ -74,7 +74,7 @@ def test_a_store_that_comes_back_gets_every_row_and_the_sweep_does_not_notice(sw
         swept.fault.fail()
         time.sleep(8)  # the first trial ends meanwhile
         assert driver.poll() is None
-        swept.fault.mend()
+        swept.fault.fix()
         _, said = driver.communicate(timeout=240)
         assert driver.returncode == 0, said
     swept.assert_whole()
@@ -89,12 +89,12 @@ def test_a_store_that_stays_away_stops_the_sweep_and_the_next_command_writes_wha
         swept.fault.fail()
         _, said = driver.communicate(timeout=400)
     assert driver.returncode == 1, said
-    assert f"{swept.store.location} refuses files, so the sweep was stopped: " in said
+    assert f"{swept.store.location} cannot be written to, so the sweep was stopped: " in said
     assert "Traceback" not in said and said.count("waits in") == 1
     spool = said.partition("waits in ")[2].partition(". Make room")[0]
     (kept,) = pending(Path(spool))
     assert kept.parent.name in said and (kept / "ending.json").exists() and (kept / "checkpoint").is_dir()
-    swept.fault.mend()
+    swept.fault.fix()
     with swept.start() as driver:
         _, said = driver.communicate(timeout=240)
     assert driver.returncode == 0, said

@@ -155,23 +155,23 @@ def template_complaints(template: object) -> list[Complaint]:
     """What is wrong with a prompt_template: only {instruction} and {input} may be in it, the first must."""
     if template is None:
         return []
-    mend = "Use {instruction} and, if wanted, {input}; write a brace of the text twice."
+    fix = "Use {instruction} and, if wanted, {input}; write a brace of the text twice."
     if not isinstance(template, str):
-        return [Complaint("prompt_template", f" must be a text, got {template!r}. {mend}")]
+        return [Complaint("prompt_template", f" must be a text, got {template!r}. {fix}")]
     try:
         pieces = list(Formatter().parse(template))
     except ValueError as error:
-        return [Complaint("prompt_template", f" {template!r} is not a format string: {error}. {mend}")]
+        return [Complaint("prompt_template", f" {template!r} is not a format string: {error}. {fix}")]
     names = [name for _, name, _, _ in pieces if name is not None]
     odd = [name for name in names if name not in ("instruction", "input")]
     if odd or any(spec or conversion for _, _, spec, conversion in pieces):
         return [
             Complaint(
-                "prompt_template", f" {template!r} may only hold plain fields, got {first_few(odd or names)}. {mend}"
+                "prompt_template", f" {template!r} may only hold plain fields, got {first_few(odd or names)}. {fix}"
             )
         ]
     return (
-        [] if "instruction" in names else [Complaint("prompt_template", f" {template!r} lacks {{instruction}}. {mend}")]
+        [] if "instruction" in names else [Complaint("prompt_template", f" {template!r} lacks {{instruction}}. {fix}")]
     )
 
 

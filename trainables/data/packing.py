@@ -75,8 +75,8 @@ def _asked(settings: Mapping[str, Any], resolve: Resolve) -> tuple[Complaint | N
         return None, f"--packing{head} it is not known whether packed rows see each other: {sentence(error, 200)}"
     ways = " or ".join(f"--attn_implementation {one}" for one in others)
     gpu = " (on a GPU)" if FLASH in others else ""
-    mend = f"Add {ways}{gpu}, or leave --packing out." if others else "Leave --packing out."
-    text = f"{head}, packed rows see each other: the losses would be of other texts than your rows. {mend}"
+    fix = f"Add {ways}{gpu}, or leave --packing out." if others else "Leave --packing out."
+    text = f"{head}, packed rows see each other: the losses would be of other texts than your rows. {fix}"
     return Complaint("packing", text), None
 
 

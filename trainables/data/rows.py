@@ -37,7 +37,7 @@ class Rows:
         train: `datasets.Dataset` of the rows to train on, in the source's order.
         held_out: `datasets.Dataset` of the held-out rows; a row's number here is its `example_id`.
         fingerprint: hash of the content of both; the same on every machine, wherever the files are.
-        warnings: what the user should know and need not mend.
+        warnings: what the user should know and need not fix.
         clusters: `pyarrow` array of the held-out rows' clusters, as texts; null where a row has none.
     """
 
@@ -49,7 +49,7 @@ class Rows:
 
 
 def complaints_about_rows(settings: Settings, resolve: Resolve) -> list[Problem]:
-    """Everything that is wrong with the data, each with what was found and how to mend it."""
+    """Everything that is wrong with the data, each with what was found and how to fix it."""
     try:
         load_rows(settings, resolve)
     except ConfigError as error:
@@ -236,9 +236,9 @@ def _without_blanks(
         found = f"{part.name}: {len(rows)} of {part.table.num_rows} rows have an empty or missing {what}: "
         found += first_few([part.where(row) for row in rows])
         if count > _MOST_BLANK * total:
-            mend = "Fill or remove them" if source.editable else "Give a copy without them"
+            fix = "Fill or remove them" if source.editable else "Give a copy without them"
             notes.complaints.append(
-                f"{found}. That is more than a tenth, too many to leave out. {mend} (rows are counted from 0)."
+                f"{found}. That is more than a tenth, too many to leave out. {fix} (rows are counted from 0)."
             )
         else:
             notes.warnings.append(f"{found}. They are left out (rows are counted from 0).")

@@ -30,7 +30,7 @@ _OTHER_SPLITS = {"validation", "valid", "val", "dev", "eval", "test"}
 
 @dataclass(frozen=True)
 class Source:
-    """A data set's splits. `editable` says that the user can mend its rows: it is not the Hub's."""
+    """A data set's splits. `editable` says that the user can fix its rows: it is not the Hub's."""
 
     name: str
     splits: dict[str, list[Part]]
@@ -96,12 +96,12 @@ def _read_folder(folder: Path, train: str, test: str, wanted: Collection[str]) -
 
 def _files_below(folder: Path) -> list[Path]:
     """Files of rows below a folder, none that is hidden. One that cannot be looked through is refused, not read in part."""
-    mend = "Name the folder with the rows."
+    fix = "Name the folder with the rows."
 
     def refuse(error: OSError) -> None:
         where = f"{error.filename} cannot be read: {reason(error)}"
         raise ConfigError(
-            [Complaint("dataset_name", f": {folder} cannot be looked through: {where}. {mend}")]
+            [Complaint("dataset_name", f": {folder} cannot be looked through: {where}. {fix}")]
         ) from error
 
     found: list[Path] = []
@@ -111,7 +111,7 @@ def _files_below(folder: Path) -> list[Path]:
         entries += len(folders) + len(names)
         if entries > _MOST_ENTRIES:
             raise ConfigError(
-                [Complaint("dataset_name", f": {folder} holds more than {_MOST_ENTRIES:,} files and folders. {mend}")]
+                [Complaint("dataset_name", f": {folder} holds more than {_MOST_ENTRIES:,} files and folders. {fix}")]
             )
         found += [Path(place, name) for name in names if Path(name).suffix.lower() in SUFFIXES and name[0] != "."]
     return sorted(found)

@@ -232,14 +232,14 @@ def _load_tokenizer(settings: Settings, resolve: Resolve) -> Any:
             trust_remote_code=bool(settings.get("trust_remote_code")),
         )
     except Exception as error:  # the loaders have no common base
-        mend = "Copy the model's tokenizer.json and tokenizer_config.json into the folder."
+        fix = "Copy the model's tokenizer.json and tokenizer_config.json into the folder."
         if not exists_locally(resolve(name)):
-            mend = f"Give a folder with the model's tokenizer files, or a Hub name; where the Hub is out of reach: {OFFLINE_WAYS}."
+            fix = f"Give a folder with the model's tokenizer files, or a Hub name; where the Hub is out of reach: {OFFLINE_WAYS}."
         raise ConfigError(
             [
                 Complaint(
                     "model_name_or_path",
-                    f": no tokenizer can be loaded from {name!r}: {headline(error).rstrip(' :.')}. {mend}",
+                    f": no tokenizer can be loaded from {name!r}: {headline(error).rstrip(' :.')}. {fix}",
                 )
             ]
         ) from error
