@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sweep.run.aftermath import Seen, leave_rows, note_pruned
+from sweep.run.aftermath import Seen, note_pruned, write_missing_rows
 from sweep.space import Trial, trials
 from sweep.store.store import Row, Store
 
@@ -34,14 +34,14 @@ def test_a_trial_that_had_ended_by_itself_stays_as_it_is(
     left(store, trial, status)
     before = store.trial(trial.trial_id)
     seen = Seen(pruned={trial.trial_id: DECIDED}, errors={trial.trial_id: {}}, unfinished={trial.trial_id: {}})
-    leave_rows([trial], store, seen, stopped)
+    write_missing_rows([trial], store, seen, stopped)
     assert store.trial(trial.trial_id) == before
 
 
 @pytest.mark.parametrize("stopped", [False, True])
 def test_what_the_scheduler_decided_is_written_with_what_decided_it(store: Store, trial: Trial, stopped: bool) -> None:
     left(store, trial, "interrupted")
-    leave_rows([trial], store, Seen(pruned={trial.trial_id: DECIDED}), stopped)
+    write_missing_rows([trial], store, Seen(pruned={trial.trial_id: DECIDED}), stopped)
     row = store.trial(trial.trial_id)
     assert row is not None and row["status"] == "pruned" and row["steps"] == 12
     assert {key: row[key] for key in DECIDED} == DECIDED
@@ -52,14 +52,14 @@ def test_a_trial_that_was_told_to_stop_by_nobody_here_stays_interrupted(
     store: Store, trial: Trial, stopped: bool
 ) -> None:
     left(store, trial, "interrupted")
-    leave_rows([trial], store, Seen(unfinished={trial.trial_id: {"step": 12}}), stopped)
+    write_missing_rows([trial], store, Seen(unfinished={trial.trial_id: {"step": 12}}), stopped)
     row = store.trial(trial.trial_id)
     assert row is not None and (row["status"], row["pruned_step"]) == ("interrupted", None)
 
 
 def test_a_trial_that_ray_gave_up_has_failed_whatever_its_process_left(store: Store, trial: Trial) -> None:
     left(store, trial, "interrupted")
-    leave_rows([trial], store, Seen(errors={trial.trial_id: {"error_type": "ProcessDied"}}), False)
+    write_missing_rows([trial], store, Seen(errors={trial.trial_id: {"error_type": "ProcessDied"}}), False)
     row = store.trial(trial.trial_id)
     assert row is not None and (row["status"], row["error_type"]) == ("failed", "ProcessDied")
 

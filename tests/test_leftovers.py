@@ -70,7 +70,7 @@ def test_a_name_that_another_user_took_is_refused(
     else:
         moved = folder.rename(tmp_path / "moved")
         folder.symlink_to(moved) if what == "a link" else folder.write_text("")
-    with pytest.raises(ConfigError, match="Set XDG_CACHE_HOME to a folder that you may write"):
+    with pytest.raises(ConfigError, match="Set XDG_CACHE_HOME to a folder that you can write to"):
         place(tmp_path)
     with pytest.raises(PermissionError):
         leftovers.protect(folder / root.name)

@@ -84,7 +84,7 @@ def _no_place(location: str) -> str | None:
         return str(error)
     except (OSError, ValueError) as error:
         why = reason(error)
-    fix = "Give a folder that you may write, or a URI such as s3://bucket/folder."
+    fix = "Give a folder that you can write to, or a URI such as s3://bucket/folder."
     return f"{redact.urls(location)} cannot hold a sweep: {why}. {fix}" if why else None
 
 

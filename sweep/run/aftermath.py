@@ -36,8 +36,8 @@ def _count(path: Path) -> int:
 
 
 @contextmanager
-def one_line(store: Store, root: Path) -> Iterator[None]:
-    """Around work with a store: says in one line what its refusal means for what was measured; `root` is where that waits.
+def store_errors_in_one_line(store: Store, root: Path) -> Iterator[None]:
+    """Turns an OSError of the store into one line that says where the measurements are kept; `root` is the spool.
 
     Raises:
         StoreUnreachable: instead of an OSError.
@@ -47,11 +47,11 @@ def one_line(store: Store, root: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        waiting = sorted({folder.parent.name for folder in leftovers.pending(root)})
-        kept = f" What {', '.join(waiting)} measured waits in {root}." if waiting else ""
+        names = sorted({folder.parent.name for folder in leftovers.pending(root)})
+        kept = f" What {', '.join(names)} measured is kept in {root}." if names else ""
         raise StoreUnreachable(
-            f"{store.location} refuses files, so the sweep was stopped: {reason(error)}.{kept} "
-            "Make room or fix it; then the same command on this machine writes what waits, and goes on."
+            f"{store.location} cannot be written to, so the sweep was stopped: {reason(error)}.{kept} "
+            "Free space or fix it, then run the same command on this machine to upload it and resume."
         ) from error
 
 
@@ -88,7 +88,7 @@ def _host_memory(message: str) -> Row:
     return {"error_type": "HostOutOfMemory", "error_message": message}
 
 
-def leave_rows(trials: Sequence[Trial], store: Store, seen: Seen, stopped: bool) -> None:
+def write_missing_rows(trials: Sequence[Trial], store: Store, seen: Seen, stopped: bool) -> None:
     """Writes the rows of trials whose process could not, and what only the driver knows of those that were told to stop.
 
     Raises:
@@ -111,7 +111,7 @@ def leave_rows(trials: Sequence[Trial], store: Store, seen: Seen, stopped: bool)
 def note_pruned(trials: Sequence[Trial], store: Store, seen: Seen) -> None:
     """Writes the scheduler's decisions into the rows that the stopped trials have left by now; the others' wait."""
     for trial in [one for one in trials if one.trial_id in seen.pruned]:
-        with suppress(OSError):  # a store that is away: `leave_rows` does it
+        with suppress(OSError):  # a store that is away: `write_missing_rows` does it
             if store.trial(trial.trial_id) is not None:
                 end_as(trial, store, {"status": "pruned", **seen.pruned[trial.trial_id]})
                 del seen.pruned[trial.trial_id]

@@ -28,7 +28,7 @@ from sweep.plan.admission import Forecast
 from sweep.plan.planning import Plan
 from sweep.plan.shrink import Attempted, as_planned, to_shrink
 from sweep.run import access, ray_internals
-from sweep.run.aftermath import Seen, leave_rows, note_pruned, one_line, reject
+from sweep.run.aftermath import Seen, note_pruned, reject, store_errors_in_one_line, write_missing_rows
 from sweep.run.restarts import Restarts
 from sweep.space import Trial
 from sweep.store.store import Row, Store
@@ -144,7 +144,7 @@ def run(
     resources = connect(config)
     root = leftovers.spool_dir(store, planned.sweep_id)
     watch = _Watch(listener, trials, store, config)
-    with one_line(store, root), _interruptible() as stopper:
+    with store_errors_in_one_line(store, root), _interruptible() as stopper:
         watch.stopper = stopper
 
         def attempt(trials: Sequence[Attempted]) -> None:
@@ -162,7 +162,7 @@ def run(
                 attempt(to_shrink(trials, store, ("oom", "rejected")))
         finally:
             store.scrub()
-        leave_rows(trials, store, watch.seen, stopper.stop_all())
+        write_missing_rows(trials, store, watch.seen, stopper.stop_all())
     if stopper.away:
         raise StoreUnreachable(
             f"{store.location} refused files for long, so the sweep was stopped. The same command goes on."

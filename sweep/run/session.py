@@ -15,7 +15,7 @@ from sweep.plan import planning as plan
 from sweep.plan.admission import Forecast
 from sweep.plan.planning import Plan
 from sweep.run import watchdog
-from sweep.run.aftermath import one_line
+from sweep.run.aftermath import store_errors_in_one_line
 from sweep.run.progress import Progress
 from sweep.run.watchdog import Witness
 from sweep.store import leftovers, lock
@@ -56,13 +56,13 @@ def run(planned: Plan, store: Store, trainable: Trainable, resolve: Resolve, for
         lock.held(store, lambda error: witness.end(str(error))) as store,
         watchdog.witnessed(store) as witness,
     ):
-        with one_line(store, root):
+        with store_errors_in_one_line(store, root):
             leftovers.upload_all(store, root)
         # With those, and with what another driver may have done meanwhile.
         planned = plan.make(planned.config, store, planned.made_of)
         root = leftovers.spool_dir(store, planned.sweep_id)
         interrupted = bool(planned.todo) and _run(planned, store, trainable, resolve, forecast, witness)
-        with one_line(store, root):
+        with store_errors_in_one_line(store, root):
             yield Session(planned, store, interrupted)
 
 

@@ -20,10 +20,18 @@ SWEEPS = [
     bad
     for main in (grid.main, analysis.main, report.main)
     for bad in (
-        kept("sweep.json cut off", cut("sweep.json"), "was not written by this project: it is not JSON, or was cut off", main=main),
+        kept(
+            "sweep.json cut off",
+            cut("sweep.json"),
+            "was not written by this project: it is not JSON, or was cut off",
+            main=main,
+        ),
         kept("sweep.json of bytes", put("sweep.json", bytes(range(256))), "was not written by this project", main=main),
         kept(
-            "sweep.json is a list", put("sweep.json", "[]"), "was not written by this project: it has no schema_version", main=main
+            "sweep.json is a list",
+            put("sweep.json", "[]"),
+            "was not written by this project: it has no schema_version",
+            main=main,
         ),
         kept(
             "sweep.json is odd",
@@ -97,7 +105,12 @@ ASKED = [
     for bad in (
         asked("nothing there", ["none"], "'none' holds no sweep: there is no sweep.json", main),
         asked("an empty name", [""], "'' holds no sweep", main),
-        asked("a scheme of no kind", ["ftp://host/x"], "'ftp://host/x' is not a location that can be read or written", main),
+        asked(
+            "a scheme of no kind",
+            ["ftp://host/x"],
+            "'ftp://host/x' is not a location that can be read or written",
+            main,
+        ),
         asked("no bucket", ["s3://"], "it names neither a bucket nor a folder", main),
         asked("a user of no kind", ["~nobody-of-this-name/x"], "is not a location that can be read or written", main),
         asked("a name too long", ["x" * 5000], "cannot be read: ", main),
