@@ -132,6 +132,12 @@ def _trial(base: Mapping[str, Any], rank: Rank, seed: int, axes: dict[str, Any],
     )
 
 
+def smaller_ranks(rank: int | None, ranks: Sequence[Rank]) -> tuple[int, ...]:
+    """The LoRA ranks of a sweep that are smaller than its largest, if that is the rank; none for any other."""
+    known = sorted({one for one in ranks if one != FULL})
+    return tuple(known[:-1]) if known and rank == known[-1] else ()
+
+
 def is_lora_setting(key: str) -> bool:
     """Whether a setting has no meaning for full fine-tuning."""
     return key.startswith("lora_") or key in {"use_rslora", "use_dora"}

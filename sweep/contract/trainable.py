@@ -32,7 +32,8 @@ class Context:
     trial's trackers, before the step's row is reported; `save` hands over a folder to be kept as the trial's newest
     checkpoint; `final` is the folder that holds the result; `resume_from` is the checkpoint to resume from, `earlier` the
     step rows up to it. `phase` takes what the trial does before its first step or after its last, with the number of rows
-    left, if it processes rows: it is shown to the user, and never blocks.
+    left, if it processes rows: it is shown to the user, and never blocks. `smaller_ranks` are those that the trial's
+    adapter may be cut to for the column `cut_losses`; empty unless the trial has the sweep's largest LoRA rank.
     """
 
     trial_id: str
@@ -50,6 +51,7 @@ class Context:
     resume_from: Checkpoint | None = None
     earlier: Sequence[Row] = ()
     total_steps: int | None = None
+    smaller_ranks: Sequence[int] = ()
     evals: list[Row] = field(default_factory=list)
     final: Path | None = None
     so_far: Row = field(default_factory=dict)  # columns of the trial's row if it raises

@@ -30,7 +30,7 @@ from sweep.plan.shrink import Attempted, as_planned, to_shrink
 from sweep.run import access, ray_internals
 from sweep.run.aftermath import Seen, note_pruned, reject, store_errors_in_one_line, write_missing_rows
 from sweep.run.restarts import Restarts
-from sweep.space import Trial
+from sweep.space import Trial, smaller_ranks
 from sweep.store.store import Row, Store
 from sweep.trial.spec import SweepSpec, TrialSpec
 
@@ -259,7 +259,9 @@ def _spec(
 def _trial_spec(one: Attempted, planned: Plan) -> TrialSpec:
     name = one.trial.trial_id
     made_of = fingerprints(planned.made_of, name)
-    return TrialSpec(name, one.settings, one.columns, one.trial.axis_columns(), made_of, one.columns["micro_batch"])
+    smaller = smaller_ranks(one.trial.lora_r, planned.config.lora_r)
+    axes = one.trial.axis_columns()
+    return TrialSpec(name, one.settings, one.columns, axes, made_of, one.columns["micro_batch"], smaller)
 
 
 def _name(trial: TuneTrialState) -> str:

@@ -110,6 +110,12 @@ _TRIALS = (
         metric=Metric("held-out loss", spread=True),
     ),
     Column(
+        "cut_losses",
+        _text,
+        "JSON: held-out loss of the trained adapter cut to each smaller LoRA rank of the sweep by SVD, by rank",
+        null="but for the largest rank; where evaluating would take over a tenth of the training; where it failed (see log)",
+    ),
+    Column(
         "bits_per_byte",
         _float,
         "held-out loss after training, over the bytes of the examples' text: comparable across tokenizers",

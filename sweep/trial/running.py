@@ -124,6 +124,7 @@ class Running:
             verbose=self._sweep.verbose,
             resume_from=self._claimed.checkpoint,
             earlier=self._claimed.earlier,
+            smaller_ranks=self._trial.smaller_ranks,
         )
 
     # --- what training calls -----------------------------------------------------------------------------------------

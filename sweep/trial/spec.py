@@ -14,6 +14,7 @@ class TrialSpec:
         columns: of its row, as they are known before it runs; `axes`: those of the grid's further axes.
         fingerprints: of its data, tokenizer and model; they go into its row's provenance.
         micro_batch: as in the trial's row; it resumes from checkpoints of the same one only.
+        smaller_ranks: the sweep's other LoRA ranks, of a trial of the largest.
     """
 
     trial_id: str
@@ -22,6 +23,7 @@ class TrialSpec:
     axes: Mapping[str, Any]
     fingerprints: Mapping[str, Any]
     micro_batch: int | None = None
+    smaller_ranks: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

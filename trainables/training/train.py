@@ -15,7 +15,7 @@ from sweep.contract.trainable import Context
 from sweep.store.store import Row
 from trainables import model
 from trainables.data import tokens
-from trainables.training import evaluate, figures, integrations, resume
+from trainables.training import cut, evaluate, figures, integrations, resume
 from trainables.training.callback import StepRows
 from trainables.training.meters import Counted, Memory, Throughput, reset_peak_rss
 from trainables.training.resume import NOT_KEPT, NothingLeft, Start
@@ -84,8 +84,10 @@ def train(context: Context) -> Row:
         measured = {**figures.peaks([*rows, memory.read()]), **figures.device(trainer)}
         context.so_far = {**measured, **context.so_far, **figures.process(memory, rows, begin)}
         raise
+    outcome |= figures.process(memory, rows, begin)
+    outcome |= cut.columns(context, trainer, mine, outcome)  # last: all else is measured and saved
     trainer.end()
-    return {**outcome, **figures.process(memory, rows, begin)}
+    return outcome
 
 
 def _train(context: Context, trainer: Any, mine: tokens.Tokens, rows: list[Row], steps: StepRows, begin: Start) -> Row:
