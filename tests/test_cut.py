@@ -183,6 +183,8 @@ def test_a_cut_that_fails_is_said_and_fails_nothing(
     assert context.leftovers[0]() is None, "nothing of the model stays in the process"
 
 
+@pytest.mark.filterwarnings("ignore:Setting `save_embedding_layers`:UserWarning")  # peft, as it saves
+@pytest.mark.filterwarnings("ignore:.*tie_word_embeddings.*:UserWarning")
 def test_an_adapter_that_is_no_product_of_two_matrices_is_not_cut(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -48,6 +48,8 @@ class Configuration:
     comparison: Comparison | None
     tuned: bool | None = None  # whether it is its rank's best value of the tuned setting; None: nothing was tuned
     tuning_loss: float | None = None  # mean over the seeds that all values of its rank share
+    cut_loss: float | None = None  # held-out loss of a larger rank's adapter cut to this one's, over the seeds of both
+    cut_from: str | None = None  # the configuration whose adapter was cut
 
     def value(self, key: str) -> Value:
         """Its value of a setting that the grid varies or that was tuned; None where it has none."""

@@ -10,6 +10,7 @@ import numpy as np
 from sweep.answer.answer import Answer, Comparison, Configuration, Front, Outcome, Recommendation
 from sweep.answer.compare import Compared, compare
 from sweep.answer.costs import costs_of, side_by_side
+from sweep.answer.cut import Cut, cuts, starved
 from sweep.answer.groups import Group, deviation, group, over_seeds, parsed
 from sweep.answer.guards import differences
 from sweep.answer.measured import Measured, bits_per_byte, measure
@@ -51,7 +52,8 @@ def build_answer(sweep: Sweep, *, margin: float, prefer: Sequence[str]) -> Answe
     measured = measure(sweep, groups)
     choice = choose(sweep, groups, measured)
     compared = compare(choice.groups, measured, margin, choice.confidence)
-    configurations = _configurations(sweep, groups, measured, choice, compared)
+    cut = cuts(choice.groups, measured, choice.tuned.key if choice.tuned else None)
+    configurations = _configurations(sweep, groups, measured, choice, compared, cut)
     shown = [one for one in configurations if one.comparison]
     statuses = Counter(str(row["status"]) for row in rows)
     return Answer(
@@ -69,7 +71,12 @@ def build_answer(sweep: Sweep, *, margin: float, prefer: Sequence[str]) -> Answe
         fronts=_fronts(shown),
         differences=differences(groups, sweep.varied, choice.tuned.key if choice.tuned else None),
         outcomes=_outcomes(groups),
-        warnings=(*measured.warnings, *_warnings(statuses, shown, choice.groups), *_untried(sweep, groups, statuses)),
+        warnings=(
+            *measured.warnings,
+            *_warnings(statuses, shown, choice.groups),
+            *_untried(sweep, groups, statuses),
+            *starved(cut, margin),
+        ),
         tuned=choice.tuned,
         provenance=_provenance(sweep, groups),
     )
@@ -100,7 +107,12 @@ def _basis_text(compared: Compared | None, choice: Choice) -> str:
 
 
 def _configurations(
-    sweep: Sweep, groups: Sequence[Group], measured: Measured, choice: Choice, compared: Compared | None
+    sweep: Sweep,
+    groups: Sequence[Group],
+    measured: Measured,
+    choice: Choice,
+    compared: Compared | None,
+    cut: Mapping[str, Cut],
 ) -> tuple[Configuration, ...]:
     places = {one.label: index for index, one in enumerate(compared.groups)} if compared else {}
     bits = bits_per_byte(sweep) if measured.metric in {"eval_loss", "bits_per_byte"} else {}
@@ -111,13 +123,19 @@ def _configurations(
             choice,
             bits,
             compared.comparison(places[one.label]) if compared and one.label in places else None,
+            cut.get(one.label),
         )
         for one in groups
     )
 
 
 def _configuration(
-    one: Group, measured: Measured, choice: Choice, bits: Mapping[str, float], comparison: Comparison | None
+    one: Group,
+    measured: Measured,
+    choice: Choice,
+    bits: Mapping[str, float],
+    comparison: Comparison | None,
+    cut: Cut | None,
 ) -> Configuration:
     losses = [measured.losses[name] for name in measured.by_seed(one).values()]
     first = one.rows[0]
@@ -135,6 +153,8 @@ def _configuration(
         comparison=comparison,
         tuned=choice.chosen(one.label),
         tuning_loss=choice.loss(one.label),
+        cut_loss=cut.loss if cut else None,
+        cut_from=cut.source if cut else None,
     )
 
 

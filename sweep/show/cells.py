@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from sweep.answer.answer import Answer, Configuration, Value
 from sweep.answer.groups import text_of
 from sweep.common.formatting import NOTHING, capitalized, percent
+from sweep.show import cut
 from sweep.store.columns import METRICS, Column, is_shown
 
 _VERDICT_OF = {"seeds": "verdict", "examples": "verdict on these models", "none": "verdict as measured"}
@@ -29,6 +30,8 @@ def columns(answer: Answer) -> list[TableColumn]:
     if answer.metric and not is_shown(METRICS[answer.metric], "table"):
         compared = METRICS[answer.metric]
         found.append(TableColumn(compared.label, lambda one: compared.text(one.loss, one.loss_sd)))
+    if name := cut.name_of(answer):
+        found.append(TableColumn(name, lambda one: METRICS["eval_loss"].text(one.cut_loss)))
     if answer.recommendation and len(answer.compared) > 1:
         found += [
             TableColumn("vs lowest", above_lowest),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweep.answer.answer import Answer, Configuration
 from sweep.common.formatting import capitalized, share
+from sweep.show import cut
 from sweep.show.drawing import Plot, Trace, figure, rounded, text
 from sweep.show.looks import GREY, Look, by_axes, looks, shortened
 from sweep.store.columns import METRICS
@@ -30,6 +31,7 @@ def by_rank(answer: Answer, trials: "pd.DataFrame") -> Plot | None:
     traces = [_line(members, style, lowest) for members, style in zip(families, styles, strict=True)]
     traces += [_dots(members, style, by_seed) for members, style in zip(families, styles, strict=True)]
     traces[-1]["showlegend"] = True
+    traces += cut.lines(answer, families)
     traces += [_full(one, ranked) for one in shown if one.lora_r is None]
     ranks = sorted({one.lora_r for one in ranked if one.lora_r is not None})
     layout = {
@@ -52,7 +54,7 @@ def _caption(answer: Answer) -> str:
     best = f", each rank at its best {answer.tuned.key}" if answer.tuned else ""
     return (
         f"A dot is one seed, a larger mark the mean of a rank's{best}; {bars}the band is the margin of {share(answer.margin)} above "
-        "the lowest mean. Lower is better."
+        f"the lowest mean. Lower is better.{cut.caption(answer)}"
     )
 
 
