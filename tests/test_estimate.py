@@ -149,3 +149,13 @@ def test_what_the_docs_show_of_python_runs_again_and_again(capsys: pytest.Captur
     exec(code, {})
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["r=2", "r=8"] * 2
+
+
+def test_a_sweeps_file_names_the_card_for_both_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = ["--preset", "demo", "--rows", "100", "--length", "50"]
+    file = tmp_path / "my.yaml"
+    file.write_text("gpu: l4\nlora_r: [8]\n")
+    code, out, _ = run(*small, "--config", str(file), "--format", "json", capsys=capsys)
+    assert (code, json.loads(out)["gpu"]) == (0, "l4")
+    code, out, _ = run(*small, "--config", str(file), "--gpu", "t4", "--format", "json", capsys=capsys)
+    assert (code, json.loads(out)["gpu"]) == (0, "t4"), "a flag beats the file"

@@ -8,6 +8,7 @@ import pyarrow.csv as pa_csv
 import pytest
 
 from sweep import analysis
+from sweep.show.page import render_html
 from sweep.store.columns import METRICS
 from tests.answers import REPORT, csv_file, of_csv, of_rows, row
 
@@ -104,6 +105,11 @@ def test_a_prediction_stands_beside_the_measured_peak_with_its_error(tmp_path: P
     assert "| 3.00 GB | 3.06 GB | +3.8 % |" in table, "the mean of its trials"
     assert "| 4.00 GB | 3.80 GB | −5.0 % |" in table
     assert "| – | 90.00 GB | – |" in table, "a prediction alone is off by nothing that is known"
+    sweep = analysis.load(str(tmp_path / "toy"))
+    page = " ".join(
+        re.sub(r"<[^>]+>", " ", render_html(sweep, analysis.answer(sweep)).rpartition("</script>")[0]).split()
+    )
+    assert "3.00 GB 3.06 GB +3.8 %" in page and "too large" in page, "the page shows the same"
     assert found[8]["predicted_peak_memory_bytes"] == 3_060_000_000
     assert found[8]["predicted_peak_memory_error"] == pytest.approx((306 / 290 + 306 / 300) / 2 - 1)
     assert found[32]["predicted_peak_memory_error"] == pytest.approx(-0.05)

@@ -174,7 +174,7 @@ def _admitted(
     trials: Sequence[Attempted], resources: Resources, config: SweepConfig, store: Store, listener: Listener
 ) -> Sequence[Attempted]:
     """Without those that fit no card, which get their rows."""
-    if config.admit == "all":
+    if config.admit == "all" or all(one.predicted_bytes is None for one in trials):
         return trials
     nodes = None if admission.here(config) else ray.nodes()
     fitting, refused = admission.parted(trials, admission.rooms(config, resources.gpus, nodes))
