@@ -46,7 +46,7 @@ def test_a_tracker_that_hangs_is_ended_and_it_is_said(
     tracker.finish({"status": "completed"})
     assert process is not None and process.returncode is not None
     assert (tmp_path / "log").read_text().splitlines() == [
-        "wandb did not finish within 0.5 s and was ended; the trial's own files are complete without it."
+        "wandb did not finish within 0.5 s and was killed; the trial's own files are complete without it."
     ]
     assert not list((tmp_path / "scratch").iterdir())
 

@@ -1,4 +1,4 @@
-"""The held-out examples that all compared trials share, each distinct one once, or the clusters that they make up."""
+"""The held-out examples that all compared trials share, without duplicates, or the clusters that they form."""
 
 import math
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ _UNIT = {"tokens": 1.0, "bytes": math.log(2)}  # nats per token; bits per byte
 class Examples:
     """Held-out units that all compared trials share: summed losses, and what they are divided by, per trial.
 
-    A unit is an example or, where the data name clusters, a cluster: what is drawn anew together.
+    A unit is an example or, if the data name clusters, a cluster: examples that are sampled together.
     """
 
     sums: Mapping[str, Floats]
@@ -31,7 +31,7 @@ class Examples:
 
 @dataclass(frozen=True)
 class Shared:
-    """The trials' losses as they compare, the examples behind them if there are any, and what to know about them."""
+    """The trials' comparable losses, the examples behind them if there are any, and warnings about them."""
 
     losses: Mapping[str, float]
     examples: Examples | None = None
@@ -39,13 +39,13 @@ class Shared:
 
 
 def shared(sweep: "Sweep", losses: Mapping[str, float], weight: str) -> Shared:
-    """The examples of all trials that have some. Where any example is left out, losses are those over the others.
+    """The examples that all trials with examples share. If any example is left out, losses are recomputed over the rest.
 
     Args:
         weight: the column that losses are divided by, tokens or bytes.
 
     Raises:
-        SweepError: a trial has an example twice.
+        SweepError: a trial has a duplicate example.
     """
     frame = sweep.evals[sweep.evals["trial_id"].isin(list(losses))]
     if frame.empty:
@@ -70,7 +70,7 @@ def _of_all(frame: "pd.DataFrame", losses: Mapping[str, float], weight: str) -> 
     if len(everywhere) < total:
         warnings.append(f"{total - len(everywhere)} of {total} held-out examples are not in all trials: left out.")
     if again.any():
-        warnings.append(f"{again.sum()} of {total} held-out examples repeat others token by token: each counts once.")
+        warnings.append(f"{again.sum()} of {total} held-out examples are duplicates, token by token: each counts once.")
     if not distinct:
         return Shared(losses, None, tuple(warnings))
     sums, weights = sums[distinct].astype(float), weights[distinct].astype(float)

@@ -4,15 +4,15 @@ Arrays in, arrays out. Every function takes leading batch dimensions, written `.
 sweeps at once.
 
 The seed is the unit where there are three or more. The spread over seeds knows nothing of the examples, though, because
-every seed is judged on the same ones: where two ranks differ example by example in a way that training repeats, a
+every seed is evaluated on the same ones: where two ranks differ example by example in a way that training repeats, a
 t interval over seeds alone claimed a difference between equal ranks in 26 % of simulated sweeps. So the variance over
 examples is added to the variance over seeds.
 
-Three seeds leave a pair's own variance 2 degrees of freedom and a t of 4 to 8. So it is pooled: what is left of all losses
-after each configuration's and each seed's mean has (K−1)(n−1). A pair's seeds may spread more than the others', so the
-larger of both counts; of that, what the term over examples has already is taken off. Both together only: with four
-ranks, three seeds and 0.2 % noise per training run the right pick is made in 0.50 of simulated sweeps instead of 0.25;
-the subtraction alone breaks the level for more than two ranks.
+With three seeds, a pair's own variance has 2 degrees of freedom and a t of 4 to 8. So it is pooled: the residuals of all
+losses after each configuration's and each seed's mean have (K−1)(n−1). A pair's seeds may spread more than the others', so
+the larger of the two variances counts, minus what the term over examples already covers. Only both steps together work:
+with four ranks, three seeds and 0.2 % noise per training run the right pick is made in 0.50 of simulated sweeps instead of
+0.25; the subtraction alone breaks the level for more than two ranks.
 """
 
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ class Examples:
     """Loss on each held-out unit, an example or a cluster of them, and what it is divided by.
 
     Attributes:
-        sums: summed losses, shape (..., configurations, seeds, units); anything where there is no run.
+        sums: summed losses, shape (..., configurations, seeds, units); arbitrary where there is no run.
         weights: tokens or bytes, of a shape that broadcasts to that of `sums`.
     """
 
@@ -43,7 +43,7 @@ class Examples:
         return found
 
     def influences(self) -> Floats:
-        """Each unit's pull on log(Σsums / Σweights); they add up to 0.
+        """Each unit's influence on log(Σsums / Σweights); they add up to 0.
 
         A held-out loss is a ratio of totals, loss over tokens, so long examples weigh more than short ones.
         """
@@ -63,7 +63,7 @@ def pooled(logs: Floats, present: Mask) -> Term:
 
     Args:
         logs: shape (..., configurations, seeds).
-        present: shape (configurations, seeds): where there is a run; the effects are fitted to those, by least squares.
+        present: shape (configurations, seeds): where there is a run; the effects are fitted to those runs by least squares.
     """
     effects = np.concatenate(
         [np.indices(present.shape)[axis][present][:, None] == np.arange(present.shape[axis]) for axis in (0, 1)], axis=1
@@ -77,17 +77,17 @@ def pooled(logs: Floats, present: Mask) -> Term:
 
 
 def over_examples(pull: Floats, leverage: Floats) -> Term:
-    """Variance of a log ratio over the draw of held-out examples, the trained models kept as they are.
+    """Variance of a log ratio over the sampling of held-out examples, given the trained models.
 
     The linearised variance (W. G. Cochran, Sampling Techniques, 3rd ed., §6.3) is corrected as HC2 for each example's
     leverage, here its share of the loss, and takes the degrees of freedom that noise in proportion to an example's
     loss leaves (R. M. Bell and D. F. McCaffrey, Survey Methodology 28 (2002) 169–181). Under heavy tails a handful of
-    examples carries the loss; with N−1 degrees, 10 to 20 % of equal pairs were called different at 20 examples.
+    examples dominates the loss; with N−1 degrees, 10 to 20 % of equal pairs were called different at 20 examples.
 
     Args:
         pull: each example's influence on the log ratio, shape (..., examples), averaged over the seeds: an example is one
-            draw, however many models it judges.
-        leverage: its share of the loss, of the same shape.
+            draw, however many models are evaluated on it.
+        leverage: its share of the loss, same shape.
     """
     leverage = np.minimum(leverage, 1 - 1e-9)
     variance = (pull**2 / (1 - leverage)).sum(axis=-1)
@@ -97,7 +97,7 @@ def over_examples(pull: Floats, leverage: Floats) -> Term:
 
 
 def differences(logs: Floats, present: Mask, examples: Examples, fewest: int) -> Iterator[tuple[int, int, Difference]]:
-    """Each pair (k, j), k < j, that shares a seed. Below `fewest` shared seeds the examples' term stands alone.
+    """The difference of each pair (k, j), k < j, that shares a seed. Below `fewest` shared seeds, only the examples' term is used.
 
     Args:
         logs: log losses, shape (..., configurations, seeds).
@@ -128,10 +128,10 @@ def differences(logs: Floats, present: Mask, examples: Examples, fewest: int) ->
 
 
 def uneven(logs: Floats, present: Mask, times: float) -> tuple[Mask, Floats]:
-    """Which configuration's spread over seeds is more than `times` that of the others together; and how many times each's is.
+    """Whether each configuration's spread over seeds is more than `times` that of the others together, and the ratio.
 
-    Both of shape (..., configurations). Pooling needs spreads that are alike: with one rank's at eight to ten times the
-    others', pooled bounds alone called 6 to 8 % of equal ranks different at three seeds.
+    Both have shape (..., configurations). Pooling needs similar spreads: with one rank's at eight to ten times the others',
+    pooled bounds alone called 6 to 8 % of equal ranks different at three seeds.
     """
     spreads = np.stack(
         [

@@ -15,7 +15,7 @@ from scipy import special
 Floats = npt.NDArray[np.float64]
 
 CONFIDENCE = 0.95
-MIN_SEEDS = 3  # below, a spread over seeds has no useful interval: t is 12.7 with two
+MIN_SEEDS = 3  # with fewer, a spread over seeds gives no useful interval: t is 12.7 with two
 MIN_EXAMPLES = 20  # the fewest for which the calibration tests hold an interval over examples alone
 
 
@@ -40,7 +40,7 @@ class Difference:
     Attributes:
         log_ratio: shape (...).
         terms: over seeds and over examples, or over examples alone.
-        repeated: the part of the variance over examples that more seeds take away.
+        repeated: the part of the variance over examples that more seeds would reduce.
         own: what the term over seeds would be without the other configurations.
     """
 
@@ -50,7 +50,7 @@ class Difference:
     own: Term | None = None
 
     def alone(self) -> "Difference":
-        """The same as if there were no other configurations."""
+        """The same difference as if there were no other configurations."""
         return self if self.own is None else replace(self, terms=(self.own, *self.terms[1:]))
 
     def half_width(self, tail: float) -> Floats:
@@ -67,12 +67,12 @@ class Difference:
 
 @dataclass(frozen=True)
 class AboveBest:
-    """How far each configuration is above the best one, as a fraction of it. Whichever that is: none is taken as given.
+    """How far each configuration is above the best one, as a fraction of it. Which one is the best is not assumed.
 
     Attributes:
-        lower, upper: shape (..., configurations); −inf clipped to 0, +inf where nothing is known. Each holds, at the
-            confidence asked for, for all configurations together.
-        pair_lower: shape (..., K, K): how far k is at least above j, for all pairs together; negative where it may be below.
+        lower, upper: shape (..., configurations); −inf clipped to 0, +inf where nothing is known. Each holds at the
+            requested confidence for all configurations simultaneously.
+        pair_lower: shape (..., K, K): how far k is at least above j, for all pairs simultaneously; negative if it may be below.
     """
 
     lower: Floats
@@ -104,7 +104,7 @@ def above_best(pairs: Mapping[tuple[int, int], Difference], count: int, confiden
     the choice of the best costs nothing and no lucky winner is mistaken for the best (J. C. Hsu, "Simultaneous
     confidence intervals for all distances from the 'best'", Annals of Statistics 9 (1981) 1026–1034). Over the
     configurations Bonferroni: at most K−1 can be above the best, so upper bounds fail with α/(K−1) each; lower bounds
-    are claims over all K(K−1) ordered pairs. So far out in the tail a pooled spread is trusted only as far as the pair's
+    are claims over all K(K−1) ordered pairs. That far out in the tail, a pooled spread is trusted only as far as the pair's
     own agrees at α: with one rank's seeds spread eight times as much, four equal ranks were called different in 7 %
     of sweeps without this, in 6 % with it.
     """
@@ -124,7 +124,7 @@ def above_best(pairs: Mapping[tuple[int, int], Difference], count: int, confiden
 
 
 def pareto_front(values: Floats, directions: Sequence[str]) -> npt.NDArray[np.bool_]:
-    """Which rows of (n, metrics) no other row beats: better somewhere, worse nowhere. Rows with a NaN are in no front.
+    """Which rows of (n, metrics) no other row dominates: better in one metric, worse in none. Rows with a NaN never qualify.
 
     Args:
         values: one row per configuration.

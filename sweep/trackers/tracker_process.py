@@ -1,7 +1,7 @@
-"""The process behind a tracker: reads what a trial measures from a file, hands it on, and ends soon after the trial.
+"""A tracker's process: reads what a trial measures from a file, passes it to the tracker, and ends soon after the trial.
 
 python -m sweep.trackers.tracker_process wandb|tensorboard FOLDER PID
-FOLDER has the file `feed` and takes the tracker's temporary files; PID is the process that writes the feed.
+FOLDER holds the file `feed` and the tracker's temporary files; PID is the process that writes the feed.
 """
 
 import json
@@ -20,7 +20,7 @@ from sweep.common.formatting import with_class
 from sweep.trackers.trackers import HOLD_S
 
 Line = dict[str, Any]
-POLL_S = 0.1  # between looks at a feed that has nothing new
+POLL_S = 0.1  # between polls of a feed that has nothing new
 _STAMP = r"\d{8}_\d{6}"
 
 
@@ -33,13 +33,13 @@ class Tracker(Protocol):
 
 
 class Wandb:
-    """A run of Weights & Biases; kept on disk where there is no key, and where the server does not answer."""
+    """A run of Weights & Biases; kept on disk if there is no API key or the server does not answer."""
 
     def __init__(self, about: Line) -> None:
         try:
             import wandb
 
-            # Run ids are read from the environment once per process, from here always.
+            # wandb reads WANDB_RUN_ID once per process; an argument always counts.
             self._run = wandb.init(
                 id=about["id"],
                 name=about["name"] or about["id"],
@@ -54,7 +54,7 @@ class Wandb:
         self._table = wandb.Table
         self._folder = Path(self._run.dir).parent
         if self._run.offline:
-            print(f"W&B keeps this run in {self._folder}; `wandb sync` sends it.", flush=True)
+            print(f"W&B keeps this run in {self._folder}; upload it with `wandb sync`.", flush=True)
 
     def log(self, step: int, metrics: Line) -> None:
         self._run.log(metrics, step=step)
@@ -65,13 +65,13 @@ class Wandb:
     def finish(self, summary: Line, fine: bool) -> None:
         self._run.summary.update(summary)
         self._run.finish(exit_code=0 if fine else 1)
-        for file in (self._folder / "logs").glob("*.log"):  # W&B's own, with the names of folders
+        for file in (self._folder / "logs").glob("*.log"):  # W&B's own logs contain paths
             file.write_bytes(redact.in_place(file.read_bytes()))
         if self._run.offline:
             self._replace_earlier()
 
     def _replace_earlier(self) -> None:
-        """Takes away what earlier attempts left of this run: this one has all their steps that counted."""
+        """Removes what earlier attempts left of this run: this one has all of their steps that count."""
         own = re.search(_STAMP, self._folder.name)
         for folder in self._folder.parent.iterdir():
             found = re.fullmatch(rf"(?:offline-)?run-({_STAMP})-{re.escape(self._run.id)}", folder.name)
@@ -80,7 +80,7 @@ class Wandb:
 
 
 def _again_offline(error: Exception) -> NoReturn:
-    """Begins anew, to keep the run on disk: in the same service W&B would take its id for one in use."""
+    """Restarts this process offline, to keep the run on disk: within the same service, W&B would consider its id in use."""
     print(f"W&B cannot be reached, so the run is kept on disk: {with_class(error)}", flush=True)
     environment = {key: value for key, value in os.environ.items() if key != "WANDB_SERVICE"}
     os.execve(
@@ -91,7 +91,7 @@ def _again_offline(error: Exception) -> NoReturn:
 
 
 class TensorBoard:
-    """An event file of a trial's own folder."""
+    """An event file in a trial's own folder."""
 
     def __init__(self, about: Line) -> None:
         from tensorboardX import SummaryWriter
@@ -99,7 +99,7 @@ class TensorBoard:
         given = os.environ.get("TENSORBOARD_LOGGING_DIR") or Path(about["place"], "tensorboard")
         folder = Path(given).expanduser() / about["id"]
         self._earlier = list(folder.glob("events.out.tfevents.*"))
-        # What is read of the earlier attempts' files ends before this step: this one has all that counted.
+        # Readers discard this step and later ones from earlier attempts' files: this one has all that count.
         self._writer = SummaryWriter(str(folder), purge_step=1 if self._earlier else None)
         self._writer.add_text("settings", _markdown(about["config"]))
 
@@ -108,7 +108,7 @@ class TensorBoard:
             self._writer.add_scalar(name, value, step)
 
     def table(self, name: str, columns: list[str], rows: list[list[Any]]) -> None:
-        raise NotImplementedError("a summary is W&B's alone")
+        raise NotImplementedError("tables are for W&B only")
 
     def finish(self, summary: Line, fine: bool) -> None:
         self._writer.add_text("trial", _markdown(summary))
@@ -122,7 +122,7 @@ def _markdown(values: Line) -> str:
 
 
 def lines(file: Path, writer: int, pause: float = POLL_S) -> Iterator[Line]:
-    """A feed's lines as they come, until the summary's, or until the process that writes them is gone."""
+    """A feed's lines as they arrive, until the summary, or until the process that writes them is gone."""
     with file.open(encoding="utf-8") as feed:
         rest = ""
         while True:
@@ -140,7 +140,7 @@ def lines(file: Path, writer: int, pause: float = POLL_S) -> Iterator[Line]:
 
 
 def follow(feed: Iterator[Line], tracker: Tracker) -> None:
-    """Hands a feed to a tracker."""
+    """Passes a feed to a tracker."""
     ending: Line = {"summary": {}, "fine": False}
     for line in feed:
         if "summary" in line:
@@ -153,7 +153,7 @@ def follow(feed: Iterator[Line], tracker: Tracker) -> None:
 
 
 def _end_in_time(feed: Iterator[Line], folder: str) -> Iterator[Line]:
-    """The same lines; after the last, nobody may be there who would end this process if it hangs: it does it itself."""
+    """The same lines; after the last one, starts a timer that ends this process if it hangs: nobody else may be left to."""
     yield from feed
 
     def end() -> None:
@@ -172,7 +172,7 @@ def main(name: str, folder: str, writer: str) -> int:
     try:
         follow(feed, kinds[name](next(feed)))
     except Exception as error:
-        print(f"{name} failed, and has nothing more of this run: {with_class(error)}", flush=True)
+        print(f"{name} failed, and receives nothing more of this run: {with_class(error)}", flush=True)
         return 1
     finally:
         shutil.rmtree(folder, ignore_errors=True)

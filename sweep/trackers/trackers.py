@@ -1,9 +1,9 @@
-"""Experiment trackers that watch a trial (`--report_to wandb tensorboard`), each in a process of its own.
+"""Experiment trackers (`--report_to wandb tensorboard`), each in its own process.
 
     training thread ──a line of JSON per step──▶ file ──▶ sweep.trackers.tracker_process ──▶ W&B, TensorBoard
 
-A line takes 0.13 ms, a third of what wandb.log takes, and waits for nobody. Whatever a tracker does, hangs at or raises,
-it does in its own process; at the trial's end that has `HOLD_S` seconds to come to its own. See docs/trackers.md.
+Writing a line takes 0.13 ms, a third of what wandb.log takes, and never blocks. Whatever a tracker does, hangs at or raises
+happens in its own process, which has `HOLD_S` seconds to finish at the trial's end. See docs/trackers.md.
 """
 
 import json
@@ -24,13 +24,13 @@ from sweep import redact
 from sweep.common.formatting import reason
 from sweep.store.store import Row
 
-MANAGED = ("wandb", "tensorboard")  # the others run in the trainer, by its own integrations
+MANAGED = ("wandb", "tensorboard")  # the others run in the trainer, through its own integrations
 HOLD_S = (
-    30.0  # at most so long does a tracker hold a trial up: W&B's own two limits of 10 s, and what it takes to fall back
+    30.0  # the longest that a tracker delays a trial's end: W&B's own two limits of 10 s, and falling back to offline
 )
 FINE = {"completed", "pruned"}
 _NOT_METRICS = {"trial_id", "attempt", "step", "timestamp"}
-# What W&B is told where the user has not said otherwise. All that a worker prints is in the trial's log already.
+# W&B's settings unless the user set them. Everything that a worker prints is in the trial's log already.
 _WANDB = {
     "WANDB_PROJECT": "lora-rank-sweep",
     "WANDB_SILENT": "true",
@@ -44,7 +44,7 @@ _WANDB = {
 
 @dataclass(frozen=True)
 class Run:
-    """What a tracker calls a run: its id, the sweep it belongs to, and its kind ("trial", "summary")."""
+    """A tracker's run: its id, the sweep it belongs to (`group`), and its kind ("trial", "summary")."""
 
     id: str
     group: str
@@ -54,7 +54,7 @@ class Run:
 
 
 def requested(report_to: object) -> list[str]:
-    """The trackers that a setting asks for."""
+    """The trackers that the setting `report_to` names."""
     names = report_to if isinstance(report_to, list) else [report_to]
     if "all" in names:
         from transformers.integrations import get_available_reporting_integrations
@@ -64,12 +64,12 @@ def requested(report_to: object) -> list[str]:
 
 
 def managed(report_to: object) -> list[str]:
-    """Those among them that are fed from here."""
+    """Those among the requested trackers that run in their own processes."""
     return [name for name in MANAGED if name in requested(report_to)]
 
 
 def tracker_dir(folder: Path | None, sweep_name: str) -> Path:
-    """Where trackers keep files: the sweep's own folder; where it lies in an object store, one of its name where the user stands."""
+    """Where trackers keep files: the sweep's folder or, if it is in an object store, one of its name in the working directory."""
     return folder or Path(sweep_name).absolute()
 
 
@@ -77,11 +77,11 @@ class Trackers:
     """The trackers of one attempt.
 
     Args:
-        names: which, of MANAGED.
-        earlier: step rows from before, which the attempt goes on from: a run has every step.
-        place: folder for what they keep.
-        scratch: folder for what they do not keep.
-        log: file that their messages are added to; standard error by default.
+        names: which ones, of MANAGED.
+        earlier: step rows before the attempt's first one, so that a run has every step.
+        place: folder for the files that they keep.
+        scratch: folder for temporary files.
+        log: file that their messages are appended to; standard error by default.
     """
 
     def __init__(
@@ -98,12 +98,12 @@ class Trackers:
         self._feeds = [_Feed(name, run, place, scratch / f"tracker-{name}", log) for name in names]
 
     def note(self, step: int, metrics: Mapping[str, Any]) -> None:
-        """More metrics of a step, under the trainer's names; they go with its row. Called before `log` has that."""
+        """Adds metrics to a step, under the trainer's names; sent with its row, so called before `log`."""
         if self._feeds:
             self._more.setdefault(step, {}).update(metrics)
 
     def log(self, row: Row) -> None:
-        """A step's row."""
+        """Sends a step's row."""
         if self._feeds and row.get("step") is not None:
             self._catch_up()
             self._send(row)
@@ -119,11 +119,11 @@ class Trackers:
         self._write({"step": step, "metrics": metrics})
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """A table, cell by cell."""
+        """Sends a table."""
         self._write({"table": name, "columns": list(columns), "rows": [list(row) for row in rows]})
 
     def finish(self, summary: Row) -> float:
-        """Ends the run with its summary, a trial's row; returns the seconds that it took, HOLD_S and a little at most."""
+        """Ends the run with its summary, a trial's row; returns the seconds that this took, little more than HOLD_S at most."""
         if not self._feeds:
             return 0.0
         began = time.monotonic()
@@ -146,7 +146,7 @@ class _Feed:
     def __init__(self, name: str, run: Run, place: Path, scratch: Path, log: Path | None) -> None:
         self._name, self._scratch, self._log = name, scratch, log
         self._file: TextIO | None = None
-        self._process: subprocess.Popen[bytes] | None = None  # none where there is nobody to write to
+        self._process: subprocess.Popen[bytes] | None = None  # None once there is nobody to write to
         about = {**vars(run), "config": redact.value(run.config), "place": str(place)}
         try:
             scratch.mkdir(parents=True)
@@ -154,7 +154,7 @@ class _Feed:
             self._file.write(json.dumps(about, default=str) + "\n")
             self._process = self._start(run, place)
         except OSError as error:
-            self._say(f"could not be started, so it has nothing of this run: {reason(error)}")
+            self._say(f"could not be started, so it records nothing of this run: {reason(error)}")
             self._remove()
 
     def _start(self, run: Run, place: Path) -> "subprocess.Popen[bytes]":
@@ -168,7 +168,7 @@ class _Feed:
         ]
         environment = _environment(run, place, self._scratch)
         out: Any = self._log.open("ab") if self._log else 2
-        try:  # a session of its own: Ctrl-C is the driver's, and a run is finished after it
+        try:  # in its own session: Ctrl-C is for the driver, and the run is finished after it
             return subprocess.Popen(
                 command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
             )
@@ -181,7 +181,7 @@ class _Feed:
             try:
                 self._file.write(text)
             except OSError as error:
-                self._say(f"has no more of this run from here on: {reason(error)}")
+                self._say(f"receives nothing more of this run: {reason(error)}")
                 self._end(self._process)
 
     def close(self, deadline: float) -> None:
@@ -191,7 +191,7 @@ class _Feed:
             self._process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             self._say(
-                f"did not finish within {HOLD_S:g} s and was ended; the trial's own files are complete without it."
+                f"did not finish within {HOLD_S:g} s and was killed; the trial's own files are complete without it."
             )
         self._end(self._process)
 
@@ -203,7 +203,7 @@ class _Feed:
 
     def _remove(self) -> None:
         if self._file is not None:
-            with suppress(OSError):  # what it could not write it tries again
+            with suppress(OSError):  # closing retries what it could not write
                 self._file.close()
         shutil.rmtree(self._scratch, ignore_errors=True)
 
@@ -226,13 +226,13 @@ def named(metrics: Mapping[str, Any]) -> Row:
 
 
 def _environment(run: Run, place: Path, scratch: Path) -> dict[str, str]:
-    """The process's environment. What the user set stays, but for what would mix runs up."""
+    """The process's environment. What the user set stays, except what would mix up runs."""
     known = {**_WANDB, "WANDB_RUN_GROUP": run.group, "WANDB_DIR": str(place), "WANDB__STATS_PID": str(os.getpid())}
     if not _has_key():
         known["WANDB_MODE"] = "offline"
     mine = {"TMPDIR": str(scratch), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     found = {**known, **os.environ, **mine}
-    found.pop("WANDB_SERVICE", None)  # another process's
+    found.pop("WANDB_SERVICE", None)  # belongs to another process
     return found
 
 

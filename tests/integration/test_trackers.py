@@ -191,7 +191,7 @@ def test_a_tracker_that_raises_stops_nothing(store: str, tmp_path: Path) -> None
     (broken / "wandb.py").write_text("run = None\ndef init(**more):\n    raise RuntimeError('it is broken')\n")
     done = synthetic(store, tmp_path, PYTHONPATH=str(broken), WANDB_MODE="offline")
     logs = assert_trials_are_whole(done, store, tmp_path)
-    assert all("wandb failed, and has nothing more of this run: RuntimeError: it is broken" in one for one in logs)
+    assert all("wandb failed, and receives nothing more of this run: RuntimeError: it is broken" in one for one in logs)
 
 
 def test_values_are_said_as_json_says_them(tmp_path: Path) -> None:
