@@ -49,7 +49,7 @@ def test_duplicates_count_once(tmp_path: Path) -> None:
     assert uppers(again) == pytest.approx(uppers(once))
     assert [one.loss for one in again.configurations] == pytest.approx([one.loss for one in once.configurations])
     assert again.configurations[0].comparison.examples == 60  # type: ignore[union-attr]
-    assert any("80 of 140 held-out examples repeat others" in line for line in again.warnings)
+    assert any("80 of 140 held-out examples are duplicates" in line for line in again.warnings)
 
 
 def test_a_cluster_is_the_unit(tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def test_a_setting_that_cannot_be_put_back_is_named(before: process.Clean, monke
     torch.set_default_dtype(torch.float64)
     try:
         process.restore(before)
-        assert process.unclean(before, []) == ["torch's default dtype stayed changed"]
+        assert process.unclean(before, []) == ["torch's default dtype changed and could not be restored"]
     finally:
         torch.set_default_dtype(torch.float32)
 
@@ -104,7 +104,7 @@ def test_device_memory_that_is_still_allocated_is_noticed(
     before: process.Clean, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process, "_cuda_bytes", lambda: before.cuda_bytes + 3 * process.MEBIBYTE // 2)
-    assert process.unclean(before, []) == ["1.6 MB of CUDA memory are still allocated"]
+    assert process.unclean(before, []) == ["1.6 MB of CUDA memory is still allocated"]
     monkeypatch.setattr(process, "_cuda_bytes", lambda: before.cuda_bytes + process.MEBIBYTE)
     assert process.unclean(before, []) == []
 
@@ -135,7 +135,7 @@ def test_a_process_whose_device_has_failed_is_not_used_again(
     with monkeypatch.context() as patch:
         patch.setattr(process, "_torch_with_cuda", DeadCuda)
         process.restore(before)
-        assert process.unclean(before, []) == ["CUDA is of no more use in it: CUDA error: device-side assert triggered"]
+        assert process.unclean(before, []) == ["CUDA no longer works in it: CUDA error: device-side assert triggered"]
     assert process.unclean(before, []) == []
 
 

@@ -361,8 +361,8 @@ def test_an_outage_is_logged_once_at_each_end(caplog: pytest.LogCaptureFixture) 
     with caplog.at_level(logging.WARNING):
         assert reporter.close() == 0
     assert [record.message.split(":")[0] for record in caplog.records] == [
-        "The store refused step rows, which wait now; next attempt in 0.2 s",
-        "The store takes step rows again.",
+        "The store refused step rows; they are kept and retried in 0.2 s",
+        "The store accepts step rows again.",
     ]
 
 

@@ -95,7 +95,7 @@ def test_a_process_that_is_not_clean_ends_itself_before_the_next_trial(
     with pytest.raises(Exited):
         trial.step()
     store = Store(str(tmp_path / "sweep"))
-    assert f"({os.getpid()}) is not used again, since it is not clean" in store.read_log(OTHER)
+    assert f"({os.getpid()}) is not reused, since it is not clean" in store.read_log(OTHER)
     assert store.attempts(OTHER) == 0
 
 

@@ -112,7 +112,7 @@ def test_one_that_the_store_refused_is_tried_again_unless_there_is_a_newer_one(
     assert uploads.close(1e6) is None
     assert store.got == [(10, "of step 10") if newer else (5, "of step 5")]
     assert store.tried[0] == 5 and set(store.tried[1:]) == {10 if newer else 5}
-    assert caplog.text.count("The store refused a checkpoint") == caplog.text.count("takes checkpoints again") == 1
+    assert caplog.text.count("The store refused a checkpoint") == caplog.text.count("accepts checkpoints again") == 1
     assert uploads._clock.now() >= RETRY_S and folders(tmp_path) == 0
 
 

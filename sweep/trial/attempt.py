@@ -1,4 +1,4 @@
-"""One attempt of one trial, whoever runs it: Ray Tune's class, a test, a loop. Nothing here knows of Ray.
+"""One attempt of one trial, independent of what runs it: Ray Tune's class, a test, a loop. Nothing here depends on Ray.
 
     attempt = Attempt(trial, sweep, store, spool, trainable, shared)
     attempt.start()
@@ -6,8 +6,8 @@
         ...                                        # found.rows, found.phase
     attempt.close()
 
-Training runs in a thread of its own that only enqueues rows and hands over checkpoints; others write them to the store.
-So neither who polls nor the store can make training wait.
+Training runs in its own thread, which only enqueues rows and hands over checkpoints; other threads write them to the store.
+So neither the caller of `poll` nor the store can block training.
 """
 
 import shutil
@@ -28,12 +28,12 @@ from sweep.trial.claim import Claim, claim
 from sweep.trial.running import Running
 from sweep.trial.spec import SweepSpec, TrialSpec
 
-INTERVAL_S = 0.1  # between polls that return rows: one at every step would take the interpreter from training as often
+INTERVAL_S = 0.1  # between polls that return rows: polling at every step would take the GIL from training at every step
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What is new: rows in order, or, where there are none, what the trial does besides training. May be empty."""
+    """New rows in order or, if there are none, what the trial does besides training. May be empty."""
 
     rows: Sequence[Row] = ()
     total_steps: int | None = None
@@ -43,19 +43,19 @@ class Progress:
 
 @dataclass(frozen=True)
 class Ended:
-    """The trial has its row. `outcome`: the columns that say how it ended, and where its checkpoint is."""
+    """The trial's row is written. `outcome` has the columns that say how it ended, and where its checkpoint is."""
 
     outcome: Row
 
 
 class Attempt:
-    """One attempt of one trial. It is used from one thread.
+    """One attempt of one trial. To be used from one thread.
 
     Args:
-        spool: the folder on this machine for what waits for the store, of the whole sweep.
-        shared: what the trainable has prepared for all trials.
+        spool: the sweep's folder on this machine for what the store has not taken yet.
+        shared: what the trainable prepared for all trials.
         reused: whether this process has run another trial before.
-        spare: a folder for what waits where the spool cannot be written; else among this process's temporary files.
+        spare: a folder to use if the spool cannot be written to; by default, this process's temporary folder.
 
     Attributes:
         number: 1 for the trial's first attempt; 0 until it is started.
@@ -84,10 +84,10 @@ class Attempt:
         self._raised = False
 
     def start(self) -> None:
-        """Claims the trial, once the store is there, and begins to train. There is nothing to train where its row was only not written.
+        """Claims the trial as soon as the store is reachable, and starts training, unless only the trial's row was missing.
 
         Raises:
-            StoreUnreachable: the store stayed away.
+            StoreUnreachable: the store stayed unreachable.
             LockLost: another driver has the sweep.
         """
         redact.learn(self._trial.settings)
@@ -105,10 +105,10 @@ class Attempt:
                 shutil.rmtree(work_dir, ignore_errors=True)
 
     def poll(self, timeout: float) -> Progress | Ended:
-        """What is new; waits at most `timeout` seconds for it, and for INTERVAL_S to be over. Training does not wait for it.
+        """Returns what is new, after at most `timeout` seconds and at least INTERVAL_S since the last call. Never blocks training.
 
         Raises:
-            StoreUnreachable: the store stayed away at the end; what was measured is kept on this machine.
+            StoreUnreachable: the store stayed unreachable at the end; what was measured is kept on this machine.
             LockLost: another driver has the sweep; nothing more was written.
         """
         if self._running is None:
@@ -117,7 +117,7 @@ class Attempt:
         running = self._running
         running.trained.wait(max(0.0, self._polled_at + INTERVAL_S - time.monotonic()))
         self._polled_at = time.monotonic()
-        over = running.trained.is_set()  # asked before the rows are: none comes after it
+        over = running.trained.is_set()  # read before the rows are taken: none is added after it is set
         if rows := running.reporter.take(0.0 if over else timeout):
             return Progress(rows, running.context.total_steps)
         if over and running.ended.wait(timeout):
@@ -126,15 +126,15 @@ class Attempt:
         return self._phase(running.phase)
 
     def stop(self, reason: str) -> None:
-        """Has training end at its next step; `poll` says when it has. One that is evaluated just then is completed."""
+        """Asks training to end at its next step; `poll` tells when it has. A trial that is being evaluated still completes."""
         if self._running is not None:
             self._running.stop(reason)
 
     def close(self, reason: str = "it was told to") -> None:
-        """Stops the training if it still goes on, and waits until its row is written.
+        """Stops training if it is still running, and waits until the trial's row is written.
 
         Raises:
-            StoreUnreachable, LockLost: as `poll`, which then has not raised it.
+            StoreUnreachable, LockLost: as `poll`, unless `poll` has raised it already.
         """
         if self._running is not None:
             self._running.stop(reason)
@@ -147,10 +147,10 @@ class Attempt:
         return self._running.context.leftovers if self._running is not None else []
 
     def _claim(self, work_dir: Path) -> Claim:
-        """Has the store note the attempt's begin."""
+        """Records the attempt's start in the store."""
         name = self._trial.trial_id
         ended = any((folder / "ending.json").exists() for folder in leftovers.pending(self._spool, name))
-        patience = 0 if ended else self._sweep.patience_s  # an attempt before this one has waited
+        patience = 0 if ended else self._sweep.patience_s  # an earlier attempt has waited already
         try:
             return retry(lambda: claim(self._store, self._spool, name, work_dir, self._trial.micro_batch), patience)
         except OSError as error:
@@ -158,13 +158,13 @@ class Attempt:
 
     def _make(self, claimed: Claim, work_dir: Path) -> Running:
         folder = self._folder(claimed.attempt)
-        with suppress(OSError):  # a full disk: the log is the least of what is measured
+        with suppress(OSError):  # a full disk: the log matters least
             (folder / "log").write_text(claimed.log)
         given = self._trial, self._sweep, self._store, claimed, folder, work_dir
         return Running(*given, self._trainable, self._shared, self._reused)
 
     def _folder(self, number: int) -> Path:
-        """Keeps what the store has not got: found again by a later command, if the disk has room for it."""
+        """The folder for what the store does not have: a later command finds it in the spool, if that can be written to."""
         folder = self._spool / self._trial.trial_id / str(number)
         try:
             leftovers.protect(self._spool)
@@ -174,14 +174,14 @@ class Attempt:
         return folder
 
     def _phase(self, phase: Row) -> Progress:
-        """What it does, once."""
+        """The current phase, reported once."""
         if not phase or phase is self._shown:
             return Progress()
         self._shown = phase
         return Progress(phase=phase["phase"], rows_left=phase.get("rows_left"))
 
     def _raise(self) -> None:
-        """Raises what has ended the attempt without a row, once."""
+        """Raises the error that ended the attempt without a row, once."""
         if self._running is not None and self._running.error is not None and not self._raised:
             self._raised = True
             raise self._running.error

@@ -1,4 +1,4 @@
-"""What a trial prints goes to its own log file."""
+"""Redirects what a trial prints to its own log file."""
 
 import io
 import logging
@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Self, TextIO
 
 
 class Output:
-    """While entered, everything printed, logged or warned in this process goes to a file; with `echo` also to where it went."""
+    """While active, everything printed, logged or warned in this process goes to a file; with `echo`, to the old target too."""
 
     def __init__(self, path: Path, echo: bool) -> None:
         self._path, self._echo = path, echo
@@ -42,7 +42,7 @@ class Output:
 
 
 class _Log(io.TextIOWrapper):
-    """A text file. What a full disk does not take is left out: a trial does not end for what it prints."""
+    """A text file. What a full disk does not take is dropped: a trial must not fail because of its log."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(_opened(path), encoding="utf-8", errors="replace", line_buffering=True)
@@ -90,12 +90,12 @@ class _Both:
 def _point(handler: logging.StreamHandler[Any], stream: Any) -> None:
     try:
         handler.setStream(stream)
-    except ValueError:  # what it wrote to before is closed, and cannot be flushed
+    except ValueError:  # its previous stream is closed and cannot be flushed
         handler.stream = stream
 
 
 def _stream_handlers() -> list[logging.StreamHandler[Any]]:
-    """The libraries' own handlers: they keep the stream that stderr was when they were made."""
+    """The libraries' own handlers: they keep the stderr of when they were created."""
     found = []
     for name in ("transformers", "datasets", "accelerate", "trl", "peft", "huggingface_hub"):
         for handler in logging.getLogger(name).handlers:

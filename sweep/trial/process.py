@@ -1,4 +1,4 @@
-"""Using a process again for the next trial, only once it has proven clean."""
+"""Decides whether a process is clean enough to run another trial, and restores its state."""
 
 import gc
 import logging
@@ -12,7 +12,7 @@ from typing import Any
 from sweep.common.formatting import size
 
 MEBIBYTE = 2**20
-# Settings of torch's that hold for the whole process and that a trial's arguments may change: owner and attribute.
+# Process-wide torch settings that a trial's arguments may change: owner and attribute.
 FLAGS = (
     ("backends", "fp32_precision"),
     ("backends.cuda.matmul", "fp32_precision"),
@@ -24,7 +24,7 @@ FLAGS = (
 
 @dataclass(frozen=True)
 class Clean:
-    """What a process was like before its first trial."""
+    """A process's state before its first trial."""
 
     cuda_bytes: int
     environment: dict[str, str]
@@ -38,7 +38,7 @@ def snapshot() -> Clean:
 
 
 def restore(before: Clean) -> None:
-    """Puts back what a trial may have left: environment variables, log handlers, torch's settings, cached memory."""
+    """Restores what a trial may have changed: environment variables, log handlers, torch's settings, cached memory."""
     for name in set(os.environ) - set(before.environment):
         del os.environ[name]
     os.environ.update(before.environment)
@@ -50,18 +50,18 @@ def restore(before: Clean) -> None:
     gc.collect()
     torch = _torch_with_cuda()
     if torch is not None:
-        with suppress(RuntimeError):  # of a device that answers no more: `unclean` says so
-            # cuBLAS keeps its workspace allocated, 32 MiB on a recent GPU: the next trial's memory would begin with it.
+        with suppress(RuntimeError):  # the device no longer responds: `unclean` reports it
+            # cuBLAS keeps its workspace allocated, 32 MiB on a recent GPU: the next trial's memory would include it.
             getattr(torch._C, "_cuda_clearCublasWorkspaces", lambda: None)()
             torch.cuda.empty_cache()
 
 
 def unclean(before: Clean, leftovers: list[Any]) -> list[str]:
-    """Why the process must not be used again; empty if it may. `leftovers` are weak references that should be dead."""
-    reasons = [f"CUDA is of no more use in it: {error}"] if (error := _cuda_error()) else []
+    """Why the process must not be reused; empty if it may be. `leftovers` are weak references that should be dead."""
+    reasons = [f"CUDA no longer works in it: {error}"] if (error := _cuda_error()) else []
     grown = _cuda_bytes() - before.cuda_bytes
     if grown > MEBIBYTE:
-        reasons.append(f"{size(grown)} of CUDA memory are still allocated")
+        reasons.append(f"{size(grown)} of CUDA memory is still allocated")
     alive = [one for ref in leftovers if (one := ref()) is not None]
     if alive:
         reasons.append(f"the last trial's {', '.join(sorted({type(one).__name__ for one in alive}))} is still alive")
@@ -69,7 +69,7 @@ def unclean(before: Clean, leftovers: list[Any]) -> list[str]:
         reasons.append("global module hooks were left behind")
     changed = sorted(name for name, value in _flags().items() if value != before.flags.get(name, value))
     if changed:
-        reasons.append(f"torch's {', '.join(changed)} stayed changed")
+        reasons.append(f"torch's {', '.join(changed)} changed and could not be restored")
     return reasons
 
 
@@ -80,7 +80,7 @@ def _torch_with_cuda() -> Any:
 
 
 def _cuda_error() -> str | None:
-    """What every call of CUDA's raises once a kernel has failed, a device-side assert for one: until the process ends."""
+    """The error that every CUDA call raises after a kernel has failed (a device-side assert, say), until the process ends."""
     torch = _torch_with_cuda()
     try:
         if torch is not None:
@@ -102,7 +102,7 @@ def _handlers() -> dict[str, list[logging.Handler]]:
 
 
 def _global_hooks() -> int:
-    """How many hooks hang on every torch module of the process."""
+    """How many global module hooks torch has in this process."""
     module = sys.modules.get("torch.nn.modules.module")
     if module is None:
         return 0
@@ -112,7 +112,7 @@ def _global_hooks() -> int:
 
 
 def _flags() -> dict[str, Any]:
-    """torch's settings for the whole process, by name; none before it is imported."""
+    """torch's process-wide settings, by name; empty before it is imported."""
     torch: Any = sys.modules.get("torch")
     if torch is None:
         return {}

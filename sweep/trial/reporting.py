@@ -1,9 +1,9 @@
-"""Step rows go from the training thread to Parquet and to Ray Tune without the training ever waiting.
+"""Passes step rows from the training thread to Parquet and to Ray Tune without ever blocking training.
 
     training thread ──put──▶ Reporter ──take──▶ Ray Tune (the actor's main thread)
                                 │
                          writer thread ──write──▶ store
-                                └─ store away for long: spooler thread ──▶ local disk ──▶ store, when it is back
+                                └─ store unreachable: spooler thread ──▶ local disk ──▶ store, once it is back
 
 Nothing here imports torch or ray.
 """
@@ -20,35 +20,35 @@ from sweep.store.store import Row
 from sweep.trial.backlog import Backlog, Part
 
 log = logging.getLogger(__name__)
-JOIN_S = 1.0  # a writer that does not come back from the store after this is left behind; it is a daemon
+JOIN_S = 1.0  # a writer that is still blocked by the store after this is abandoned; it is a daemon thread
 
 
 class Clock:
-    """Real time. A test puts its own in."""
+    """Real time. Tests substitute their own."""
 
     def now(self) -> float:
         """Seconds, from any zero."""
         return time.monotonic()
 
     def wait(self, condition: threading.Condition, seconds: float | None) -> None:
-        """Until the condition is notified, or so many seconds have passed; the condition's lock is held."""
+        """Waits until the condition is notified or `seconds` have passed; the condition's lock is held."""
         condition.wait(seconds)
 
 
 class Reporter:
-    """Takes rows from one thread and hands them to two others: to Tune, and to the store.
+    """Takes rows from one thread and passes them to two others: to Tune, and to the store.
 
-    Every row that was put is written once, in order, by way of parts with ascending sequence numbers; a part whose
-    writing failed is written again under its number. Rows are given up, and counted, only where memory (`capacity`
-    rows) and the spool are both full, or at `close` where there is no spool.
+    Every row that was put is written once, in order, in parts with ascending sequence numbers; a part whose write failed is
+    retried under the same number. Rows are dropped, and counted, only if memory (`capacity` rows) and the spool are both
+    full, or at `close` if there is no spool.
 
     Args:
-        write: puts a part's rows into the store; may raise or hang. Called from one thread at a time.
-        spool: folder on local disk, for this trial's attempt alone, where rows wait that memory has no place for.
+        write: writes a part's rows to the store; may raise or hang. Called from one thread at a time.
+        spool: folder on local disk, for this attempt alone, for rows that do not fit in memory.
         spool_bytes: its limit.
         rows_per_part, seconds_per_part, capacity, backoff: see Backlog.
-        patience: seconds that `flush` and `close` wait for a store that is away.
-        sequence: number of the first part. Part 0 is left to the owner, who marks an attempt's begin with it.
+        patience: seconds that `flush` and `close` wait for an unreachable store.
+        sequence: number of the first part. Part 0 is left to the owner, who marks an attempt's start with it.
     """
 
     def __init__(
@@ -93,9 +93,9 @@ class Reporter:
     # --- the training's side -----------------------------------------------------------------------------------------
 
     def put(self, row: Row) -> None:
-        """Takes a row; returns at once and raises nothing. The row must not be changed afterwards.
+        """Adds a row; returns immediately and raises nothing. The row must not be changed afterwards.
 
-        After `close` it is ignored: a training thread that did not stop in time does no harm.
+        After `close` it is ignored, so a training thread that did not stop in time does no harm.
         """
         with self._lock:
             if self._closed:
@@ -103,7 +103,10 @@ class Reporter:
             self._backlog.add(row, self._clock.now())
             self._fresh.append(row)
             self._arrived.notify_all()
-            if self._backlog.waiting in (1, self._backlog.rows_per_part):  # the writer's next part is due, or sooner
+            if self._backlog.waiting in (
+                1,
+                self._backlog.rows_per_part,
+            ):  # the time of the writer's next part has changed
                 self._work.notify()
             if self._overflows():
                 self._overfull.notify()
@@ -111,10 +114,10 @@ class Reporter:
     # --- Tune's side -------------------------------------------------------------------------------------------------
 
     def take(self, timeout: float) -> list[Row]:
-        """Rows that were put since the last call, in order; waits up to `timeout` seconds for the first.
+        """Rows that were put since the last call, in order; waits up to `timeout` seconds for the first one.
 
-        Empty after the timeout, or at once when the reporter is closed and everything was taken. Who takes too seldom
-        gets the newest `capacity` rows.
+        Empty after the timeout, or immediately if the reporter is closed and everything was taken. A caller that takes too
+        rarely gets the newest `capacity` rows.
         """
         with self._lock:
             deadline = self._clock.now() + timeout
@@ -126,29 +129,29 @@ class Reporter:
 
     @property
     def closed(self) -> bool:
-        """Whether no more rows are taken in."""
+        """Whether no more rows are accepted."""
         return self._closed
 
     @property
     def missing(self) -> int:
-        """Rows that are not in the store and not on their way there: given up, or kept in the spool by `close`."""
+        """Rows that are neither in the store nor on their way there: dropped, or kept in the spool by `close`."""
         return self._backlog.given_up + self.kept
 
     def flush(self, patience: float | None = None) -> int:
-        """Waits until no row put so far is on its way, at most `patience` seconds; returns how many still are.
+        """Waits until all rows put so far are written, at most `patience` seconds; returns how many are not.
 
-        Training goes on meanwhile. To be called before a checkpoint counts: a restart does not repeat the steps before.
-        Rows given up are not waited for; `missing` counts them.
+        Does not block training. To be called before a checkpoint counts, since a restart does not repeat the steps before it.
+        Does not wait for dropped rows; `missing` counts them.
         """
         with self._lock:
             return self._wait_for_store(self.patience if patience is None else patience)
 
     def close(self, patience: float | None = None) -> int:
-        """Writes what is left, takes no more rows, ends the threads; returns how many rows are not in the store.
+        """Writes what is left, accepts no more rows, ends the threads; returns how many rows are not in the store.
 
-        Rows for which the store did not come back within `patience` seconds stay in the spool (`kept` says how many,
-        sweep.store.spool.recover writes them later); without one, or where it refuses, they are given up. Calling it
-        again changes nothing.
+        Rows that could not be written within `patience` seconds stay in the spool (`kept` counts them,
+        sweep.store.spool.recover writes them later); without a spool, or if it fails, they are dropped. Calling it
+        again has no effect.
         """
         with self._lock:
             self._closed = True
@@ -167,7 +170,7 @@ class Reporter:
         return self.missing
 
     def _wait_for_store(self, patience: float) -> int:
-        """Returns how many of the rows that were here at the call still wait."""
+        """Returns how many of the rows present at the call are still waiting."""
         target, deadline = self._backlog.accepted, self._clock.now() + patience
         self._backlog.hurry(self._clock.now())
         self._work.notify()
@@ -176,7 +179,7 @@ class Reporter:
         return min(len(self._backlog), max(0, target - self._backlog.oldest))
 
     def _keep(self, part: Part) -> None:
-        if part.written:  # by a writer that came back from the store after all
+        if part.written:  # by a writer that finished after all
             return
         if part.rows is None or self._save(part, part.rows):
             self.kept += part.count
@@ -190,7 +193,7 @@ class Reporter:
             self._deliver(part)
 
     def _next_part(self) -> Part | None:
-        """Waits for a part that is due; None when it is time to end."""
+        """Waits for a part that is due; None when the thread should end."""
         with self._lock:
             while not self._ended:
                 now = self._clock.now()
@@ -206,11 +209,11 @@ class Reporter:
                 rows = self._load(part)
             if rows is not None:
                 self._write(part.sequence, rows)
-        except Exception as error:  # whatever the store raises, training goes on
+        except Exception as error:  # whatever the store raises, training continues
             with self._lock:
                 pause = self._backlog.refuse(self._clock.now())
             if self.error is None:
-                log.warning("The store refused step rows, which wait now; next attempt in %.1f s: %r", pause, error)
+                log.warning("The store refused step rows; they are kept and retried in %.1f s: %r", pause, error)
             self.error = error
             return
         self._settle(part, given_up=rows is None)
@@ -222,7 +225,7 @@ class Reporter:
             self._spool_broken = False
             self._settled.notify_all()
         if self.error is not None:
-            log.warning("The store takes step rows again.")
+            log.warning("The store accepts step rows again.")
             self.error = None
         if spooled and self._spool:
             self._spool.discard(part.sequence)
@@ -232,13 +235,13 @@ class Reporter:
         try:
             return self._spool.load(part.sequence)
         except (OSError, ValueError) as error:
-            log.warning("%d step rows are lost from the spool: %r", part.count, error)
+            log.warning("Lost %d step rows from the spool: %r", part.count, error)
             return None
 
     # --- the spooler -------------------------------------------------------------------------------------------------
 
     def _overflows(self) -> bool:
-        """Whether rows should go to disk: at half the capacity, so that the disk has time to take them."""
+        """Whether rows should go to disk: from half the capacity on, so that the disk has time to take them."""
         spool = self._spool
         return (
             spool is not None

@@ -1,4 +1,4 @@
-"""An attempt under way: the thread that trains, and afterwards puts all of it into the store."""
+"""A running attempt: the thread that trains, and afterwards writes everything to the store."""
 
 import json
 import platform
@@ -32,22 +32,22 @@ from sweep.trial.spec import SweepSpec, TrialSpec
 from sweep.trial.uploads import Saved, Uploads
 
 PEAKS = ("peak_memory_allocated_bytes", "peak_memory_reserved_bytes", "peak_rss_bytes")
-FLUSH_S = 0.5  # that a checkpoint waits at a time for the rows up to it
+FLUSH_S = 0.5  # how long a checkpoint waits at a time for the rows up to it
 
 
 class Running:
-    """The training of one claimed attempt, from its first thread to its row.
+    """The training of one claimed attempt, until its row is written.
 
     Args:
-        folder: keeps what the store has not got, for a later command.
-        work_dir: what training makes; removed at the end.
+        folder: keeps what the store does not have, for a later command.
+        work_dir: training's working folder; removed at the end.
         reused: whether this process has run another trial before.
 
     Attributes:
-        trained: set once no more rows come.
+        trained: set once no more rows will come.
         ended: set once the row is in the store, or `error` says why it is not.
         outcome: how the attempt ended, as columns; empty until then.
-        phase: what it does before its first step and after its last.
+        phase: what it does before its first step or after its last.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Running:
         self._thread.start()
 
     def stop(self, reason: str) -> None:
-        """Has training end at its next step."""
+        """Asks training to end at its next step."""
         if not self._stop.is_set():
             self.stop_reason = reason
             self._stop.set()
@@ -94,7 +94,7 @@ class Running:
     def join(self) -> None:
         self._thread.join()
 
-    # --- what it is made of ------------------------------------------------------------------------------------------
+    # --- its parts ---------------------------------------------------------------------------------------------------
 
     def _make_trackers(self) -> Trackers:
         trial, sweep = self._trial, self._sweep
@@ -130,7 +130,7 @@ class Running:
     # --- what training calls -----------------------------------------------------------------------------------------
 
     def _report(self, row: Row) -> None:
-        self.phase = {}  # it trains: a phase that nobody has asked for in time is over
+        self.phase = {}  # it trains: a phase that was not polled in time is over
         for name in PEAKS:
             if row.get(name) is not None:
                 self._peaks[name] = max(row[name], self._peaks.get(name, 0))
@@ -145,7 +145,7 @@ class Running:
         self.phase = without_nulls({"phase": phase, "rows_left": rows_left})
 
     def _should_stop(self) -> bool:
-        """Once training has heard yes, what it returns is no complete outcome."""
+        """Once this has returned True, what training returns is not a complete outcome."""
         self._cut_short |= self._stop.is_set()
         return self._cut_short
 
@@ -169,7 +169,7 @@ class Running:
 
     @contextmanager
     def _losing(self) -> Iterator[None]:
-        """Stops the training where the sweep turns out to be another driver's."""
+        """Stops training if the sweep turns out to belong to another driver."""
         try:
             yield
         except LockLost:
@@ -190,11 +190,11 @@ class Running:
             self.ended.set()
 
     def _train(self) -> Row:
-        """Runs the trainable, and turns whatever comes out of it into an outcome."""
+        """Runs the trainable, and turns whatever it returns or raises into an outcome."""
         try:
             with Output(self._folder / "log", echo=self._sweep.verbose):
                 return self._result_or_found()
-        except BaseException as error:  # of our own, or of a full disk
+        except BaseException as error:  # our own, or a full disk
             return classify(error)
         finally:
             self.trained.set()
@@ -203,9 +203,9 @@ class Running:
     def _result_or_found(self) -> Row:
         found = self._claimed.checkpoint
         if found is not None and found.outcome is not None:
-            return found.outcome  # it had ended; only its row is missing
+            return found.outcome  # it has ended; only its row is missing
         outcome = self._result()
-        # Not those that an attempt before made beyond its checkpoint: this one's loss does not cover them.
+        # Excludes steps that an earlier attempt made beyond its checkpoint: this attempt's loss does not cover them.
         return {"status": "completed", **outcome, "steps": len(self._claimed.earlier) + self._reported_rows}
 
     def _result(self) -> Row:
@@ -214,14 +214,14 @@ class Running:
             return {"status": "rejected", "error_message": why}
         try:
             outcome = self._trainable.run(self.context)
-        except BaseException as error:  # the thread's end is the trial's end, whatever it was
+        except BaseException as error:  # the end of this thread is the end of the trial, whatever the reason
             traceback.print_exc()
             outcome = {**self._peaks, **self.context.so_far, **classify(error)}
             outcome["error_message"] = redact.text(outcome["error_message"])
             error.__traceback__ = None  # its frames hold the model
         if self._cut_short and outcome.get("status", "completed") == "completed":
             print(f"Stopped before its last step: {self.stop_reason}.")
-            return {**outcome, "status": "interrupted"}  # why it was told to stop, only the driver knows
+            return {**outcome, "status": "interrupted"}  # only the driver knows why it was stopped
         return outcome
 
     def _refusal(self) -> str | None:
@@ -235,7 +235,7 @@ class Running:
     # --- its end -----------------------------------------------------------------------------------------------------
 
     def _write(self, outcome: Row) -> Row:
-        """Puts everything else into the store before the trial's row, so that a trial with a row is done."""
+        """Writes everything else to the store before the trial's row, so that a trial with a row is done."""
         patience = 0.0 if self._lost else self._sweep.patience_s
         deadline = time.monotonic() + patience
         self.reporter.close(patience)
@@ -243,17 +243,17 @@ class Running:
         ending = Ending(self._row(outcome), dict(self._trial.axes), self._evals(), self._sealed(left) if left else None)
         held = self._trackers.finish({"steps": self._last_step, **ending.row})
         ending.row["checkpoint"] = self._uploads.newest or (self._claimed.checkpoint and self._claimed.checkpoint.name)
-        self._land(ending, deadline + held)  # the store has its time all the same
+        self._upload_ending(ending, deadline + held)  # time spent on trackers does not count against the store
         return {**outcome, "checkpoint": ending.row["checkpoint"]}
 
     def _upload_final(self, outcome: Row, deadline: float) -> Saved | None:
-        """Has the finished adapter or model uploaded, with the outcome in its seal; returns it if the store has it not."""
+        """Uploads the finished adapter or model with the outcome in its seal; returns it if the store does not have it."""
         folder, self.context.final = self.context.final, None
         final = None
-        # Nothing is final where the next attempt is to resume training, not to find this.
+        # Nothing is final if the next attempt is to resume training rather than find this.
         if folder is not None and outcome["status"] not in AGAIN:
             final = Saved(folder, self._last_step or 0, outcome)
-            if self._evals_written(deadline):  # before the seal: who finds that does not evaluate again
+            if self._evals_written(deadline):  # before the seal: an attempt that finds it does not evaluate again
                 self._uploads.offer(final.folder, final.step, final.outcome)
                 final = None
         rest = self._uploads.close(_left(deadline))
@@ -272,7 +272,7 @@ class Running:
     def _evals(self) -> list[Row]:
         return [{"trial_id": self._trial.trial_id, **row} for row in self.context.evals]
 
-    def _land(self, ending: Ending, deadline: float) -> None:
+    def _upload_ending(self, ending: Ending, deadline: float) -> None:
         store, folder, name, number = self._store, self._folder, self._trial.trial_id, self._claimed.attempt
         try:
             retry(lambda: leftovers.upload(store, folder, name, number, ending), _left(deadline))
@@ -298,5 +298,5 @@ class Running:
 
 
 def _left(deadline: float) -> float:
-    """Seconds that the store has left, now that training is over."""
+    """Seconds left for the store, now that training is over."""
     return max(0.0, deadline - time.monotonic())

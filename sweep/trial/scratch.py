@@ -1,4 +1,4 @@
-"""A process's own folder in the temporary directory, whose name says whose it is: what a killed process left is removed later."""
+"""A process's own temporary folder, whose name identifies the process, so that what a killed process left can be removed."""
 
 import getpass
 import os
@@ -15,15 +15,15 @@ _NAME = re.compile(r"trial-(\d+)-(\d+)-([0-9a-f]{8})-")
 
 
 def make() -> Path:
-    """A new folder of this process's."""
+    """Creates a new folder for this process."""
     pid, start = this_process()
     return Path(tempfile.mkdtemp(prefix=f"trial-{pid}-{start}-{_here()}-"))
 
 
 def settle(*, alone: bool = False) -> Path:
-    """From now on all temporary files of this process are in a folder of its own, those of libraries included; returns it.
+    """Moves this process's temporary directory, for libraries too, to a folder of its own; returns the folder.
 
-    Those of the processes that it starts, too, unless it is to be `alone`.
+    Child processes inherit it, unless `alone`.
     """
     remove_abandoned()
     folder = make()
@@ -31,14 +31,14 @@ def settle(*, alone: bool = False) -> Path:
     if alone:
         return folder
     with suppress(OSError, KeyError):  # a user without a name
-        # What torch has compiled is there for later processes: it stays where torch would have it.
+        # torch's compilation cache is for later processes too, so it stays at its default location.
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder.parent / f"torchinductor_{getpass.getuser()}"))
     os.environ["TMPDIR"] = str(folder)
     return folder
 
 
 def remove_abandoned() -> list[Path]:
-    """Removes the folders whose process is gone; returns them. Those of a process that cannot be seen from here stay."""
+    """Removes the folders whose process is gone; returns them. Keeps those of processes that are not visible from here."""
     gone = [folder for folder in Path(tempfile.gettempdir()).glob("trial-*") if _abandoned(folder)]
     for folder in gone:
         shutil.rmtree(folder, ignore_errors=True)

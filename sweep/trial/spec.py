@@ -1,4 +1,4 @@
-"""What an attempt is made from: frozen, typed, and the same for each attempt of a trial."""
+"""What an attempt is constructed from: frozen, typed, and the same for every attempt of a trial."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ class TrialSpec:
     """One trial.
 
     Attributes:
-        settings: what it trains with.
-        columns: of its row, as they are known before it runs; `axes`: those of the grid's further axes.
-        fingerprints: of its data, tokenizer and model; they go into its row's provenance.
+        settings: the settings that it trains with.
+        columns: columns of its row that are known before it runs; `axes`: those of the grid's further axes.
+        fingerprints: of its data, tokenizer and model, for its row's provenance.
         micro_batch: as in the trial's row; it resumes from checkpoints of the same one only.
         smaller_ranks: the sweep's other LoRA ranks, of a trial of the largest.
     """
@@ -32,14 +32,14 @@ class SweepSpec:
 
     Attributes:
         name: the sweep's; `location`: where its files are; `nonce`: whose lock it writes under.
-        base: the folder where the user stands, which local names are relative to.
-        spool: the folder on the worker's machine for what waits for the store.
-        threads: of torch; 0 leaves them as they are.
-        gpus: what a trial was given; below 1, it shares one.
+        base: the user's working directory, which local names are relative to.
+        spool: the folder on the worker's machine for what the store has not taken yet.
+        threads: torch's; 0 leaves the choice to torch.
+        gpus: how many a trial has; below 1, it shares one.
         must_fit: whether a trial whose predicted memory does not fit its device is not trained.
-        patience_s: seconds that a trial waits for a store that is away.
+        patience_s: seconds that a trial waits for an unreachable store.
         verbose: whether a trial's output is shown as well as logged.
-        provenance: what goes into every row.
+        provenance: for every row.
     """
 
     name: str

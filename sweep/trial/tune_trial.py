@@ -1,4 +1,4 @@
-"""What Ray Tune calls: a process that runs trials one after the other. All that it does is in Worker and Attempt."""
+"""Ray Tune's interface to a trial: a process that runs trials one after the other. The work is in Worker and Attempt."""
 
 from typing import Any
 
@@ -30,9 +30,9 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
         return True
 
     def step(self) -> Row:
-        """The newest row with those in between, or what the trial does; at its end its outcome.
+        """The newest row with those since the last result, or the trial's phase; at the end, its outcome.
 
-        The first result only says that the attempt was claimed: the driver counts restarts by it.
+        The first result only says that the attempt was claimed: the driver uses it to count restarts.
         """
         if self.attempt is None:
             self.attempt = self.begin()
@@ -49,7 +49,7 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
                 return without_nulls({"phase": found.phase, "rows_left": found.rows_left})
 
     def begin(self) -> Attempt:
-        """Where the process is not clean it ends, and Tune starts the trial again in a fresh one."""
+        """Starts the trial. If the process is not clean it exits, and Tune restarts the trial in a fresh one."""
         try:
             return self.worker.begin(self.name)
         except NotClean:

@@ -1,4 +1,4 @@
-"""A trial's newest checkpoint on its way to the store: training only hands over folders, one thread uploads them."""
+"""Uploads a trial's newest checkpoint in a thread of its own: training only hands over folders."""
 
 import logging
 import shutil
@@ -13,14 +13,14 @@ from sweep.store.store import Row
 from sweep.trial.reporting import Clock
 
 log = logging.getLogger(__name__)
-RETRY_S = 2.0  # until a checkpoint is tried again that the store refused
-ROWS_S = 0.1  # until it is tried again where rows up to it are still on their way
-JOIN_S = 1.0  # a thread that does not come back from the store after this is left behind; it is a daemon
+RETRY_S = 2.0  # until a checkpoint that the store refused is retried
+ROWS_S = 0.1  # until it is retried if rows up to it are not in the store yet
+JOIN_S = 1.0  # a thread that is still blocked by the store after this is abandoned; it is a daemon thread
 
 
 @dataclass(frozen=True)
 class Saved:
-    """A folder to be kept as checkpoint: the step it was made at and, for a trial's final one, how the trial ended."""
+    """A folder to be kept as a checkpoint: its step and, for a trial's final one, how the trial ended."""
 
     folder: Path
     step: int
@@ -28,15 +28,15 @@ class Saved:
 
 
 class Uploads:
-    """Holds one folder: a newer one replaces one that waits, but not one that is being uploaded.
+    """Holds one folder: a newer one replaces one that is waiting, but not one that is being uploaded.
 
-    A checkpoint is uploaded only once the rows up to it are in the store: an attempt that resumes from it does not make
-    them again.
+    A checkpoint is uploaded only once the rows up to it are in the store, since an attempt that resumes from it does not
+    produce them again.
 
     Args:
-        upload: puts a folder into the store and returns its name there; may raise or hang.
-        rows_stored: whether all rows that were reported are in the store; may wait a moment for it.
-        work_dir: where folders wait, on the file system that they are made on.
+        upload: uploads a folder and returns its name in the store; may raise or hang.
+        rows_stored: whether all reported rows are in the store; may block for a moment.
+        work_dir: where folders wait, on the file system that they are created on.
     """
 
     def __init__(
@@ -59,10 +59,10 @@ class Uploads:
         self._thread = threading.Thread(target=self._loop, name="checkpoints", daemon=True)
         self._thread.start()
 
-    # --- the training's side -----------------------------------------------------------------------------------------
+    # --- the training thread's side -----------------------------------------------------------------------------------------
 
     def offer(self, folder: Path, step: int, outcome: Row | None = None) -> None:
-        """Takes a folder: it is moved, so that what made it may go on writing elsewhere."""
+        """Takes a folder by moving it, so that its path can be reused."""
         kept = self._work_dir / f"saved-{time.monotonic_ns()}"
         folder.rename(kept)
         with self._changed:
@@ -72,20 +72,20 @@ class Uploads:
         _remove(unwanted)
 
     def reported(self, step: int) -> None:
-        """Says that a step's row was reported. One that waits for its evaluation comes after its step's checkpoint."""
+        """Notes that a step's row was reported. If the step is evaluated, its row comes after its checkpoint."""
         with self._changed:
             self._reported = step
             if self._waiting is not None:
                 self._changed.notify_all()
 
     def trained(self) -> None:
-        """Says that no more rows come."""
+        """Notes that no more rows will come."""
         with self._changed:
             self._trained = True
             self._changed.notify_all()
 
     def close(self, patience: float) -> Saved | None:
-        """Waits at most `patience` seconds for what waits, and ends the thread; returns what the store has not got."""
+        """Waits up to `patience` seconds for a pending upload and ends the thread; returns what the store does not have."""
         with self._changed:
             deadline = self._clock.now() + patience
             while self._waiting is not None and not self._closed and (left := deadline - self._clock.now()) > 0:
@@ -105,19 +105,19 @@ class Uploads:
                     self._settle(saved, ROWS_S)
                     continue
                 self.newest = self._upload(saved)
-            except Exception as error:  # whatever the store raises, training goes on
+            except Exception as error:  # whatever the store raises, training continues
                 if not self._refused:
-                    log.warning("The store refused a checkpoint, which waits now: %s", with_class(error))
+                    log.warning("The store refused a checkpoint; it is kept and retried: %s", with_class(error))
                 self._refused = True
                 self._settle(saved, RETRY_S)
             else:
                 if self._refused:
-                    log.warning("The store takes checkpoints again.")
+                    log.warning("The store accepts checkpoints again.")
                 self._refused = False
                 self._settle(saved, None)
 
     def _next(self) -> Saved | None:
-        """Waits for a checkpoint that is due; None when it is time to end."""
+        """Waits for a checkpoint that is due; None when the thread should end."""
         with self._changed:
             while not self._closed:
                 now = self._clock.now()
@@ -129,11 +129,11 @@ class Uploads:
         return None
 
     def _has_its_row(self, saved: Saved) -> bool:
-        """A trainable that reports no steps has nothing to wait for."""
+        """Whether the row of the checkpoint's step was reported. A trainable that reports no steps has nothing to wait for."""
         return self._trained or self._reported is None or self._reported >= saved.step
 
     def _settle(self, saved: Saved, pause: float | None) -> None:
-        """What was busy is in the store, or waits on for `pause` seconds unless it was replaced meanwhile."""
+        """The upload has succeeded (`pause` is None), or is retried after `pause` seconds unless the folder was replaced."""
         with self._changed:
             self._busy = None
             if pause is None and self._waiting is saved:

@@ -1,4 +1,4 @@
-"""A process that runs one trial after the other, as long as it is clean."""
+"""A worker process: runs one trial after the other, as long as it is clean."""
 
 import os
 import shutil
@@ -15,11 +15,11 @@ from sweep.trial.spec import SweepSpec
 
 
 class NotClean(Exception):
-    """A trial before left something in this process, which must end: its successor would be measured with it."""
+    """An earlier trial left something behind in this process, which must end: the next trial's measurements would include it."""
 
 
 class Worker:
-    """Runs attempts in this process: its temporary files are in a folder of its own, and each trial finds it clean."""
+    """Runs attempts in this process, which has its own temporary folder and is clean at the start of each trial."""
 
     def __init__(self, trainable: Trainable, shared: Any, sweep: SweepSpec) -> None:
         if not sweep.gpus:
@@ -54,14 +54,14 @@ class Worker:
             self._trainable,
             self._shared,
             reused=self._used,
-            spare=self._scratch.parent,  # what waits outlives this process
+            spare=self._scratch.parent,  # results not yet stored outlive this process
         )
         attempt.start()
         self._attempt = attempt
         return attempt
 
     def end(self) -> None:
-        """Stops the attempt if it still goes on, and puts this process back to what it was before it."""
+        """Stops the attempt if it is still running, and restores this process's state."""
         attempt, self._attempt = self._attempt, None
         if attempt is None:
             return
@@ -80,14 +80,14 @@ class Worker:
             shutil.rmtree(self._scratch, ignore_errors=True)
 
     def _warm(self) -> None:
-        """Imports what the trainable needs, so that what libraries set when they are imported counts as clean."""
-        with suppress(Exception):  # it is raised again where the trial's row can say so
+        """Imports what the trainable needs, so that the state that libraries set at import counts as clean."""
+        with suppress(Exception):  # it is raised again where the trial's row can record it
             self._trainable.warm()
 
     def _note(self, trial_id: str, reasons: list[str]) -> str:
-        """Says why in the log of the trial, which goes on with it in another process."""
+        """Writes the reasons to the log of the trial, which continues it in another process."""
         text = (
-            f"The process of the trial before ({os.getpid()}) is not used again, since it is not clean: "
+            f"The previous trial's process ({os.getpid()}) is not reused, since it is not clean: "
             f"{'; '.join(reasons)}. A fresh one was started."
         )
         print(f"[{trial_id}] {text}", flush=True)

@@ -103,7 +103,7 @@ def test_a_process_in_which_something_is_left_is_not_used_again(store: str, tmp_
         assert row["status"] == "completed" and row["attempts"] == 1 and row["steps"] == 3
     said = {rank: place.read_bytes(row["log"]).decode() for rank, row in rows.items()}
     assert said[2].splitlines() == [
-        f"The process of the trial before ({notes[1]['pid']}) is not used again, since it is not clean: "
+        f"The previous trial's process ({notes[1]['pid']}) is not reused, since it is not clean: "
         "the last trial's Model is still alive. A fresh one was started."
     ]
     assert said[1] == said[3] == ""
