@@ -152,4 +152,4 @@ def test_a_complaint_about_several_settings_names_each_as_it_was_written(tmp_pat
     file.write_text("lora_alpha: 16\nuse_dora: true\n")
     _, (said,) = resolved("--config", str(file), "--lora_r", "full", "--lora_alpha_rule", "rslora")
     blamed = f"lora_alpha (in {file}), use_dora (in {file}), --lora_alpha_rule"
-    assert said.startswith(f"{blamed}: means nothing, since every trial is full fine-tuning.")
+    assert said.startswith(f"{blamed}: has no effect, since every trial is full fine-tuning.")

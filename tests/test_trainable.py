@@ -82,7 +82,7 @@ def test_its_dataclasses_and_settings_are_its_flags() -> None:
 
 def test_a_setting_of_trls_is_none_of_a_trainable_that_declares_others() -> None:
     _, wrong = configured(Lessons, "--subject", "maths", "--learning_rate", "1")
-    assert wrong == ["--learning_rate: there is no such setting."]
+    assert wrong == ["--learning_rate: unrecognized setting."]
 
 
 def test_what_it_requires_is_missed() -> None:

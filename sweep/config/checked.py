@@ -1,4 +1,4 @@
-"""A command line as a sweep that can run here, or everything that is wrong with it, at once."""
+"""Turns a command line into a sweep that can run here, or reports everything that is wrong with it, at once."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ from sweep.errors import ConfigError, Problem
 
 
 class Checked(NamedTuple):
-    """A configuration, what runs its trials, and how that finds local names."""
+    """A configuration, the trainable that runs its trials, and how it resolves local names."""
 
     config: SweepConfig
     trainable: Trainable
@@ -23,7 +23,7 @@ class Checked(NamedTuple):
 
 
 def checked(words: Sequence[str]) -> Checked:
-    """What a command line means on this machine.
+    """Checks a command line on this machine.
 
     Raises:
         ConfigError: with everything that is wrong.
@@ -48,7 +48,7 @@ def checked(words: Sequence[str]) -> Checked:
 
 
 def _trainable(config: SweepConfig, problems: list[Problem]) -> Trainable | None:
-    """The trainable; None after a complaint, which is to hide no other."""
+    """The trainable; None after a complaint, so that other complaints are found too."""
     try:
         return load_trainable(config.trainable)()
     except ConfigError as error:

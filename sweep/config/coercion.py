@@ -1,4 +1,4 @@
-"""A setting, and how its value is read in its type: from a flag's text, or from YAML."""
+"""A setting, and how its value is converted to its type, from a flag's text or from YAML."""
 
 import json
 import types
@@ -20,17 +20,17 @@ class Field:
     help: str
 
     def read(self, value: Any) -> Any:
-        """The value in the setting's type, as `coerce` reads it; a text that is the default is no other word for null."""
+        """The value in the setting's type, as `coerce` converts it; a string equal to the default is never read as null."""
         return value if isinstance(value, str) and value == self.default else coerce(value, self.hint)
 
 
 def coerce(value: Any, hint: Any) -> Any:
-    """The value in the type that the hint asks for. Texts (from flags, or YAML's 1e-4) are read as numbers and so on.
+    """Converts a value to the type of the hint. Strings (from flags, or YAML's 1e-4) are read as numbers and so on.
 
-    `none` and `null` unset whatever may be unset, so that a flag can take back what a YAML file or a preset says.
+    `none` and `null` unset whatever may be unset, so that a flag can override what a YAML file or a preset says.
 
     Raises:
-        ValueError: it cannot be; the message says what was expected.
+        ValueError: it cannot be converted; the message says what was expected.
     """
     kinds = _kinds(hint)
     if not _can_be_kept(value):
@@ -49,12 +49,12 @@ def coerce(value: Any, hint: Any) -> Any:
 
 
 def unset(value: Any) -> bool:
-    """Whether a text says that a setting is to have no value."""
+    """Whether a string means that a setting has no value."""
     return isinstance(value, str) and value.lower() in {"none", "null"}
 
 
 def describe(hint: Any) -> str:
-    """The hint's types in a user's words."""
+    """The hint's types in words for users."""
     words = {
         bool: "true or false",
         int: "a whole number",
@@ -68,12 +68,12 @@ def describe(hint: Any) -> str:
 
 
 def takes_truth(hint: Any) -> bool:
-    """Whether true and false are among the values, so that --no_NAME means something."""
+    """Whether the type includes booleans, so that --no_NAME is valid."""
     return bool in _kinds(hint)
 
 
 def shown(value: Any) -> str:
-    """A value as a message names it."""
+    """A value as messages show it."""
     return json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
 
 
@@ -82,7 +82,7 @@ _TRUTHS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "
 
 
 def _can_be_kept(value: Any) -> bool:
-    """Whether JSON holds it: no NaN, no key that is no text, no half a character, no loop; nor a NUL or a giant number."""
+    """Whether JSON can hold it: no NaN, non-string key, lone surrogate or cycle; nor a NUL or an integer beyond 64 bits."""
     try:
         text = json.dumps(value, sort_keys=True, allow_nan=False, ensure_ascii=False)
         text.encode()
@@ -92,7 +92,7 @@ def _can_be_kept(value: Any) -> bool:
 
 
 def _text_or(text: str, kinds: list[type]) -> Any:
-    """A text where texts are allowed: the mapping, list, number or truth that it spells where those are too."""
+    """A string where strings are allowed: converted to a mapping, list, number or boolean if those are allowed too."""
     if bool in kinds and text.lower() in {"true", "false"}:
         return text.lower() == "true"
     if dict in kinds and text.lstrip().startswith("{"):
@@ -107,7 +107,7 @@ def _text_or(text: str, kinds: list[type]) -> Any:
 
 
 def _kinds(hint: Any) -> list[type]:
-    """The plain classes of a hint, those that few values fit first: none, bool, int, float, dict, list, str."""
+    """The plain classes of a hint, the most specific first: None, bool, int, float, dict, list, str."""
     origin = typing.get_origin(hint)
     members = typing.get_args(hint) if origin in (typing.Union, types.UnionType) else (hint,)
     classes = [_plain(member) for member in members]
@@ -141,7 +141,7 @@ def _convert(value: Any, kind: type) -> Any:
 
 
 def _listed(text: str) -> Any:
-    """The list that a text spells as YAML does, in brackets; the text itself where it spells none."""
+    """The list that a string holds in YAML's brackets; otherwise the string itself."""
     value = _read(text) if text.startswith("[") else text
     return value if isinstance(value, list) and _can_be_kept(value) else text
 
@@ -154,7 +154,7 @@ def _as_list(value: Any) -> Any:
 
 
 def _read(text: str) -> Any:
-    """A flag's text as a YAML file would have it."""
+    """A flag's text, parsed as YAML; the text itself if it is not valid YAML."""
     try:
         return reading.parse(text)
     except ValueError:

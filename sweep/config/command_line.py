@@ -1,4 +1,4 @@
-"""How a command line is cut into settings, and what `--help` prints of them."""
+"""Splits a command line into settings, and prints `--help`."""
 
 import argparse
 from collections.abc import Sequence
@@ -12,12 +12,12 @@ from sweep.errors import Complaint, ConfigError, Problem
 
 
 def parse(argv: Sequence[str]) -> dict[str, Any]:
-    """A command line as raw values by key: a text, a list of texts, or True for a flag alone. Values stay texts.
+    """A command line as raw values by key: a string, a list of strings, or True for a flag without a value.
 
-    `--grid` gathers its values; any other flag given twice counts as given last, as in argparse.
+    `--grid` collects its values; for any other flag given twice the last one counts, as in argparse.
 
     Raises:
-        ConfigError: a word belongs to no flag.
+        ConfigError: there is a word before the first flag.
     """
     raw: dict[str, list[str]] = {}
     stray = []
@@ -33,7 +33,7 @@ def parse(argv: Sequence[str]) -> dict[str, Any]:
         else:
             raw[key].append(word)
     if stray:
-        raise ConfigError([f"{' '.join(stray)!r} belongs to no flag. Flags begin with --, as in --lora_r 8 32."])
+        raise ConfigError([f"unrecognized arguments: {' '.join(stray)!r}. Flags begin with --, as in --lora_r 8 32."])
     return {key: _unwrap(FLAGS.get(key), words) for key, words in raw.items()}
 
 
@@ -46,7 +46,7 @@ def _unwrap(flag: Flag | None, words: list[str]) -> Any:
 
 
 def axes(words: Sequence[str], problems: list[Problem]) -> dict[str, list[Any]]:
-    """`KEY=V1,V2` words as axes; a value that begins with [ is read as a YAML list, for settings that are lists."""
+    """Parses `KEY=V1,V2` words as axes; a value that begins with [ is read as a YAML list, for settings that are lists."""
     found: dict[str, list[Any]] = {}
     if not words:
         problems.append(
@@ -77,10 +77,10 @@ def _values(text: str) -> list[Any]:
 
 
 def help_asked(argv: Sequence[str]) -> str:
-    """What `--help` or `--help_all` prints, where one of them is given.
+    """What `--help` or `--help_all` prints, if one of them is given; otherwise "".
 
     Raises:
-        ConfigError: there is no such trainable as is named beside `--help_all`.
+        ConfigError: the trainable that is given with `--help_all` does not exist.
     """
     if "--help" in argv or "-h" in argv:
         return help_text()
@@ -88,7 +88,7 @@ def help_asked(argv: Sequence[str]) -> str:
 
 
 def help_text() -> str:
-    """The sweep's own settings."""
+    """Help for the sweep's own settings."""
     parser = argparse.ArgumentParser(
         prog="python -m sweep.grid",
         description="Compares LoRA ranks by fine-tuning: one trial per rank, seed and further axis, then an answer.",
@@ -107,7 +107,7 @@ def help_text() -> str:
 
 
 def help_of_settings(argv: Sequence[str]) -> str:
-    """The settings that the command line's trainable declares.
+    """Help for the settings that the command line's trainable declares.
 
     Raises:
         ConfigError: there is no such trainable.

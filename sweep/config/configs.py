@@ -1,4 +1,4 @@
-"""What the dataclasses that a trainable declares, such as SFTConfig, say themselves against trials' settings."""
+"""Checks trials' settings by constructing the dataclasses that a trainable declares, such as SFTConfig."""
 
 import dataclasses
 import os
@@ -14,7 +14,7 @@ from sweep.errors import Complaint, Problem
 
 
 def check(config: SweepConfig, classes: Sequence[str]) -> list[Problem]:
-    """All that the classes refuse, each thing once; they are named as "module:name"."""
+    """Everything that the classes refuse, without duplicates; they are named as "module:name"."""
     mine = {cls: {field.name for field in dataclasses.fields(cls) if field.init} for cls in map(load, classes)}
     found: dict[Problem, None] = {}
     for trial in config.trials():
@@ -27,7 +27,7 @@ def check(config: SweepConfig, classes: Sequence[str]) -> list[Problem]:
 
 
 def _complaint(config: SweepConfig, cls: Any, chosen: Mapping[str, Any], text: str) -> Problem:
-    """Names the settings that are refused, each with its value."""
+    """A complaint that names the refused settings, each with its value."""
     blamed = [key for key in _blamed(cls, chosen) if key != "seed"]
     if not blamed:
         return f"the settings{text}"
@@ -37,34 +37,34 @@ def _complaint(config: SweepConfig, cls: Any, chosen: Mapping[str, Any], text: s
 
 
 def _refusal(cls: Any, settings: Mapping[str, Any]) -> str | None:
-    """What the class says against the settings, if anything."""
+    """The error that the class raises for the settings, if any."""
     try:
         made(cls, settings)
-    except Exception as error:  # whatever the library raises is a complaint about a value
+    except Exception as error:  # whatever the library raises is about a value
         return str(error) or type(error).__name__
     return None
 
 
 def made(cls: Any, settings: Mapping[str, Any]) -> Any:
-    """A dataclass of the settings, such as SFTConfig, as it can be made where no trial runs.
+    """Constructs a dataclass, such as SFTConfig, from settings, outside a trial.
 
-    What only the trial's device can tell is left to the trial. Raises whatever the library raises.
+    Checks that need the trial's device are left to the trial. Raises whatever the library raises.
     """
     here = {"use_cpu": True, "bf16": False, "fp16": False, "tf32": None, "report_to": "none", "output_dir": "unused"}
     names = {field for field in here if field in cls.__dataclass_fields__}
     environment = dict(os.environ)
     try:
-        with warnings.catch_warnings():  # a deprecated setting still does what it says
+        with warnings.catch_warnings():  # a deprecated setting still works
             warnings.simplefilter("ignore")
             return cls(**{**settings, **{key: here[key] for key in names}})
-    finally:  # some settings are handed on to other libraries in it
+    finally:  # some settings are passed to other libraries through the environment
         for key in os.environ.keys() - environment.keys():
             del os.environ[key]
         os.environ.update(environment)
 
 
 def _blamed(cls: Any, settings: Mapping[str, Any]) -> list[str]:
-    """The settings that are refused even alone, else those without which the rest is taken."""
+    """The settings that are refused on their own or, if there are none, those without which the rest is accepted."""
     alone = [key for key, value in settings.items() if _refusal(cls, {key: value})]
     return alone or [
         key for key in settings if not _refusal(cls, {one: value for one, value in settings.items() if one != key})

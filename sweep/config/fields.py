@@ -1,4 +1,4 @@
-"""What a trainable's settings are called and what values they take, read from the dataclasses that it declares.
+"""The names and types of a trainable's settings, read from the dataclasses that it declares.
 
 Importing TRL takes seconds, so none of them is imported before a configuration is checked.
 """
@@ -23,7 +23,7 @@ RESERVED = {
     "logging_strategy": "every step is recorded",
     "logging_first_step": "every step is recorded",
     "logging_nan_inf_filter": "a loss that is not finite ends its trial as diverged",
-    "resume_from_checkpoint": "the same command again resumes",
+    "resume_from_checkpoint": "run the same command again to resume",
     "do_train": "a trial always trains",
     "do_eval": "a trial always evaluates at its end",
     "do_predict": "a trial does not predict",
@@ -55,7 +55,7 @@ def settings_of(kind: type[Trainable]) -> dict[str, Field]:
     """Every setting of a trainable, by name.
 
     Raises:
-        ConfigError: a class that it declares cannot be had.
+        ConfigError: a class that it declares cannot be imported.
     """
     own = {name: Field(name, hint, None, text) for name, (hint, text) in kind.SETTINGS.items()}
     return {**declared(kind.CONFIGS), **own}
@@ -66,7 +66,7 @@ def declared(configs: tuple[str, ...]) -> dict[str, Field]:
     """Every field of some dataclasses, named as "module:name", by name.
 
     Raises:
-        ConfigError: one of them cannot be imported, or is no dataclass.
+        ConfigError: one of them cannot be imported, or is not a dataclass.
     """
     return {name: field for config in configs for name, field in _fields_of(config).items()}
 
@@ -81,12 +81,12 @@ def _fields_of(config: str) -> dict[str, Field]:
             if field.init
         }
     except Exception as error:  # the module may be the user's: importing it may raise anything
-        text = f": it declares {config} in CONFIGS, which is no dataclass that can be imported: {error}"
+        text = f": it declares {config} in CONFIGS, which is not a dataclass that can be imported: {error}"
         raise ConfigError([Complaint("trainable", text)]) from error
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """' Did you mean X?' for the known name that it is an alias of or the closest one, or nothing."""
+    """' Did you mean X?' for the known name that `name` is an alias of, or else the closest one; "" if there is none."""
     known = list(known)
     alias = [ALIASES[name]] if ALIASES.get(name) in known else []
     close = alias or difflib.get_close_matches(name, known, n=1, cutoff=0.6)

@@ -1,4 +1,4 @@
-"""How a setting of the sweep itself is declared: once, as a field of SweepConfig with its type, default, range and help."""
+"""Declares the sweep's own settings: each once, as a field of SweepConfig with its type, default, range and help."""
 
 import dataclasses
 import functools
@@ -17,7 +17,7 @@ Recorded: TypeAlias = Literal["axes", "rules", "flags"]
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """The numbers that a setting may have. `least` and `most` are among them, `above` and `below` are not."""
+    """The numbers that a setting may have. `least` and `most` are inclusive, `above` and `below` exclusive."""
 
     least: float = -math.inf
     above: float = -math.inf
@@ -37,12 +37,12 @@ class Flag(Field):
     """A setting of the sweep itself: a flag, and a key of a YAML file.
 
     Attributes:
-        metavar: what `--help` calls its value.
+        metavar: the name of its value in `--help`.
         within: the numbers that it, or each of its values, may be.
-        beyond: what is said of a number that is not within, besides the bounds.
-        example: of its values, as one writes them after the flag.
-        recorded: the part of sweep.json that keeps it, from which the report writes the command that makes the sweep again.
-            None for what changes neither trials nor answer, and for what only this machine or user has.
+        beyond: what to say about a number outside, besides the bounds.
+        example: example values, as written after the flag.
+        recorded: the part of sweep.json that keeps it, from which the report writes the command that reproduces the sweep.
+            None if it affects neither trials nor answer, or is specific to this machine or user.
     """
 
     metavar: str
@@ -69,12 +69,12 @@ class Flag(Field):
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The words that its type names: all that there are, where it takes one; besides numbers, where it takes several."""
+        """The words that its type allows: the only values of a single-valued flag; besides numbers for one with several."""
         members = _members(typing.get_args(self.hint)[0] if self.many else self.hint)
         return tuple(word for one in members if typing.get_origin(one) is Literal for word in typing.get_args(one))
 
     def read(self, value: Any) -> Any:
-        """The value in the flag's type; of several values, a tuple of them as they were written."""
+        """The value in the flag's type; for several values, a tuple of them as written."""
         if self.many:
             return tuple(value) if isinstance(value, list) else (value,)
         return coerce(value, self.hint)
@@ -90,7 +90,7 @@ def flag(
     example: str = "",
     recorded: Recorded | None = "flags",
 ) -> Any:
-    """A field of SweepConfig that is a flag; its annotation is the flag's type. See Flag."""
+    """Declares a field of SweepConfig as a flag; its annotation is the flag's type. See Flag."""
     rest = {"help": help, "metavar": metavar, "within": within, "beyond": beyond, "example": example}
     metadata = {**rest, "recorded": recorded}
     if isinstance(default, dict):
@@ -99,7 +99,7 @@ def flag(
 
 
 def declared(cls: type) -> dict[str, Flag]:
-    """The flags that a dataclass declares, by name, in its order."""
+    """The flags that a dataclass declares, by name, in order."""
     hints = typing.get_type_hints(cls)
     return {
         field.name: Flag(
@@ -111,7 +111,7 @@ def declared(cls: type) -> dict[str, Flag]:
 
 
 def _hint(annotation: Any, field: "dataclasses.Field[Any]") -> Any:
-    """What has no value unless the user gives one may be unset; the configuration then has one of its own."""
+    """A flag whose default is None may be unset; the configuration then computes its value."""
     return annotation | None if field.default is None else annotation
 
 

@@ -1,4 +1,4 @@
-"""Presets, a YAML file and flags, put together as one configuration, and every complaint about them at once."""
+"""Combines presets, a YAML file and flags into one configuration, and reports every complaint about them at once."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -18,14 +18,14 @@ from sweep.contract.trainable import Trainable
 from sweep.errors import Complaint, ConfigError, Problem
 
 DEMO, REPORT = "demo", "opt-350m-codealpaca"
-Layer: TypeAlias = tuple[str, Mapping[str, Any]]  # where some raw settings come from, and the settings
+Layer: TypeAlias = tuple[str, Mapping[str, Any]]  # the source of some raw settings, and the settings
 
 
 def resolve(argv: Sequence[str], cuda: bool) -> tuple[SweepConfig | None, list[Problem]]:
-    """The configuration that a command line means, and all that is wrong with it; None if it has no flags to read.
+    """The configuration that a command line means, and everything that is wrong with it; None if it cannot be parsed.
 
-    A flag beats the YAML file, the YAML file beats the preset. Without a preset, model or data set of the user's, the preset
-    is the report's experiment on a machine with CUDA and the demo on any other.
+    A flag overrides the YAML file, which overrides the preset. If the user names no preset, model or data set, the preset is
+    the report's experiment on a machine with CUDA and the demo on any other.
     """
     try:
         given = command_line.parse(argv)
@@ -45,7 +45,7 @@ def resolve(argv: Sequence[str], cuda: bool) -> tuple[SweepConfig | None, list[P
 
 
 def _config(reader: Reader, problems: list[Problem]) -> SweepConfig:
-    """The configuration; where a value is refused, one that is good for finding further mistakes only."""
+    """The configuration; if a value is refused, one that only serves to find further mistakes."""
     own = {name: values.usable(FLAGS[name], value, problems) for name, value in reader.own.items()}
     if own["name"] is None:
         own["name"] = own["preset"] or _slug(reader.settings)
@@ -53,14 +53,14 @@ def _config(reader: Reader, problems: list[Problem]) -> SweepConfig:
 
 
 def verbose(argv: Sequence[str]) -> bool:
-    """Whether output is to be verbose: known before any library is imported that reads at its import how much to print."""
+    """Whether output is to be verbose: needed before importing libraries that read their verbosity at import."""
     try:
         given = command_line.parse(argv)
         path = given.get("config")
         from_file, _ = read_file(path) if path is not None else ({}, [])
         return bool(coerce(given.get("verbose", from_file.get("verbose", False)), bool))
     except (ConfigError, ValueError):
-        return False  # said with all that is wrong
+        return False  # reported later, with everything that is wrong
 
 
 def preset_names() -> list[str]:
@@ -116,25 +116,25 @@ def read_file(path: Any) -> tuple[dict[str, Any], list[Complaint]]:
 
 
 def _no_settings(content: Any) -> str:
-    """Why what a YAML file holds is no settings; nothing where it is, or is empty."""
+    """Why the content of a YAML file is not settings; "" if it is, or if it is empty."""
     fix = "Write KEY: VALUE lines, with the flags' names as keys."
     if content is not None and not isinstance(content, dict):
         return f" holds {'a list' if isinstance(content, list) else 'a single value'}, not settings. {fix}"
     odd = [key for key in content or {} if not isinstance(key, str)]
-    return f": {odd[0]!r} is no setting's name. {fix}" if odd else ""
+    return f": {odd[0]!r} is not the name of a setting. {fix}" if odd else ""
 
 
 def _trainable(layers: Sequence[Layer]) -> type[Trainable]:
-    """What declares the settings."""
+    """The trainable class that declares the settings."""
     named = [raw["trainable"] for _, raw in layers if "trainable" in raw]
     try:
         return load_trainable(str([FLAGS["trainable"].default, *named][-1]))
     except ConfigError:
-        return Trainable  # said when one is needed
+        return Trainable  # reported later, when one is needed
 
 
 def _slug(settings: Mapping[str, Any]) -> str:
-    """A name for a sweep that has none: model and data set, without their folders and endings."""
+    """A name for a sweep that has none: model and data set, without folders and suffixes."""
     parts = [
         re.sub(r"\.\w+$", "", str(settings.get(key) or "").rstrip("/").rsplit("/", 1)[-1])
         for key in ("model_name_or_path", "dataset_name")

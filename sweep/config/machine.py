@@ -1,4 +1,4 @@
-"""What the machine, the cluster and the store that are named cannot do."""
+"""Checks what this machine, the cluster and the store can do."""
 
 import errno
 import os
@@ -16,14 +16,14 @@ from sweep.store.location import filesystem
 
 
 def cuda_devices() -> int:
-    """How many this machine has."""
+    """How many CUDA devices this machine has."""
     import torch
 
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
 def check(config: SweepConfig, devices: int) -> list[Problem]:
-    """What this machine cannot do: `devices` is how many CUDA devices it has. A cluster is asked when it is joined."""
+    """What this machine cannot do, given its number of CUDA devices. A cluster is checked when it is joined."""
     found: list[Problem] = []
     gpus = config.gpus_per_trial or 0
     here = not config.address and not os.environ.get("RAY_ADDRESS")
@@ -49,7 +49,7 @@ def as_told(config: SweepConfig, devices: int) -> Machine:
 
 
 def check_address(address: str) -> list[Complaint]:
-    """Whether something listens at a cluster's address. Ray itself would try for ten minutes."""
+    """Checks that something listens at a cluster's address. Ray itself would try for ten minutes."""
     if address in ("local", "auto"):
         return []
     host, _, port = address.removeprefix("ray://").rpartition(":")
@@ -65,7 +65,7 @@ def check_address(address: str) -> list[Complaint]:
 
 
 def check_writable(location: str) -> list[Complaint]:
-    """Whether the sweep's folder can be made and written."""
+    """Checks that the sweep's folder can be created and written to."""
     text = _no_place(location)
     return [Complaint("storage_path", f": {text}")] if text else []
 
@@ -89,10 +89,10 @@ def _no_place(location: str) -> str | None:
 
 
 def _not_writable(location: str) -> str | None:
-    """Why the folder cannot be made or written, as far as that can be told without doing it.
+    """Why the folder cannot be created or written to, as far as that can be told without doing it.
 
     Raises:
-        StoreError, OSError, ValueError: it cannot even be asked.
+        StoreError, OSError, ValueError: it cannot be checked.
     """
     fs, path = filesystem(location)
     if fs.type_name != "local":
@@ -104,5 +104,5 @@ def _not_writable(location: str) -> str | None:
     while not os.path.lexists(folder):
         folder = folder.parent
     if folder.is_dir():
-        return None if os.access(folder, os.W_OK | os.X_OK) else "it cannot be written"
-    return f"{folder} is {'a file' if folder.is_file() else 'no folder'}"
+        return None if os.access(folder, os.W_OK | os.X_OK) else "it cannot be written to"
+    return f"{folder} is {'a file' if folder.is_file() else 'not a folder'}"

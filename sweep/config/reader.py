@@ -1,4 +1,5 @@
-"""Reads layers of raw settings, later ones over earlier ones: each value in its setting's type, each axis whole."""
+"""Reads layers of raw settings, later ones overriding earlier ones: converts each value to its setting's type, and replaces
+axes as a whole."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,11 +15,11 @@ _AXIS_FLAGS = ("lora_r", "seed", "seeds")
 
 
 class Reader:
-    """What has been read: `own`, the sweep's settings, `settings`, the trainer's, and the source of each.
+    """What has been read: `own`, the sweep's settings; `settings`, the trainer's; and the source of each.
 
     Args:
         known: the trainer's settings, by name.
-        problems: gathers what is wrong.
+        problems: collects what is wrong.
     """
 
     def __init__(self, known: Mapping[str, Field], problems: list[Problem]) -> None:
@@ -50,11 +51,11 @@ class Reader:
         if value is True and key not in known and negated in known and takes_truth(known[negated].hint):
             key, value = negated, False
         if key in RESERVED:
-            self._wrong(source, key, f"not to be set here: {RESERVED[key]}.")
+            self._wrong(source, key, f"cannot be set here: {RESERVED[key]}.")
         elif key not in known:
-            self._wrong(source, key, f"there is no such setting.{nearest(key, [*known, *FLAGS])}")
+            self._wrong(source, key, f"unrecognized setting.{nearest(key, [*known, *FLAGS])}")
         else:
-            self.sources[key] = source  # also where the value is wrong: it is this one that the complaint is about
+            self.sources[key] = source  # even if the value is wrong: the complaint is about this one
             try:
                 self.settings[key] = known[key].read(value)
             except ValueError as error:
@@ -78,7 +79,7 @@ class Reader:
         if key in _AXIS_FLAGS:
             self._wrong(source, name, "ranks and seeds have flags of their own: --lora_r, --seeds.")
         elif key in RESERVED or key not in known:
-            why = RESERVED.get(key, f"there is no such setting.{nearest(key, known)}")
+            why = RESERVED.get(key, f"it is not a known setting.{nearest(key, known)}")
             self._wrong(source, name, f"cannot be an axis: {why if why.endswith(('.', '?')) else f'{why}.'}")
         elif redact.is_secret(key):
             self._wrong(source, name, "cannot be an axis: it is a secret, which results do not hold.")

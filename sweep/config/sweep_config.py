@@ -1,4 +1,4 @@
-"""The settings of a sweep. Each is declared here, once: its flag, `--help`, YAML key, checks and record come from that."""
+"""The settings of a sweep. Each is declared once, here; its flag, `--help`, YAML key, checks and record follow from that."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,9 +14,10 @@ HIGHEST_RANK = 2**16  # no model has a wider layer
 
 @dataclass(frozen=True, kw_only=True)
 class SweepConfig:
-    """A sweep, checked: what its flags say, and `settings`, the trainer's, that every trial starts from.
+    """A sweep's configuration: its flags, and `settings`, the trainer's settings that every trial starts from.
 
-    `sources` says where each value came from: `flag`, a file's name, `preset NAME`; a default has none. An axis is `grid KEY`.
+    `sources` says where each value came from: `flag`, a file's name, `preset NAME`; a default has no source. An axis is
+    `grid KEY`.
     """
 
     lora_r: tuple[Rank, ...] = flag(
@@ -61,7 +62,7 @@ class SweepConfig:
         "trials at once; default: as many as fit", None, "N", within=Range(least=1)
     )
     storage_patience_s: float = flag(
-        "seconds that a trial waits, at its begin and end, for a store that refuses",
+        "seconds that a trial waits, at its start and end, for an unreachable store",
         120.0,
         "N",
         within=Range(least=0),
@@ -84,21 +85,24 @@ class SweepConfig:
     )
     asha_grace_period: int = flag("steps that every trial gets", 10, "N", within=Range(least=1))
     asha_reduction_factor: float = flag(
-        "of so many trials one goes on to so many times as many steps", 3.0, "N", within=Range(above=1)
+        "ASHA's reduction factor: one in this many trials continues, to this many times as many steps",
+        3.0,
+        "N",
+        within=Range(above=1),
     )
     asha_brackets: int = flag("groups of trials with longer and longer grace periods", 1, "N", within=Range(least=1))
     asha_max_t: int | None = flag(
-        "step at which every trial ends; default: where it ends anyway", None, "N", within=Range(least=1)
+        "step at which every trial ends; default: its own last step", None, "N", within=Range(least=1)
     )
     max_failures: int = flag(
-        "times that a trial whose process died is started again", 2, "N", within=Range(least=0), recorded=None
+        "how often a trial whose process died is restarted", 2, "N", within=Range(least=0), recorded=None
     )
     address: str | None = flag(
         "a running Ray cluster to use; default: RAY_ADDRESS, else this machine", None, "ADDRESS", recorded=None
     )
     trainable: str = flag("what runs a trial, as module:name", "trainables.sft:SFT", "IMPORT", recorded="rules")
     margin: float = flag(
-        "held-out loss that may be given away for a cheaper rank, as a share",
+        "held-out loss that may be given up for a cheaper rank, as a share",
         0.005,
         "SHARE",
         within=Range(above=0, below=1),
@@ -119,7 +123,7 @@ class SweepConfig:
         return trials(self.settings, self.lora_r, self.seeds, self.grid, self.lora_alpha_rule)
 
     def recorded(self, part: Recorded) -> dict[str, Any]:
-        """What a part of sweep.json keeps of the flags."""
+        """The flags that a part of sweep.json records."""
         return {name: getattr(self, name) for name, one in FLAGS.items() if one.recorded == part}
 
     def source(self, key: str) -> str:
@@ -131,7 +135,7 @@ class SweepConfig:
         return written(self._full(key), self.source(key))
 
     def blamed(self, problems: Iterable[Problem]) -> list[Problem]:
-        """The problems, each once, with where the values that they are about were read."""
+        """The problems without duplicates, each with the source of the value that it is about."""
         return list(dict.fromkeys(map(self._blamed, problems)))
 
     def _blamed(self, problem: Problem) -> Problem:

@@ -1,4 +1,4 @@
-"""What values settings may have besides their types: the sweep's own, and the trainer's where it would only show in a trial."""
+"""Checks values beyond their types: the sweep's own, and the trainer's where an error would only show in a trial."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,7 +29,7 @@ _RANGES = {
     "dataset_num_proc": Range(least=1),
     "dataloader_num_workers": Range(least=0),
 }
-# Keys of model_init_kwargs that would undo what keeps a model from running or unpickling anything.
+# Keys of model_init_kwargs that would let a model run or unpickle code.
 _GUARDED = {
     "trust_remote_code": "it has a flag of its own, --trust_remote_code",
     "use_safetensors": "a trial reads safetensors only",
@@ -37,7 +37,7 @@ _GUARDED = {
     "token": "set HF_TOKEN in the environment instead",
     "device_map": "a trial has one device, and the whole model is loaded there",
 }
-# Settings that a sweep refuses where they are on.
+# Settings that a sweep refuses if they are on.
 _REFUSED = {
     "auto_find_batch_size": "each trial would settle on a batch size of its own, and their losses would not compare. "
     "--on_oom shrink trains one that ran out of memory again, with half the micro-batch accumulated twice",
@@ -49,7 +49,7 @@ Settings = Mapping[str, Any]
 
 
 def usable(flag: Flag, value: Any, complaints: list[Problem]) -> Any:
-    """A flag's value, or those of several values that can be used; what its declaration refuses becomes a complaint."""
+    """A flag's value, or the usable ones of several values; what the flag's declaration refuses becomes a complaint."""
     if flag.many:
         values, wrong = _usable_ones(flag, value)
         complaints += [Complaint(flag.name, text) for text in wrong]
@@ -92,14 +92,14 @@ def _one(flag: Flag, word: Any) -> Any:
 
 
 def _kind(flag: Flag) -> str:
-    """What several values are, in a user's words."""
+    """What a flag's values are, in words for users."""
     numbers = {int: "whole numbers", float: "numbers"}.get(flag.element, "words")
     bounds = "" if flag.within == Range() else f" from {flag.within.least} to {flag.within.most}"
     return f"{numbers}{bounds}{''.join(f', or `{word}`' for word in flag.choices)}"
 
 
 def of_flags(config: SweepConfig, required: Sequence[str]) -> list[Problem]:
-    """What is wrong with the sweep's own settings together, or missing of those that the trainable requires."""
+    """What is wrong with the sweep's own settings in combination, and which required settings are missing."""
     return [*_names(config), *_missing(config, required), *_stopping(config), *_card(config), *_lora(config)]
 
 
@@ -150,7 +150,7 @@ def _lora(config: SweepConfig) -> Iterator[Complaint]:
         also = "".join(f", {config.written(key)}" for key in others)
         yield Complaint(
             first,
-            f"{also}: means nothing, since every trial is full fine-tuning. Leave it out, or add a rank to --lora_r.",
+            f"{also}: has no effect, since every trial is full fine-tuning. Leave it out, or add a rank to --lora_r.",
         )
     if config.lora_alpha_rule == "rslora" and config.settings.get("use_rslora") is False:
         yield Complaint("use_rslora", " false contradicts --lora_alpha_rule rslora. Give one of the two.")
@@ -163,7 +163,7 @@ def _lora(config: SweepConfig) -> Iterator[Complaint]:
 
 
 def of_trials(trials: Sequence[Trial]) -> list[Problem]:
-    """What is wrong with the trials' settings, each thing once."""
+    """What is wrong with the trials' settings, without duplicates."""
     return list(dict.fromkeys(problem for trial in trials for rule in _RULES for problem in rule(trial.settings)))
 
 
@@ -200,7 +200,7 @@ def _guarded(settings: Settings) -> Iterator[Complaint]:
     if isinstance(given, Mapping):
         for name, why in _GUARDED.items():
             if name in given:
-                yield Complaint(key, f": {name} is not to be set here: {why}.")
+                yield Complaint(key, f": {name} cannot be set here: {why}.")
     elif given is not None:
         yield Complaint(key, f": expected a mapping such as {{attn_implementation: sdpa}}, got {shown(given)}.")
 
@@ -212,7 +212,7 @@ def _refused(settings: Settings) -> Iterator[Complaint]:
 
 
 def _padding_free(settings: Settings) -> Iterator[Complaint]:
-    """The batch as one long sequence: TRL supports it with flash attention alone, and does not look."""
+    """Padding-free batches: TRL supports them with flash attention only, and does not check."""
     given = settings.get("model_init_kwargs")
     inside = given.get("attn_implementation") if isinstance(given, Mapping) else None
     chosen = str(inside or settings.get("attn_implementation") or "sdpa")
@@ -235,7 +235,7 @@ def _trackers(settings: Settings) -> Iterator[Complaint]:
     for name in names:
         if not isinstance(name, str) or name not in KNOWN:
             known = f"give none, all, or some of {', '.join(sorted(KNOWN))}.{nearest(str(name), KNOWN)}"
-            yield Complaint("report_to", f": no such tracker as {shown(name)}; {known}")
+            yield Complaint("report_to", f": unrecognized tracker {shown(name)}; {known}")
         elif name not in installed():
             yield Complaint("report_to", f": {name} is not installed. Install its package, or leave it out.")
 

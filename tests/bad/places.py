@@ -168,7 +168,7 @@ PLACES = [
     Bad(
         "a link to itself where the store goes",
         lambda place: place.good(["--storage_path", loop(place)]),
-        "loop is no folder",
+        "loop is not a folder",
     ),
 ]
 

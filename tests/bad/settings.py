@@ -3,9 +3,9 @@
 from tests.bad.kinds import flag, yaml
 
 FLAGS = [
-    flag("--learnin_rate 1e-4", "--learnin_rate: there is no such setting. Did you mean learning_rate?"),
-    flag("--lora_rank 8", "--lora_rank: there is no such setting. Did you mean lora_r?"),
-    flag("--epochs 1", "--epochs: there is no such setting. Did you mean num_train_epochs?"),
+    flag("--learnin_rate 1e-4", "--learnin_rate: unrecognized setting. Did you mean learning_rate?"),
+    flag("--lora_rank 8", "--lora_rank: unrecognized setting. Did you mean lora_r?"),
+    flag("--epochs 1", "--epochs: unrecognized setting. Did you mean num_train_epochs?"),
     flag("--preset demo --learning_rate 1e-4x", "  - --learning_rate: expected a number, got '1e-4x'"),
     flag("--max_steps many", "--max_steps: expected a whole number, got 'many'"),
     flag("--max_steps 1.5", "--max_steps: expected a whole number, got '1.5'"),
@@ -15,7 +15,7 @@ FLAGS = [
     flag("--max_steps 99999999999999999999", "--max_steps: expected a whole number"),
     flag("--max_steps 0", "--max_steps: must be at least 1, or -1 to train for num_train_epochs, got 0"),
     flag("--max_steps", "--max_steps: expected a whole number, got no value"),
-    flag("--no_max_steps", "--no_max_steps: there is no such setting. Did you mean max_steps?"),
+    flag("--no_max_steps", "--no_max_steps: unrecognized setting. Did you mean max_steps?"),
     flag("--learning_rate nan", "--learning_rate: expected a number, got 'nan'"),
     flag("--learning_rate 1e999", "--learning_rate: expected a number, got '1e999'"),
     flag("--learning_rate -1", "--learning_rate: must be at least 0, got -1"),
@@ -59,14 +59,15 @@ FLAGS = [
     flag("--grid output_dir=a,b", "--grid output_dir: cannot be an axis: the sweep's folder is set by --storage_path"),
     flag("--grid hub_token=a,b", "--grid hub_token: cannot be an axis: it is a secret"),
     flag(
-        "--grid max_stpes=1,2", "--grid max_stpes: cannot be an axis: there is no such setting. Did you mean max_steps?"
+        "--grid max_stpes=1,2",
+        "--grid max_stpes: cannot be an axis: it is not a known setting. Did you mean max_steps?",
     ),
     flag("--grid lora_dropout=0.1,7", "--grid lora_dropout: must be at least 0 and below 1, got 7"),
     flag("--grid eval_strategy=no,sometimes", "--grid eval_strategy 'sometimes': refused by the trainer: sometimes is"),
     flag("--eval_strategy sometimes", "--eval_strategy 'sometimes': refused by the trainer: sometimes is not a valid"),
     flag("--lr_scheduler_type nope", "--lr_scheduler_type 'nope': refused by the trainer: nope is not a valid"),
-    flag("--lora_r full --lora_alpha 16", "--lora_alpha: means nothing, since every trial is full fine-tuning"),
-    flag("--lora_r full --use_dora", "--use_dora: means nothing, since every trial is full fine-tuning"),
+    flag("--lora_r full --lora_alpha 16", "--lora_alpha: has no effect, since every trial is full fine-tuning"),
+    flag("--lora_r full --use_dora", "--use_dora: has no effect, since every trial is full fine-tuning"),
     flag("--lora_target_modules nope", "has no such module. It has: down_proj"),
     flag("--lora_target_modules '('", "--lora_target_modules '(' is neither a module's name nor a regular expression"),
     flag(
@@ -122,22 +123,22 @@ FLAGS = [
     flag("--trainable nope:X", "--trainable 'nope:X' cannot be imported: No module named 'nope'"),
     flag("--trainable os:path", "--trainable 'os:path' is not a class. Give module:name"),
     flag("--trainable pathlib:Path", "--trainable 'pathlib:Path' has no check and no prepare and no run"),
-    flag("--output_dir x", "--output_dir: not to be set here: the sweep's folder is set by --storage_path"),
-    flag("--seed 3", "--seed: not to be set here: use --seeds"),
-    flag("--report_to nope", "--report_to: no such tracker as 'nope'; give none, all, or some of"),
+    flag("--output_dir x", "--output_dir: cannot be set here: the sweep's folder is set by --storage_path"),
+    flag("--seed 3", "--seed: cannot be set here: use --seeds"),
+    flag("--report_to nope", "--report_to: unrecognized tracker 'nope'; give none, all, or some of"),
     flag("--eos_token nope", "--eos_token 'nope' is none of the tokenizer's"),
     flag("--chat_template_path nope.jinja", "--chat_template_path: there is no file 'nope.jinja'"),
     flag(
         "--model_init_kwargs '{trust_remote_code: true}'",
-        "trust_remote_code is not to be set here: it has a flag of its own",
+        "trust_remote_code cannot be set here: it has a flag of its own",
     ),
     flag(
         "--model_init_kwargs '{use_safetensors: false}'",
-        "use_safetensors is not to be set here: a trial reads safetensors only",
+        "use_safetensors cannot be set here: a trial reads safetensors only",
     ),
     flag(
         "--model_init_kwargs '{device_map: auto}'",
-        "--model_init_kwargs: device_map is not to be set here: a trial has one device, and the whole model is loaded there",
+        "--model_init_kwargs: device_map cannot be set here: a trial has one device, and the whole model is loaded there",
     ),
     flag(
         "--auto_find_batch_size",
@@ -157,7 +158,7 @@ FLAGS = [
     flag("--gpu_memory_gb 0", "--gpu_memory_gb: must be above 0, in GB of 10⁹ bytes, got 0"),
     flag("--admit some", "--admit: expected one of fit, all, got 'some'"),
     flag("--gpu t4 --gpus_per_trial 0", "--gpu: names a card, and --gpus_per_trial 0 trains without one"),
-    flag("stray", "'stray' belongs to no flag. Flags begin with --"),
+    flag("stray", "unrecognized arguments: 'stray'. Flags begin with --"),
     flag("--prompt_template {foo}", "--prompt_template '{foo}' may only hold plain fields, got foo"),
     flag("--prompt_template {instruction", "--prompt_template '{instruction' is not a format string"),
     flag("--test_split_size 0", "--test_split_size must be a count from 1 or a share between 0 and 1, got 0"),
@@ -192,7 +193,7 @@ YAML = [
         "code", "max_steps: !!python/object/apply:os.system ['true']\n", "could not determine a constructor for the tag"
     ),
     yaml("two documents", "max_steps: 3\n---\nmax_steps: 4\n", "but found another document"),
-    yaml("a number as key", "3: 4\n", "--config my.yaml: 3 is no setting's name"),
+    yaml("a number as key", "3: 4\n", "--config my.yaml: 3 is not the name of a setting"),
     yaml(
         "a loop",
         "model_init_kwargs: &a {x: *a}\n",
