@@ -57,6 +57,21 @@ def test_of_two_configurations_the_pooled_variance_is_their_own() -> None:
     assert found.degrees == own.degrees
 
 
+def test_finalists_of_a_race_are_compared_over_all_of_their_seeds() -> None:
+    """The first configuration left after one seed: over the seed that all share, the others' further ones would not count."""
+    logs, present = RNG.normal(size=(3, 5)), np.ones((3, 5), dtype=bool)
+    present[0, 1:] = False
+    found = noise.level(logs, present)
+    assert found is not None
+    assert found[1:] == pytest.approx(logs[1:].mean(axis=1))
+    assert found[0] - found[1:].mean() == pytest.approx(logs[0, 0] - logs[1:, 0].mean())
+
+
+def test_without_a_chain_of_shared_seeds_there_is_no_level_for_all() -> None:
+    present = np.array([[True, False, False], [False, True, True]])
+    assert noise.level(np.zeros((2, 3)), present) is None
+
+
 def test_a_run_that_is_not_there_plays_no_part() -> None:
     """What stands in its place does not matter, and a seed of one rank alone has no degree of freedom."""
     logs, present = RNG.normal(size=(3, 4)), np.ones((3, 4), dtype=bool)

@@ -26,7 +26,8 @@ class Compared:
 
     Attributes:
         groups: those that have the metric.
-        differences: above the lowest measured one, as a fraction, over the seeds that all share if there are any.
+        levels: log loss over all seeds: the mean where each has them all, else allowing for those that it has not.
+        linked: whether a chain of shared seeds leads from each to every other; if not, a level is the mean over own seeds.
         pairs: what is known of each pair (k, j), k < j; pairs without an interval are missing.
         bases: what each pair's interval is over.
         uneven: configurations whose spread over seeds is more than UNEVEN times that of the others, and how many times.
@@ -34,7 +35,8 @@ class Compared:
     """
 
     groups: tuple[Group, ...]
-    differences: Floats
+    levels: Floats
+    linked: bool
     pairs: Mapping[tuple[int, int], Difference]
     bases: Mapping[tuple[int, int], Basis]
     above: AboveBest
@@ -44,8 +46,14 @@ class Compared:
     without_spread: frozenset[int]
 
     @property
+    def differences(self) -> Floats:
+        """How far each is above the lowest measured one, as a fraction."""
+        found: Floats = np.expm1(self.levels - self.levels.min())
+        return found
+
+    @property
     def best(self) -> int:
-        return int(np.argmin(self.differences))
+        return int(np.argmin(self.levels))
 
     @property
     def basis(self) -> Basis:
@@ -87,10 +95,11 @@ class Compared:
         return "worse" if self.above.lower[index] > self.margin else "undecided"
 
     def mean(self, index: int) -> float:
-        """A configuration's mean loss over the seeds that all have, or else over its own: what `differences` compares."""
+        """A configuration's mean loss; where not all have the same seeds, its level: what `differences` compares."""
         by_seed = [self.measured.by_seed(one) for one in self.groups]
-        shared = set.intersection(*(set(one) for one in by_seed)) or set(by_seed[index])
-        return float(np.mean([self.measured.losses[by_seed[index][seed]] for seed in shared]))
+        if all(one.keys() == by_seed[0].keys() for one in by_seed):
+            return float(np.mean([self.measured.losses[name] for name in by_seed[index].values()]))
+        return math.exp(self.levels[index])
 
     def diverged(self, index: int) -> int:
         """How many of a configuration's runs ended without a finite loss."""
@@ -135,7 +144,8 @@ def compare(groups: Sequence[Group], measured: Measured, margin: float, confiden
     pairs, bases, without_spread = _pairs(grid, measured)
     above = stats.above_best(pairs, len(kept), confidence)
     uneven = _uneven(grid) if "seeds" in bases.values() else {}
-    return Compared(kept, _points(grid), pairs, bases, above, measured, margin, uneven, frozenset(without_spread))
+    levels, linked = _levels(grid)
+    return Compared(kept, levels, linked, pairs, bases, above, measured, margin, uneven, frozenset(without_spread))
 
 
 @dataclass(frozen=True)
@@ -200,11 +210,11 @@ def _uneven(grid: _Grid) -> dict[int, float]:
     return {index: float(times[index]) for index in range(len(found)) if found[index]}
 
 
-def _points(grid: _Grid) -> Floats:
-    """Each configuration above the lowest, by geometric mean over the seeds that all have, or else over its own."""
-    shared = grid.present.all(axis=0)
-    means = np.array(
-        [logs[shared if shared.any() else seen].mean() for logs, seen in zip(grid.logs, grid.present, strict=True)]
-    )
-    points: Floats = np.expm1(means - means.min())
-    return points
+def _levels(grid: _Grid) -> tuple[Floats, bool]:
+    """Each configuration's log loss over all seeds, and whether seeds link them; if not, it is the mean over its own."""
+    complete = bool(grid.present.all())
+    found = None if complete else noise.level(grid.logs, grid.present)
+    if found is not None:
+        return found, True
+    means = np.array([logs[seen].mean() for logs, seen in zip(grid.logs, grid.present, strict=True)])
+    return means, complete

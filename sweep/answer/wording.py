@@ -206,15 +206,13 @@ def _without(compared: Compared) -> str:
 
 
 def _seeds_compared(compared: Compared) -> list[str]:
-    """Where not all have the same seeds: over which ones the losses are compared."""
+    """Where not all have the same seeds: how the losses are compared."""
     seeds = [set(compared.measured.by_seed(one)) for one in compared.groups]
     if all(one == seeds[0] for one in seeds):
         return []
-    shared = sorted(set.intersection(*seeds), key=str)
-    if not shared:
-        return ["No seed is common to all, so the losses compared are means over different seeds."]
-    names = f"seed {shared[0]}" if len(shared) == 1 else f"seeds {listed([str(one) for one in shared])}"
-    return [f"Losses here are over {names}, which all have."]
+    if not compared.linked:
+        return ["Seeds do not link all of them, so the losses compared are means over different seeds."]
+    return ["Not all have the same seeds: losses here allow for that, by least squares over configurations and seeds."]
 
 
 def _open(draft: Recommendation, compared: Compared, shown: Sequence[Configuration], pick: int) -> list[str]:

@@ -65,15 +65,44 @@ def pooled(logs: Floats, present: Mask) -> Term:
         logs: shape (..., configurations, seeds).
         present: shape (configurations, seeds): where there is a run; the effects are fitted to those runs by least squares.
     """
-    effects = np.concatenate(
-        [np.indices(present.shape)[axis][present][:, None] == np.arange(present.shape[axis]) for axis in (0, 1)], axis=1
-    )
+    effects = _effects(present)
     runs = np.moveaxis(logs[..., present], -1, 0)
     flat = runs.reshape(len(effects), -1)
-    fit, _, rank, _ = np.linalg.lstsq(effects.astype(float), flat, rcond=None)
+    fit, _, rank, _ = np.linalg.lstsq(effects, flat, rcond=None)
     squares = ((flat - effects @ fit) ** 2).sum(axis=0).reshape(runs.shape[1:])
     degrees = len(effects) - int(rank)
     return Term(squares / max(degrees, 1), np.full_like(squares, degrees))
+
+
+def level(logs: Floats, present: Mask) -> Floats | None:
+    """Each configuration's log loss over all seeds, as if it had been trained with every one of them.
+
+    Where a configuration has no run with a seed, what the others tell of that seed stands in: its mean and its seeds'
+    effects are fitted to the runs that there are, by least squares. A race leaves most configurations with fewer seeds
+    than the finalists; over the seeds that all share, the finalists' other seeds would count for nothing.
+
+    Args:
+        logs: shape (configurations, seeds).
+        present: where there is a run; every configuration and every seed has one.
+
+    Returns:
+        Shape (configurations,); None where no chain of shared seeds leads from some configuration to another.
+    """
+    effects = _effects(present)
+    fit, _, rank, _ = np.linalg.lstsq(effects, logs[present], rcond=None)
+    configurations, seeds = present.shape
+    if rank < configurations + seeds - 1:
+        return None
+    found: Floats = fit[:configurations] + fit[configurations:].mean()
+    return found
+
+
+def _effects(present: Mask) -> Floats:
+    """The design matrix of the runs: a row for each, a column for each configuration and then for each seed."""
+    places = np.indices(present.shape)
+    columns = [places[axis][present][:, None] == np.arange(present.shape[axis]) for axis in (0, 1)]
+    found: Floats = np.concatenate(columns, axis=1).astype(float)
+    return found
 
 
 def over_examples(pull: Floats, leverage: Floats) -> Term:
