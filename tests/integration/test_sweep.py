@@ -1,5 +1,6 @@
 """The way through, on models and data that the project did not make."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,17 @@ def assert_whole(store: Store, trials: int, steps: int, held_out: int) -> list[d
     return rows
 
 
+def assert_largest_is_cut(rows: list[dict[str, Any]], smaller: list[str]) -> None:
+    """Every trial of the largest LoRA rank, and no other, has the losses of its adapter cut to the smaller ones."""
+    largest = max(row["lora_r"] or 0 for row in rows)
+    for row in rows:
+        if row["lora_r"] == largest:
+            found = json.loads(row["cut_losses"])
+            assert list(found) == smaller and all(loss > 0 for loss in found.values())
+        else:
+            assert row["cut_losses"] is None
+
+
 @pytest.mark.usefixtures("ray_here")
 @pytest.mark.parametrize("architecture", ["llama", "gpt2"])
 def test_ranks_and_full_fine_tuning_on_other_models(
@@ -69,6 +81,7 @@ def test_ranks_and_full_fine_tuning_on_other_models(
             f"{row['checkpoint']}/{'adapter_model' if row['method'] == 'lora' else 'model'}.safetensors"
         )
     assert "full" in capsys.readouterr().out
+    assert_largest_is_cut(rows, smaller=["4"])
     again = {row["trial_id"]: row["ended_at"] for row in rows}
     assert main(command) == 0  # nothing left to do
     assert {row["trial_id"]: row["ended_at"] for row in place.trials().to_pylist()} == again
