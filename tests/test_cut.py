@@ -1,5 +1,6 @@
 """The largest rank's adapter cut to smaller ones: what is measured, and that nothing else of the trial changes."""
 
+import gc
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -138,6 +139,8 @@ def test_a_trial_of_the_largest_rank_says_what_smaller_ones_would_hold_and_is_th
     assert torch.equal(torch.get_rng_state(), state)
     assert context.final and alone.final
     assert _adapter(context.final) == _adapter(alone.final), "what is kept was never cut"
+    gc.collect()
+    assert [left() for left in context.leftovers] == [None], "nothing of the model stays in the process"
 
 
 def _adapter(folder: Path) -> bytes:

@@ -48,10 +48,10 @@ def test_a_small_rank_worse_than_the_largest_cut_to_it_is_called_starved(tmp_pat
     assert (two.cut_from, eight.cut_from) == ("r=32", "r=32")
     assert (largest.cut_loss, largest.cut_from) == (None, None)
     (sign,) = signs(found)
-    assert "r=32 cut down to the rank" in sign
+    assert "r=32's trained adapter, cut to a smaller rank" in sign
     assert re.findall(r"r=\d+ \(.*?\)", sign) == [
-        "r=2 (3.0820 against 3.1860 trained)",
-        "r=8 (3.0020 against 3.0900 trained)",
+        "r=2 (3.0820 against 3.1860)",
+        "r=8 (3.0020 against 3.0900)",
     ]
 
 
@@ -125,7 +125,7 @@ def test_the_picture_by_rank_has_its_line(tmp_path: Path) -> None:
     page = render_html(analysis.load(str(tmp_path / "toy")), found)
     (line,) = [trace for trace in figures(page)["ranks"]["data"] if trace["name"] == "cut from r=32"]
     assert (line["x"], line["y"]) == ([2, 8, 32], [3.082, 3.002, 2.988]), "it ends in the trained one"
-    assert "reduced to the rank by SVD without training" in page
+    assert "reduced to the rank by SVD without further training" in page
 
 
 def test_a_sweep_without_it_shows_nothing_of_it(tmp_path: Path) -> None:

@@ -86,10 +86,11 @@ def starved(found: Mapping[str, Cut], margin: float) -> list[str]:
     by_source: dict[str, list[str]] = {}
     for label, one in found.items():
         if one.trained > one.loss * (1 + margin):
-            told = f"{label} ({column.text(one.loss)} against {column.text(one.trained)} trained)"
+            told = f"{label} ({column.text(one.loss)} against {column.text(one.trained)})"
             by_source.setdefault(one.source, []).append(told)
     return [
-        f"A sign of starvation: {source} cut down to the rank has a lower held-out loss than training at {listed(told)}. The "
-        "learning rate or the number of steps holds back what is small here, rather than its size. No verdict rests on this."
+        f"A sign of starvation: {source}'s trained adapter, cut to a smaller rank, has a lower held-out loss than that rank's own "
+        f"training: {listed(told)}. This points to the learning rate or the number of steps, not to the rank's size; no verdict "
+        "rests on it."
         for source, told in by_source.items()
     ]

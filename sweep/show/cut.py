@@ -21,8 +21,8 @@ def caption(answer: Answer) -> str:
     if name is None:
         return ""
     return (
-        f" Dotted: {name}, its trained adapter reduced to the rank by SVD without training. Where that is lower, the rank is held "
-        "back by its learning rate or steps, not by its size."
+        f" Dotted: {name}, its trained adapter reduced to the rank by SVD without further training. Where that is lower, it is a "
+        "sign that the learning rate or the number of steps holds the rank back, not its size."
     )
 
 
