@@ -415,6 +415,22 @@ def test_a_trial_that_had_ended_but_for_its_row_is_not_trained_again(
     assert store.evals().num_rows == 1 and store.steps(NAME).num_rows == 2
 
 
+def test_what_a_process_killed_after_its_final_seal_left_to_resume_from_is_removed(
+    attempt: Attempt, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is three times the size of the final one: the optimizer's state is in it."""
+    with monkeypatch.context() as killed:
+        killed.setattr(Store, "remove_folder", lambda *given: None)
+        attempt.start()
+        end_of(attempt)
+    assert set(store.folders(f"checkpoints/{NAME}")) > {FINAL}
+    store.remove_trial(NAME)
+    again = attempt_of(sweep_of(store, tmp_path / "spool"), store, Toy())
+    again.start()
+    assert end_of(again)["checkpoint"] == FINAL
+    assert store.folders(f"checkpoints/{NAME}") == [FINAL]
+
+
 def test_with_nothing_left_to_train_the_final_adapter_is_the_newest_checkpoint(
     attempt: Attempt, toy: Toy, store: Store, tmp_path: Path
 ) -> None:

@@ -185,6 +185,14 @@ def test_an_upload_that_hung_removes_nothing_that_has_come_meanwhile(
     assert store.folders(HOME) == [f"{HOME}/20", f"{HOME}/30"]
 
 
+def test_a_step_that_is_uploaded_after_all_leaves_the_final_one_alone(store: Store, tmp_path: Path) -> None:
+    """By an attempt that was given up: its node was cut off, and another has finished the trial."""
+    folder = made(tmp_path / "made", 20)
+    upload(store, "a", folder, seal_of(folder, 30, {"status": "completed"}))
+    upload(store, "a", folder, seal_of(folder, 20))
+    assert name_of(store) == f"{HOME}/final"
+
+
 def test_a_loser_of_the_lock_uploads_and_removes_nothing(store: Store, tmp_path: Path) -> None:
     folder = made(tmp_path / "made", 20)
     with held(store) as mine:

@@ -72,9 +72,22 @@ def upload(store: Location, trial_id: str, folder: Path, seal: Seal) -> str:
     store.upload(folder, name)
     store.write_bytes(f"{name}/{SEAL}", json.dumps(seal).encode())
     # Only those from before the upload: after a hung request, another attempt's may have appeared.
-    for older in [one for one in before if one != name]:
+    # A trial that has its final one is done: what uploads a step so late is an attempt that was given up.
+    for older in [one for one in before if one not in (name, f"{mine}/{FINAL}")]:
         store.remove_folder(older)
     return name
+
+
+def remove_all_but(store: Location, trial_id: str, name: str) -> None:
+    """Removes the trial's other checkpoints, which are there where a process was killed after it had sealed this one.
+
+    Raises:
+        OSError: the store refuses.
+        LockLost: another driver has the sweep.
+    """
+    for other in store.folders(f"checkpoints/{trial_id}"):
+        if other != name:
+            store.remove_folder(other)
 
 
 def newest(store: Location, trial_id: str, micro_batch: int | None = None) -> Found | None:

@@ -35,6 +35,8 @@ def claim(store: Store, root: Path, trial_id: str, work_dir: Path, micro_batch: 
     attempt = store.attempts(trial_id) + 1
     # A trial that never started has no checkpoint, and may be one of a thousand: it saves the request.
     found = checkpoints.fetch(store, trial_id, work_dir / "resume", micro_batch) if attempt > 1 else None
+    if found and found.outcome is not None and found.name:
+        checkpoints.remove_all_but(store, trial_id, found.name)
     earlier = [row for row in store.steps(trial_id).to_pylist() if row["step"] <= found.step] if found else []
     log = store.read_log(trial_id)
     store.remove_trial(trial_id)
