@@ -1,5 +1,6 @@
 """What a trial gets, by the nodes that Ray has: a stand-in says which those are."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -65,6 +66,20 @@ def test_on_a_cluster_without_a_gpu_node_yet_the_gpus_have_to_be_said(
         "--gpus_per_trial 0 to train on the CPU",
     ):
         assert part in str(said)
+
+
+@pytest.mark.parametrize("how", ["flag", "environment"])
+def test_rays_own_local_is_this_machine_which_has_to_have_the_gpus(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else trials would wait for a GPU for good."""
+    words = ["--gpus_per_trial", "1", "--storage_path", str(tmp_path)]
+    if how == "environment":
+        monkeypatch.setenv("RAY_ADDRESS", "local")
+    config = settings(*words, *(["--address", "local"] if how == "flag" else []))
+    (said,) = machine.check(config, devices=0)
+    assert str(said).startswith("--gpus_per_trial 1: this machine has 0 GPUs")
+    assert machine.as_told(config, devices=0).here and machine.check(config, devices=1) == []
 
 
 def complaints(*words: str) -> list[str]:

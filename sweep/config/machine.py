@@ -26,7 +26,7 @@ def check(config: SweepConfig, devices: int) -> list[Problem]:
     """What this machine cannot do, given its number of CUDA devices. A cluster is checked when it is joined."""
     found: list[Problem] = []
     gpus = config.gpus_per_trial or 0
-    here = not config.address and not os.environ.get("RAY_ADDRESS")
+    here = config.cluster is None
     if here and gpus > devices:
         fix = "Give 0 to train on the CPU, or --address of a cluster."
         found.append(Complaint("gpus_per_trial", f" {gpus:g}: this machine has {devices} GPUs. {fix}"))
@@ -34,14 +34,14 @@ def check(config: SweepConfig, devices: int) -> list[Problem]:
     if here and config.cpus_per_trial > cores:
         text = f" {config.cpus_per_trial:g}: this machine has {cores} cores. Give at most that."
         found.append(Complaint("cpus_per_trial", text))
-    found += check_address(config.address or os.environ.get("RAY_ADDRESS") or "local")
+    found += check_address(config.cluster) if config.cluster else []
     found += check_writable(config.location)
     return found
 
 
 def as_told(config: SweepConfig, devices: int) -> Machine:
     """What a trainable is told of the machine; `devices` as above."""
-    here = not config.address and not os.environ.get("RAY_ADDRESS")
+    here = config.cluster is None
     if config.gpus_per_trial == 0:
         return Machine(here, "--gpus_per_trial 0 trains on the CPU")
     nowhere = here and not devices and not config.dry_run  # which may be made for another machine
@@ -50,7 +50,7 @@ def as_told(config: SweepConfig, devices: int) -> Machine:
 
 def check_address(address: str) -> list[Complaint]:
     """Checks that something listens at a cluster's address. Ray itself would try for ten minutes."""
-    if address in ("local", "auto"):
+    if address == "auto":
         return []
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 2**16:

@@ -1,5 +1,6 @@
 """The settings of a sweep. Each is declared once, here; its flag, `--help`, YAML key, checks and record follow from that."""
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -118,6 +119,12 @@ class SweepConfig:
     def location(self) -> str:
         """Folder or URI of this sweep."""
         return f"{self.storage_path.rstrip('/')}/{self.name}"
+
+    @property
+    def cluster(self) -> str | None:
+        """Address of the running Ray cluster that trials run on; None for this machine, as Ray's own "local" is."""
+        address = self.address or os.environ.get("RAY_ADDRESS")
+        return None if address == "local" else address or None
 
     def trials(self) -> list[Trial]:
         return trials(self.settings, self.lora_r, self.seeds, self.grid, self.lora_alpha_rule)

@@ -1,6 +1,5 @@
 """`--admit fit`: which cards trials may get, and which of the trials fit one of them."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -90,7 +89,7 @@ def parted(trials: Sequence[Attempted], where: Sequence[Room]) -> tuple[list[Att
 def foreseen(config: SweepConfig) -> list[Room]:
     """The cards as far as they are known with nothing started: for `--dry_run`."""
     gpus = 1.0 if config.gpus_per_trial is None else config.gpus_per_trial
-    return rooms(config, gpus, None) if here(config) or declared(config) is not None else []
+    return rooms(config, gpus, None) if config.cluster is None or declared(config) is not None else []
 
 
 def smallest(peak_bytes: int, share: float) -> str:
@@ -98,8 +97,3 @@ def smallest(peak_bytes: int, share: float) -> str:
     having = {name: Room(name, one.bytes, share) for name, one in CARDS.items()}
     fitting = [room for room in having.values() if room.fits(peak_bytes)]
     return min(fitting, key=lambda room: room.card_bytes).name if fitting else "none of these"
-
-
-def here(config: SweepConfig) -> bool:
-    """Whether trials run on this machine."""
-    return (config.address or os.environ.get("RAY_ADDRESS") or "local") == "local"

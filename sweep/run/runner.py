@@ -71,7 +71,7 @@ def connect(config: SweepConfig) -> Resources:
         ConfigError: no cluster answers at the address, or what trials have is for the user to say.
     """
     if not ray.is_initialized():
-        address = named_address(config)
+        address = config.cluster
         try:
             with _our_handlers():
                 start(address, config.verbose)
@@ -80,7 +80,7 @@ def connect(config: SweepConfig) -> Resources:
     nodes = [node for node in ray.nodes() if node["Alive"]]
     most = max((node["Resources"].get("GPU", 0) for node in nodes), default=0)
     gpus = config.gpus_per_trial
-    if gpus is None and not most and (cluster := named_address(config)):
+    if gpus is None and not most and (cluster := config.cluster):
         raise ConfigError(
             [
                 Complaint(
@@ -91,12 +91,6 @@ def connect(config: SweepConfig) -> Resources:
             ]
         )
     return Resources((1 if most else 0) if gpus is None else gpus, config.cpus_per_trial, len(nodes))
-
-
-def named_address(config: SweepConfig) -> str | None:
-    """The cluster that the user names, if any; else a Ray is started on this machine."""
-    address = config.address or os.environ.get("RAY_ADDRESS")
-    return None if address == "local" else address
 
 
 def start(address: str | None, verbose: bool) -> None:
@@ -176,7 +170,7 @@ def _admitted(
     """Without those that fit no card, which get their rows."""
     if config.admit == "all" or all(one.predicted_bytes is None for one in trials):
         return trials
-    nodes = None if admission.here(config) else ray.nodes()
+    nodes = None if config.cluster is None else ray.nodes()
     fitting, refused = admission.parted(trials, admission.rooms(config, resources.gpus, nodes))
     for one in trials:
         if why := refused.get(one.trial.trial_id):
