@@ -90,8 +90,8 @@ def test_a_store_that_stays_away_stops_the_sweep_and_the_next_command_writes_wha
         _, said = driver.communicate(timeout=400)
     assert driver.returncode == 1, said
     assert f"{swept.store.location} cannot be written to, so the sweep was stopped: " in said
-    assert "Traceback" not in said and said.count("waits in") == 1
-    spool = said.partition("waits in ")[2].partition(". Make room")[0]
+    assert "Traceback" not in said and said.count("is kept in") == 1
+    spool = said.partition("is kept in ")[2].partition(". Free space")[0]
     (kept,) = pending(Path(spool))
     assert kept.parent.name in said and (kept / "ending.json").exists() and (kept / "checkpoint").is_dir()
     swept.fault.fix()
