@@ -276,8 +276,9 @@ def test_a_dry_run_says_which_trials_would_be_rejected(capsys: pytest.CaptureFix
     by_rank, out = shown(capsys, "--gpu_memory_gb", "2")
     assert by_rank["8"].endswith("to run") and by_rank["32"].endswith("rejected: does not fit")
     assert "Compared with the card of --gpu_memory_gb with 2.00 GB." in out
-    by_rank, _ = shown(capsys, "--gpu_memory_gb", "2", "--admit", "all")
-    assert by_rank["32"].endswith("to run")
+    assert " 1 to run, 0 done, 1 to be rejected, in " in out
+    by_rank, out = shown(capsys, "--gpu_memory_gb", "2", "--admit", "all")
+    assert by_rank["32"].endswith("to run") and " 2 to run, 0 done, in " in out
 
 
 def test_a_dry_run_without_predictions_has_no_column_for_them(capsys: pytest.CaptureFixture[str]) -> None:

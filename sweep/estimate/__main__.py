@@ -19,7 +19,7 @@ from sweep.contract.cards import CARDS, card
 from sweep.errors import Complaint, ConfigError, Problem, SweepError
 from sweep.estimate.prediction import UTILIZATION, Assumed
 
-OK, SOME_FAILED, BAD_CONFIGURATION = 0, 1, 2
+OK, SOME_FAILED, BAD_CONFIGURATION, INTERRUPTED = 0, 1, 2, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,6 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SweepError as error:
         print(redact.urls(str(error)), file=sys.stderr)
         return BAD_CONFIGURATION
+    except KeyboardInterrupt:
+        print("Interrupted. Nothing of what was measured is kept.", file=sys.stderr)
+        return INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -48,8 +48,16 @@ def show(planned: Plan, foreseen: Foreseen) -> None:
     length.show(planned.todo, foreseen.lengths, console)
     for line in [*disk.sentences(planned.todo, foreseen.sizes), *_memory(foreseen)]:
         print(line)
-    done = len(planned.trials) - len(planned.todo)
-    print(f"{len(planned.todo)} to run, {done} done, in {config.location}. Nothing was started.")
+    rejected = len(_rejected(planned, foreseen))
+    counts = {"to run": len(planned.todo) - rejected, "done": len(planned.trials) - len(planned.todo)}
+    counts |= {"to be rejected": rejected} if rejected else {}
+    found = ", ".join(f"{count} {what}" for what, count in counts.items())
+    print(f"{found}, in {config.location}. Nothing was started.")
+
+
+def _rejected(planned: Plan, foreseen: Foreseen) -> set[str]:
+    """The trials that would not be started."""
+    return set(foreseen.refusals()) if planned.config.admit == "fit" else set()
 
 
 def _memory(foreseen: Foreseen) -> list[str]:
@@ -72,13 +80,13 @@ def _trials(planned: Plan, foreseen: Foreseen) -> Any:
     for name in ("trial", "rank", "alpha", "seed", *axes, *memory, "state"):
         table.add_column(name, justify="right" if name in ("rank", "alpha", "seed", "GPU memory") else "left")
     todo = {trial.trial_id for trial in planned.todo}
-    refused = foreseen.refusals() if planned.config.admit == "fit" else {}
+    rejected = _rejected(planned, foreseen)
     for trial in planned.trials:
         state = planned.ended.get(trial.trial_id, "")
         alpha = "" if trial.lora_alpha is None else f"{trial.lora_alpha:g}"
         values = [escape(str(trial.axes[axis])) for axis in axes]
         waits = f"to run{f' again ({state})' if state else ''}" if trial.trial_id in todo else state
-        if trial.trial_id in refused:
+        if trial.trial_id in rejected:
             waits = "rejected: does not fit"
         cells = _cells(foreseen.peaks.get(trial.trial_id), planned.config) if memory else []
         table.add_row(trial.trial_id, str(trial.rank), alpha, str(trial.seed), *values, *cells, waits)
