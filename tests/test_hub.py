@@ -85,7 +85,7 @@ def test_a_hub_model_with_code_of_its_own_is_told_apart_from_one_out_of_reach(
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     said = str(model.skeleton("org/own", {}, lambda name: name))
-    assert "it brings code of its own, which is not run" in said and "--trust_remote_code" in said
+    assert "it contains its own code, which is not run" in said and "--trust_remote_code" in said
     assert "Offline" not in said
     assert "Offline" in str(model.skeleton("org/none", {}, lambda name: name))
 

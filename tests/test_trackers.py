@@ -193,4 +193,4 @@ def test_an_integration_of_the_trainers_hears_all_and_is_dropped_when_it_raises(
     heard.on_save(None, None, None)
     heard.on_log(None, None, None, logs={"loss": 2})
     assert one.heard == ["on_train_begin", '{"loss": 1}']
-    assert "mlflow failed, and has nothing more of this trial: RuntimeError" in capsys.readouterr().err
+    assert "mlflow failed, and receives nothing more of this trial: RuntimeError" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Whether the Hugging Face Hub answers: asked once and briefly, since its client tries for half a minute at each file."""
+"""Checks once, with a short timeout, whether the Hugging Face Hub answers: its client retries for half a minute per file."""
 
 import functools
 import os
@@ -11,9 +11,9 @@ LIMIT_S = 10.0  # to connect, and for the answer to begin
 
 
 def cache_only_if_away(names: Sequence[str]) -> None:
-    """Where anything is wanted of the Hub and it does not answer, only its cache is used from now on.
+    """If anything is needed from the Hub and it does not answer, uses only its cache from now on.
 
-    In this process and those that it starts, as if HF_HUB_OFFLINE were set.
+    Applies to this process and its children, as if HF_HUB_OFFLINE were set.
     """
     from huggingface_hub import constants
 
@@ -27,7 +27,7 @@ def cache_only_if_away(names: Sequence[str]) -> None:
 
 @functools.cache
 def _silence(endpoint: str) -> str | None:
-    """Why nothing answers there, or None where something does."""
+    """Why nothing answers at the URL, or None if something does."""
     from huggingface_hub import get_session
 
     try:

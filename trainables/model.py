@@ -1,4 +1,4 @@
-"""The base model of a trial: what can be known of it before it is loaded, and what adapter it gets."""
+"""A trial's base model: checks before it is loaded, how it is loaded, and its adapter."""
 
 import json
 import re
@@ -19,10 +19,10 @@ SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
 def complaints(trials: Sequence[Trial], resolve: Resolve, with_weights: bool = True) -> list[Complaint]:
-    """All that is wrong with the trials' models, each model looked at once, no weights loaded.
+    """Everything that is wrong with the trials' models; each model is checked once, and no weights are loaded.
 
     Args:
-        with_weights: a local folder has to have them; a prediction does with the configuration.
+        with_weights: whether a local folder must have weights; a prediction needs the configuration only.
     """
     found: list[Complaint] = []
     looked: dict[str, Any] = {}
@@ -48,7 +48,7 @@ def complaints(trials: Sequence[Trial], resolve: Resolve, with_weights: bool = T
 
 
 def skeleton(name: str, settings: Mapping[str, Any], resolve: Resolve, with_weights: bool = True) -> Any:
-    """The model without weights, or what is wrong with its name."""
+    """The model's configuration, or what is wrong with its name."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -74,21 +74,21 @@ def skeleton(name: str, settings: Mapping[str, Any], resolve: Resolve, with_weig
 
 
 def looks_like_a_path(name: str) -> bool:
-    """Whether a name that is not there can only have been meant as a path."""
+    """Whether a name that does not exist can only have been meant as a path."""
     return name.startswith((".", "/", "~")) or name.count("/") > 1
 
 
 def _why(name: str, there: bool, error: Exception) -> str:
-    """What is wrong with a model that has been found, or why none has been: the loaders raise OSError for the latter."""
+    """What is wrong with a model that was found, or why none was: the loaders raise OSError for the latter."""
     return _unreachable(name, error) if isinstance(error, OSError) and not there else _unusable(error)
 
 
 def _unusable(error: Exception) -> str:
     text = str(error)
     if "trust_remote_code" in text:
-        return "it brings code of its own, which is not run. If you have read it and trust it: --trust_remote_code."
+        return "it contains its own code, which is not run. If you have read it and trust it: --trust_remote_code."
     if "Unrecognized configuration class" in text:
-        return "it is no causal language model. Give a model that continues text."
+        return "it is not a causal language model. Give a model that continues text."
     return (
         f"no causal language model can be made of it: {sentence(text, 300)} Fix its config.json, or give another model."
     )
@@ -103,10 +103,10 @@ def _unreachable(name: str, error: Exception) -> str:
 
 
 def weights_complaint(folder: Path) -> str | None:
-    """What is wrong with the weights in a folder, or None: safetensors, none missing, none cut off. Headers alone are read."""
+    """What is wrong with the weights in a folder, or None if all safetensors files are there and complete. Reads headers only."""
     again = "Save the model again with save_pretrained, or copy it again."
     if (folder / SINGLE).is_file():
-        return None if is_whole(folder / SINGLE) else f"{SINGLE} is cut off or no safetensors file. {again}"
+        return None if is_whole(folder / SINGLE) else f"{SINGLE} is cut off or not a safetensors file. {again}"
     if (folder / INDEX).is_file():
         shards = _shards(folder / INDEX)
         if not shards:
@@ -122,7 +122,7 @@ def weights_complaint(folder: Path) -> str | None:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a safetensors file is there and as long as its header says."""
+    """Whether a safetensors file exists and is as long as its header says."""
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
@@ -144,7 +144,7 @@ def _shards(index: Path) -> list[str]:
 
 
 def _target_complaints(model: Any, name: str, settings: Mapping[str, Any]) -> list[Complaint]:
-    """Whether LoRA's target modules are there."""
+    """Checks that the model has LoRA's target modules."""
     targets = settings.get("lora_target_modules")
     if not targets or "lora_r" not in settings:
         return []
@@ -180,7 +180,7 @@ def _target_complaints(model: Any, name: str, settings: Mapping[str, Any]) -> li
 
 
 def _attention_complaints(model: Any, name: str, settings: Mapping[str, Any]) -> list[Complaint]:
-    """Whether the model has the attention that is asked for. Packages' and kernels' are not its own: not looked at here."""
+    """Checks that the model has the requested attention. Those of packages and kernels are checked elsewhere."""
     given = settings.get("model_init_kwargs")
     inside = given.get("attn_implementation") if isinstance(given, Mapping) else None
     chosen = inside or settings.get("attn_implementation")
@@ -198,14 +198,14 @@ def _shapes_the_adapter(key: str) -> bool:
 
 
 def _adapter_complaints(name: str, settings: Mapping[str, Any], resolve: Resolve) -> list[Complaint]:
-    """What PEFT and TRL say against the adapter, which is put on the model without its weights."""
+    """The errors that PEFT and TRL raise for the adapter, tried on the model without its weights."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     try:
         network = with_adapter(skeleton(name, settings, resolve, with_weights=False), settings)
-    except RuntimeError:  # that there are no weights may be all that is wrong
+    except RuntimeError:  # missing weights may be the only thing wrong
         return []
-    except Exception as error:  # as many kinds as there are ways to give LoRA's settings
+    except Exception as error:  # many types, depending on which LoRA settings are wrong
         return [
             Complaint(
                 "lora_r", f": no adapter can be put on {name} with the other LoRA settings: {sentence(error, 300)}"
@@ -224,7 +224,7 @@ def _adapter_complaints(name: str, settings: Mapping[str, Any], resolve: Resolve
 
 
 def is_name(target: str) -> bool:
-    """Whether a lone target module is a module's name, whole or its end, and not a pattern for whole names."""
+    """Whether a single target module is a module's name or its end, rather than a pattern for full names."""
     return re.fullmatch(r"[\w.]+", target) is not None
 
 
@@ -241,7 +241,7 @@ def _pattern_complaint(pattern: str) -> Complaint | None:
 
 
 class _Targets:
-    """The part of a LoraConfig that peft's module matching reads: a text is a pattern, one in a set a name."""
+    """The part of a LoraConfig that PEFT's module matching reads: a string is a pattern, an element of a set a name."""
 
     def __init__(self, target: str, alone: bool) -> None:
         self.target_modules: Any = target if alone else {target}
@@ -251,13 +251,13 @@ class _Targets:
 
 
 def named(settings: Mapping[str, Any]) -> str:
-    """The model as the user names it, with its revision where that is not the main one."""
+    """The model as the user names it, with its revision unless that is the default."""
     branch = revision(settings)
     return str(settings["model_name_or_path"]) + (f"@{branch}" if branch != "main" else "")
 
 
 def commit(settings: Mapping[str, Any], resolve: Resolve) -> str | None:
-    """The commit that the revision of a Hub's model means now; offline, the one in the cache. None for a local folder.
+    """The commit that a Hub model's revision points to now; offline, the one in the cache. None for a local folder.
 
     Raises:
         ConfigError: neither the Hub nor the cache has it.
@@ -269,13 +269,13 @@ def commit(settings: Mapping[str, Any], resolve: Resolve) -> str | None:
 
     try:
         found = hf_hub_download(name, "config.json", revision=revision(settings), dry_run=True)
-    except Exception as error:  # the Hub's client has no common base of its own
+    except Exception as error:  # the Hub's client has no common base class
         raise ConfigError([Complaint("model_name_or_path", f" {name}: {_unreachable(name, error)}")]) from error
     return str(found.commit_hash)
 
 
 def pinned(settings: Mapping[str, Any], to: str | None) -> Mapping[str, Any]:
-    """The settings with a commit as the model's revision: a branch may move on before the last trial has loaded it."""
+    """The settings with a commit as the model's revision: a branch may move before the last trial has loaded it."""
     if to is None:
         return settings
     given = settings.get("model_init_kwargs") or {}
@@ -284,12 +284,14 @@ def pinned(settings: Mapping[str, Any], to: str | None) -> Mapping[str, Any]:
 
 def revision(settings: Mapping[str, Any]) -> str:
     given = settings.get("model_init_kwargs")
-    own = given.get("revision") if isinstance(given, Mapping) else None  # a text that is none is refused elsewhere
+    own = (
+        given.get("revision") if isinstance(given, Mapping) else None
+    )  # a string that is not a mapping is refused elsewhere
     return str(own or settings.get("model_revision") or "main")
 
 
 def model_fingerprint(settings: Mapping[str, Any], resolve: Resolve) -> str:
-    """Content hash of a local model folder; a Hub's model, its settings `pinned`, is known by its name and commit."""
+    """Content hash of a local model folder; a Hub model with `pinned` settings is identified by name and commit."""
     path = Path(resolve(str(settings["model_name_or_path"])))
     if not path.is_dir():
         return f"{settings['model_name_or_path']}@{revision(settings)}"
@@ -298,32 +300,34 @@ def model_fingerprint(settings: Mapping[str, Any], resolve: Resolve) -> str:
 
 
 def model_config(settings: Mapping[str, Any]) -> Any:
-    """TRL's ModelConfig of a trial."""
+    """A trial's ModelConfig, as TRL's."""
     from trl import ModelConfig
 
     known = {field.name for field in fields(ModelConfig) if field.init}
     chosen = {key: value for key, value in settings.items() if key in known}
     made = ModelConfig(**chosen, use_peft="lora_r" in settings)
     if isinstance(made.lora_target_modules, str) and is_name(made.lora_target_modules):
-        made.lora_target_modules = [made.lora_target_modules]  # TRL makes a lone one a pattern, which no module matches
+        made.lora_target_modules = [
+            made.lora_target_modules
+        ]  # TRL turns a single one into a pattern, which no module matches
     return made
 
 
 def with_adapter(network: Any, settings: Mapping[str, Any]) -> Any:
-    """The network with the adapter that a trial of these settings trains."""
+    """The network with the adapter that a trial with these settings trains."""
     from peft import get_peft_model
     from trl import get_peft_config
 
-    with warnings.catch_warnings():  # of names that peft uses and transformers gives up
+    with warnings.catch_warnings():  # about names that PEFT uses and transformers deprecates
         warnings.simplefilter("ignore")
         return get_peft_model(network, get_peft_config(model_config(settings)))
 
 
 def init_kwargs(settings: Mapping[str, Any], device: Any) -> dict[str, Any]:
-    """What the model is loaded with, as TRL's own SFT script does it; safetensors only.
+    """The keyword arguments that the model is loaded with, as in TRL's own SFT script; safetensors only.
 
-    `device` is the trial's `torch.device`. An accelerator is named: TRL's default there, "auto", goes by the free memory, so that
-    on a shared card a neighbour's could push layers to the host.
+    `device` is the trial's `torch.device`. An accelerator is named explicitly: TRL's default, "auto", goes by free memory, so
+    on a shared card a neighbor's use could push layers to the host.
     """
     chosen = model_config(settings)
     given = settings.get("model_init_kwargs") or {}

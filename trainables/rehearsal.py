@@ -1,4 +1,4 @@
-"""What every trial would fail of as it builds its model and trainer, found without either: packages, schedules, precision."""
+"""Finds what would make every trial fail when it builds its trainer, without building one: packages, schedules, precision."""
 
 import importlib.util
 import json
@@ -19,7 +19,7 @@ _FLASH = {
     "flash_attention_3": "flash_attn_interface",
     "flash_attention_4": "flash_attn",
 }
-_KERNEL = re.compile(r"[^/:]+/[^/:]+")  # the beginning of a kernel's name on the Hub
+_KERNEL = re.compile(r"[^/:]+/[^/:]+")  # the start of a kernel's name on the Hub
 _TRAINER = (
     "eval_strategy",
     "learning_rate",
@@ -32,11 +32,11 @@ _TRAINER = (
     "warmup_steps",
 )
 _MODEL = ("attn_implementation", "load_in_4bit", "load_in_8bit", "model_init_kwargs", "use_liger_kernel")
-_MANY_STEPS = 1_000_000  # where their number is not known yet: no schedule's parts are too long for it
+_MANY_STEPS = 1_000_000  # used if the number of steps is unknown: longer than any part of a schedule
 
 
 def complaints(trials: Sequence[Trial], machine: Machine) -> list[Complaint]:
-    """Each complaint once. A cluster's nodes may have packages that this machine has not: there the trials will tell."""
+    """Each complaint once. A cluster's nodes may have packages that this machine lacks: there, the trials find out."""
     looked_at = [{key: one.settings[key] for key in (*_MODEL, *_TRAINER) if key in one.settings} for one in trials]
     distinct = {json.dumps(settings, sort_keys=True): settings for settings in looked_at}
     found: dict[Complaint, None] = {}
@@ -46,7 +46,7 @@ def complaints(trials: Sequence[Trial], machine: Machine) -> list[Complaint]:
 
 
 def _precision(trials: Sequence[Trial], why: str) -> list[Complaint]:
-    """Precisions that SFTConfig refuses where a trial has no CUDA device; bfloat16 is its default."""
+    """Precisions that SFTConfig refuses if a trial has no CUDA device; bfloat16 is its default."""
     found = {}
     for trial in trials:
         given = trial.settings
@@ -100,34 +100,34 @@ def _installed(package: str) -> bool:
 
 
 def _trainer(settings: Mapping[str, Any], here: bool) -> Iterator[Complaint]:
-    """What the trainer says as it makes its optimizer and schedule."""
+    """The errors that the trainer raises when it creates its optimizer and schedule."""
     from trl import SFTConfig
 
     try:
         args = made(SFTConfig, {key: settings[key] for key in _TRAINER if key in settings})
-    except Exception:  # said by sweep.config.configs
+    except Exception:  # reported by sweep.config.configs
         return
     optimizer = _optimizer(args) if here else None
     if optimizer:
         yield Complaint("optim", f" {shown(settings.get('optim'))}: refused by the trainer: {sentence(optimizer)}")
-    schedule = _schedule(args) if args.learning_rate >= 0 else None  # another has been refused
+    schedule = _schedule(args) if args.learning_rate >= 0 else None  # the other one was refused
     if schedule:
         key = "lr_scheduler_type" if settings.get("lr_scheduler_type") else "lr_scheduler_kwargs"
         yield Complaint(
             key,
-            f" {shown(settings.get(key))}: the schedule cannot be made: {sentence(schedule)} "
+            f" {shown(settings.get(key))}: the schedule cannot be created: {sentence(schedule)} "
             "A schedule's arguments go into --lr_scheduler_kwargs, as in '{min_lr: 1e-6}'.",
         )
 
 
 def _optimizer(args: Any) -> str | None:
-    """What is wrong with the optimizer, its package above all."""
+    """What is wrong with the optimizer; usually, its package is missing."""
     from transformers import Trainer
 
     try:
         Trainer.get_optimizer_cls_and_kwargs(args)
     except (ImportError, ValueError) as error:
-        wants_the_model = re.search(r"pass a `?model`? ", str(error))  # which is not there yet
+        wants_the_model = re.search(r"pass a `?model`? ", str(error))  # which does not exist yet
         return None if wants_the_model else str(error)
     return None
 
@@ -140,13 +140,13 @@ def _schedule(args: Any) -> str | None:
     steps = args.max_steps if args.max_steps > 0 else _MANY_STEPS
     optimizer = torch.optim.SGD(
         [torch.nn.Parameter(torch.zeros(1))], lr=max(0.0, args.learning_rate)
-    )  # below: said elsewhere
+    )  # too small: reported elsewhere
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             get_scheduler(
                 args.lr_scheduler_type, optimizer, args.get_warmup_steps(steps), steps, args.lr_scheduler_kwargs
             )
-    except Exception as error:  # as many kinds as there are schedules
+    except Exception as error:  # many types, depending on the schedule
         return re.sub(r"^\w+\(\) ", "", str(error))
     return None

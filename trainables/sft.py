@@ -44,7 +44,7 @@ class SFT(Trainable):
         self._tokens: dict[str, Tokens] = {}
 
     def check(self, trials: Sequence[Trial], resolve: Resolve) -> list[Problem]:
-        """All that is wrong with models and data; each is looked at once."""
+        """Everything that is wrong with models and data; each is checked once."""
         hub.cache_only_if_away(_hub_names(trials, resolve))
         found: list[Problem] = [*model.complaints(trials, resolve)]
         of_models = bool(found)
@@ -52,7 +52,7 @@ class SFT(Trainable):
             found += _packing_complaints(trials, resolve)
         for settings in _by_data(trials).values():
             rows = None
-            if settings.get("dataset_name"):  # that it is missing has been said, as of the model
+            if settings.get("dataset_name"):  # a missing one was reported by the check of the model
                 try:
                     rows = self._load(settings, resolve)
                 except ConfigError as error:
@@ -71,7 +71,7 @@ class SFT(Trainable):
         return self._rows[key]
 
     def identify(self, trials: Sequence[Trial], resolve: Resolve) -> Identity:
-        """What each trial is made of; each model and data set is looked at once."""
+        """The models and data that each trial depends on; each is read once."""
         return {trial.trial_id: self._identity(trial.settings, resolve) for trial in trials}
 
     def _identity(self, settings: Mapping[str, Any], resolve: Resolve) -> dict[str, Source]:
@@ -79,7 +79,7 @@ class SFT(Trainable):
         return {"data_fingerprint": data, **self._model(settings, resolve)[1]}
 
     def _model(self, settings: Mapping[str, Any], resolve: Resolve) -> tuple[str | None, dict[str, Source]]:
-        """A model's commit, if it is the Hub's, and what is known of it and its tokenizer."""
+        """A model's commit, if it is from the Hub, and the fingerprints of it and its tokenizer."""
         name = model.named(settings)
         if name not in self._models:
             commit = model.commit(settings, resolve)
@@ -110,7 +110,7 @@ class SFT(Trainable):
         return replace(made, commit=commit)
 
     def lengths(self, trials: Sequence[Trial], resolve: Resolve) -> Mapping[str, Length]:
-        """How long the trials are, by trial id. Makes their tokens, where those are not in the cache."""
+        """How long the trials are, by trial id. Tokenizes their data unless the tokens are cached."""
         shared, _ = self.prepare(trials, resolve)
         return {trial.trial_id: _length(trial.settings, shared) for trial in trials}
 
@@ -162,7 +162,7 @@ def _by_data(trials: Sequence[Trial]) -> dict[str, Mapping[str, Any]]:
 
 
 def _hub_names(trials: Sequence[Trial], resolve: Resolve) -> list[str]:
-    """What the Hub will be asked for: models, data sets and chat templates that are none of a file here, nor meant as one."""
+    """What will be requested from the Hub: models, data sets and chat templates that are not local files, nor meant as such."""
     path_like = {
         "model_name_or_path": model.looks_like_a_path,
         "dataset_name": sources.looks_like_a_path,

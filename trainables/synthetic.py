@@ -1,4 +1,4 @@
-"""A trainable with known curves and no torch: for tests, for runs at scale, and for the simulation of clusters.
+"""A trainable with known curves and no torch, for tests, runs at scale, and simulated clusters.
 
 python -m sweep.grid --trainable trainables.synthetic:Synthetic --lora_r 8 32 --max_steps 50 --step_time_s 0.01
 """
@@ -32,7 +32,7 @@ class Synthetic(Trainable):
         "step_time_s": (float, "seconds that a step takes"),
         "fail_at": (int | None, "step at which the trial raises"),
         "save_every": (int | None, "steps between checkpoints"),
-        "rank_bytes": (int, "bytes of device memory that each rank is said to take at a micro-batch of 8"),
+        "rank_bytes": (int, "bytes of device memory to report for each rank at a micro-batch of 8"),
     }
 
     def check(self, trials: Sequence[Trial], resolve: Resolve) -> list[str]:
@@ -77,7 +77,7 @@ class Synthetic(Trainable):
 
 
 class Declared:
-    """A Predictor of what the settings say: the memory of a step grows with the rank and with the rows in it."""
+    """A Predictor whose numbers come from the settings: a step's memory grows with the rank and with its rows."""
 
     def check(self, trials: Sequence[Trial], resolve: Resolve) -> list[Problem]:
         return []
@@ -149,6 +149,6 @@ def _folder(folder: Path, step: int, seconds: float) -> Path:
 
 
 def _seconds_before(context: Context) -> float:
-    """What attempts before this one took up to the checkpoint."""
+    """What earlier attempts took up to the checkpoint."""
     found = context.resume_from
     return float(json.loads((found.folder / "state.json").read_text())["seconds"]) if found else 0.0

@@ -96,7 +96,7 @@ FLAGS = [
     flag("--model_init_kwargs '{use_kernels: true}'", "--model_init_kwargs: use_kernels needs kernels, which is not"),
     flag("--attn_implementation flash", 'cannot be loaded with it: Specified `attn_implementation="flash"` is not'),
     flag(
-        "--lr_scheduler_type cosine_with_min_lr", "'cosine_with_min_lr': the schedule cannot be made: One of min_lr or"
+        "--lr_scheduler_type cosine_with_min_lr", "'cosine_with_min_lr': the schedule cannot be created: One of min_lr or"
     ),
     flag("--lr_scheduler_type warmup_stable_decay", "made: missing 1 required positional argument: 'num_decay_steps'"),
     flag(

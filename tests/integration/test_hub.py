@@ -155,7 +155,7 @@ def test_trials_train_the_commit_that_was_found_whatever_the_branch_is_moved_to(
 
 def test_a_model_with_code_of_its_own_is_one_complaint_and_its_code_is_not_run(online: dict[str, Any]) -> None:
     (complaint,) = online["own"]
-    assert complaint.startswith("--model_name_or_path toys/own: it brings code of its own, which is not run.")
+    assert complaint.startswith("--model_name_or_path toys/own: it contains its own code, which is not run.")
     assert "--trust_remote_code" in complaint and not online["ran"]
 
 

@@ -1,4 +1,4 @@
-"""Turns the trainer's events into step rows, without making the trainer wait for the device once more than it does."""
+"""Turns the trainer's events into step rows, without adding a device synchronization to those that the trainer makes."""
 
 import math
 import time
@@ -17,15 +17,15 @@ class StepRows(TrainerCallback):  # type: ignore[misc]  # transformers has no ty
 
     The trainer has to log every step (`logging_steps=1`) and every loss as it is (`logging_nan_inf_filter=False`). A
     step ends when its loss has been read: only then has the device done what `on_step_end` merely saw enqueued. A row
-    is emitted there; where an evaluation may follow, after that. After training, `close` is called whatever happened.
-    It comes after the callbacks that save, so that what that takes is none of a step's time.
+    is emitted there or, if an evaluation may follow, after it. After training, `close` must be called whatever happened.
+    The callback comes after those that save, so that saving does not count toward a step's time.
 
     Args:
         emit: takes a finished row.
         base: columns that every row has: trial_id, attempt.
         memory: reset by the caller, once the model is loaded.
-        throughput: told of every step.
-        should_stop: asked once a step; training ends with the step in which it says yes.
+        throughput: notified of every step.
+        should_stop: called once per step; training ends with the step in which it returns True.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class StepRows(TrainerCallback):  # type: ignore[misc]  # transformers has no ty
 
     @property
     def seconds(self) -> float:
-        """Since training began in this process."""
+        """Seconds since training began in this process."""
         return time.perf_counter() - self._started
 
     # --- the trainer's events ----------------------------------------------------------------------------------------
@@ -80,7 +80,7 @@ class StepRows(TrainerCallback):  # type: ignore[misc]  # transformers has no ty
         logs: dict[str, Any],
         **kwargs: Any,
     ) -> None:
-        if "loss" not in logs:  # an evaluation's, or the trainer's summary
+        if "loss" not in logs:  # an evaluation's log, or the trainer's summary
             return
         self._row = self._make_row(state, logs)
         if not math.isfinite(logs["loss"]):
@@ -89,7 +89,7 @@ class StepRows(TrainerCallback):  # type: ignore[misc]  # transformers has no ty
             control.should_evaluate = control.should_save = False
         if control.should_evaluate:
             self.memory.begin_evaluation()
-        elif args.eval_strategy != "epoch":  # else this may be the epoch's last step
+        elif args.eval_strategy != "epoch":  # otherwise this may be the epoch's last step
             self._release()
         self._resumed = time.perf_counter()
 
@@ -107,7 +107,9 @@ class StepRows(TrainerCallback):  # type: ignore[misc]  # transformers has no ty
         metrics: dict[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
-        if metrics and "eval_loss" in metrics:  # else one of several evaluation sets, which follow one another
+        if (
+            metrics and "eval_loss" in metrics
+        ):  # otherwise one of several evaluation sets, evaluated one after the other
             self.memory.end_evaluation()
             if self._row is not None:
                 self._row["eval_loss"] = metrics["eval_loss"]
@@ -125,7 +127,7 @@ class StepRows(TrainerCallback):  # type: ignore[misc]  # transformers has no ty
         self.close()
 
     def close(self) -> None:
-        """Emits the row that waits for an evaluation, if one does, and takes the hook off the model."""
+        """Emits the row that is waiting for an evaluation, if any, and removes the hook from the model."""
         self._release()
         self.memory.end_evaluation()
         if self._hook is not None:
@@ -135,11 +137,11 @@ class StepRows(TrainerCallback):  # type: ignore[misc]  # transformers has no ty
     # --- rows --------------------------------------------------------------------------------------------------------
 
     def _count(self, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Counts what a training forward gets, by the tensors' shapes alone: reading their values would wait."""
+        """Counts a training forward's inputs by the tensors' shapes alone: reading their values would synchronize."""
         ids = kwargs.get("input_ids")
         if not model.training or ids is None:
             return
-        ends = kwargs.get("cu_seq_lens_q")  # padding-free: one line of examples, whose bounds these are
+        ends = kwargs.get("cu_seq_lens_q")  # padding-free: examples in one sequence, with these boundaries
         self._positions += ids.numel()
         self._samples += ids.shape[0] if ends is None else ends.numel() - 1
 

@@ -1,9 +1,9 @@
-"""The largest rank's adapter, cut to smaller ones: what those could hold, without training them.
+"""Truncates the largest rank's adapter to smaller ranks: what those could represent, without training them.
 
 The best approximation of a layer's B·A by a smaller rank is its truncated SVD (Eckart and Young). PEFT's `convert_to_lora`
-gives the same (a test holds this against it), but decomposes each layer's whole matrix, once per rank: 12 s for 2048 ×
+gives the same (a test compares them), but decomposes each layer's whole matrix, once per rank: 12 s for 2048 ×
 2048 on a core, where the factors of a layer of 4096 take half a second at rank 256, once for all ranks. It also drops
-DoRA's magnitudes, which stay here as they were trained.
+DoRA's magnitudes, which are kept here as trained.
 """
 
 import json
@@ -21,9 +21,9 @@ _PASSES = 3  # a training step takes about as long as three forward passes: the 
 
 
 def columns(context: Context, trainer: Any, held_out: Tokens, outcome: Row) -> Row:
-    """The column `cut_losses` of a trained and evaluated trial, or none. Spoils the adapter.
+    """The column `cut_losses` of a trained and evaluated trial, or none. Overwrites the adapter.
 
-    Whatever goes wrong is said in the trial's log: the trial has come to its end already.
+    Errors only go to the trial's log: the trial has completed already.
     """
     ranks, evaluated = context.smaller_ranks, outcome.get("eval_loss") is not None
     if not ranks or not evaluated:
@@ -42,7 +42,7 @@ def columns(context: Context, trainer: Any, held_out: Tokens, outcome: Row) -> R
 
 
 def is_cheap(ranks: int, held_out_tokens: int, trained_tokens: int) -> bool:
-    """Whether evaluating so many cut adapters takes little against training them and the largest.
+    """Whether evaluating the truncated adapters costs little compared with training all ranks.
 
     Counted in tokens, not in seconds: whether a trial has the column must not depend on how busy a machine is.
     """
@@ -58,10 +58,10 @@ def _positions(table: Any) -> int:
 def losses(
     trainer: Any, table: Any, batch_size: int, ranks: Sequence[int], left: Callable[[int], None] = lambda rows: None
 ) -> dict[int, float | None]:
-    """Held-out loss of the trainer's adapter cut to each rank, by rank. The adapter is the smallest one's afterwards.
+    """Held-out loss of the trainer's adapter truncated to each rank, by rank. The adapter keeps the smallest rank afterwards.
 
     Raises:
-        ValueError: a layer's adapter is no product of two matrices.
+        ValueError: a layer's adapter is not a product of two matrices.
     """
     import torch
 
@@ -87,14 +87,14 @@ def _factors(model: Any) -> Iterator[tuple[Any, Any]]:
             continue
         for adapter in layer.active_adapters:
             if adapter not in layer.lora_A or layer.lora_A[adapter].weight.shape[0] != layer.r[adapter]:
-                raise ValueError(f"the adapter of {name} ({type(layer).__name__}) is no product of two matrices")
+                raise ValueError(f"the adapter of {name} ({type(layer).__name__}) is not a product of two matrices")
             yield layer.lora_A[adapter].weight, layer.lora_B[adapter].weight
 
 
 def _decompose(down: Any, up: Any) -> None:
-    """Gives A and B the same product with its singular vectors in order, so that the first k are its best of rank k.
+    """Rewrites A and B, with the same product, so that the first k components are its best approximation of rank k.
 
-    On the host: what a decomposition leaves on a device would count as the next trial's.
+    Runs on the host: what a decomposition leaves on a device would count toward the next trial.
     """
     import torch
 

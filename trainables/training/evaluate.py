@@ -8,12 +8,12 @@ from sweep.store.store import Row
 
 
 def held_out(trainer: Any, table: Any, batch_size: int, left: Callable[[int], None] = lambda rows: None) -> list[Row]:
-    """Rows of EVALS but for `trial_id`, one per row of a held-out table of tokens.
+    """Rows of EVALS without `trial_id`, one per row of a held-out table of tokens.
 
     Loss is the sum over an example's labelled tokens, in nats, from the model as TRL's trainer runs it (its precision, its
-    fused head). Long examples come first: what does not fit, does not fit at once, and batches hold little padding.
-    Where a batch does not fit, all is tried again with half of it, down to one example. `left` is told before each
-    batch how many rows there still are.
+    fused head). Long examples come first, so that running out of memory happens early and batches hold little padding.
+    If a batch does not fit, everything is retried with half the batch size, down to one example. `left` is called before
+    each batch with the number of remaining rows.
     """
     while True:
         try:
@@ -21,8 +21,8 @@ def held_out(trainer: Any, table: Any, batch_size: int, left: Callable[[int], No
         except Exception as error:
             if batch_size == 1 or not is_out_of_memory(error):
                 raise
-        batch_size //= 2  # out here, the error and what its frames hold on the device are gone
-        print(f"Out of memory in the evaluation: it is tried again with {batch_size} at a time.")
+        batch_size //= 2  # outside the handler, the error and what its frames hold on the device are freed
+        print(f"Out of memory in the evaluation: retrying with {batch_size} at a time.")
 
 
 def _held_out(trainer: Any, table: Any, batch_size: int, left: Callable[[int], None]) -> list[Row]:

@@ -1,4 +1,4 @@
-"""The columns of a trial's row that its training gives, all of its attempts together."""
+"""The columns of a trial's row that come from its training, over all of its attempts."""
 
 import math
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ TIMES = ("train_runtime", "train_samples_per_second", "train_steps_per_second") 
 
 
 def numbers(trainer: Any, rows: Sequence[Row]) -> Row:
-    """What training gave: that of all attempts."""
+    """The training columns, over all attempts."""
     losses = [row["loss"] for row in rows]
     parameters = list(trainer.model.parameters())
     return {
-        # Summed as the trainer sums it, so that a resumed trial has the loss of an undisturbed one, to the last bit.
+        # Summed as the trainer sums it, so that a resumed trial has the loss of an uninterrupted one, to the last bit.
         "train_loss": sum(losses) / len(losses) if losses and all(map(math.isfinite, losses)) else None,
         "epochs": trainer.state.epoch,
         "tokens": _tokens(rows),
@@ -27,7 +27,7 @@ def numbers(trainer: Any, rows: Sequence[Row]) -> Row:
 
 
 def took(begin: Start, steps: StepRows, seconds: float) -> Took | None:
-    """What all attempts took, with so many seconds of this one; None where it is not known what those before took."""
+    """What all attempts took, including this one's `seconds`; None if the earlier ones' is unknown."""
     if begin.took is None:
         return None
     peak = max(steps.memory.evaluation_peak_bytes or 0, begin.took.evaluation_peak_bytes or 0) or None
@@ -35,7 +35,7 @@ def took(begin: Start, steps: StepRows, seconds: float) -> Took | None:
 
 
 def times(trainer: Any, rows: Sequence[Row], all_took: Took | None) -> Row:
-    """Seconds and rates of all attempts together: the trainer's, and those of training alone. All null where not known."""
+    """Seconds and rates of all attempts together: the trainer's, and those of training alone. All None if unknown."""
     if all_took is None:
         return {}
     seconds = all_took.seconds
@@ -48,7 +48,7 @@ def times(trainer: Any, rows: Sequence[Row], all_took: Took | None) -> Row:
 
 
 def _samples(trainer: Any) -> float:
-    """Examples trained on, as the trainer counts them for its own rate: the share of the steps that were done of them all."""
+    """Examples trained on, as the trainer counts them for its own rate: all of them times the share of steps done."""
     args, state = trainer.args, trainer.state
     if args.max_steps > 0:
         return float(state.global_step * args.train_batch_size * args.gradient_accumulation_steps)
@@ -60,7 +60,7 @@ def _tokens(rows: Sequence[Row]) -> int:
 
 
 def peaks(rows: Sequence[Row]) -> Row:
-    """The highest memory of any step, of any attempt."""
+    """The highest memory of any step of any attempt."""
     names = ("peak_memory_allocated_bytes", "peak_memory_reserved_bytes")
     found = {name: [row[name] for row in rows if row.get(name) is not None] for name in names}
     return {name: max(values, default=None) for name, values in found.items()}
@@ -77,7 +77,7 @@ def device(trainer: Any) -> Row:
 
 
 def process(memory: Memory, rows: Sequence[Row], begin: Start) -> Row:
-    """What the process took, those of the attempts before included."""
+    """Host memory and time of the process, earlier attempts included."""
     peaks = [memory.evaluation_peak_bytes, begin.took.evaluation_peak_bytes if begin.took else None]
     return {
         "eval_peak_memory_allocated_bytes": max((peak for peak in peaks if peak is not None), default=None),

@@ -1,4 +1,4 @@
-"""What a trainer's log says, for experiment trackers: ours (sweep.trackers.trackers), and the trainer's own integrations."""
+"""Passes a trainer's logs to experiment trackers: ours (sweep.trackers.trackers) and the trainer's own integrations."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +14,7 @@ from sweep.trackers.trackers import MANAGED, requested
 
 
 class Notes(TrainerCallback):  # type: ignore[misc]  # transformers has no types here
-    """Hands over what the trainer logs of a step: TRL logs more than a step's row has. Stands before the rows are made."""
+    """Passes on what the trainer logs for a step, which is more than a step's row has. Comes before the callback that makes rows."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -28,12 +28,12 @@ class Notes(TrainerCallback):  # type: ignore[misc]  # transformers has no types
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, Any], **kwargs: Any
     ) -> None:
-        if "train_runtime" not in logs:  # the trainer's summary: a trial has its own
+        if "train_runtime" not in logs:  # the trainer's summary; a trial has its own
             self._context.note(state.global_step, logs)
 
 
 class Integrations(TrainerCallback):  # type: ignore[misc]
-    """The trainer's own integrations: one that raises is dropped, and training goes on."""
+    """The trainer's own integrations: one that raises is dropped, and training continues."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self._callbacks: dict[str, Any] = {}
@@ -47,7 +47,7 @@ class Integrations(TrainerCallback):  # type: ignore[misc]
         try:
             yield
         except Exception as error:
-            print(f"{name} failed, and has nothing more of this trial: {with_class(error)}", file=sys.stderr)
+            print(f"{name} failed, and receives nothing more of this trial: {with_class(error)}", file=sys.stderr)
             self._callbacks.pop(name, None)
 
     def hear(self, event: str, *args: Any, **kwargs: Any) -> None:
@@ -68,6 +68,6 @@ for _event in [name for name in dir(TrainerCallback) if name.startswith("on_")]:
 
 
 def others(context: Context) -> list[TrainerCallback]:
-    """Those that a trial's settings ask for and that are not ours."""
+    """The requested integrations that we do not manage ourselves."""
     names = [name for name in requested(context.settings.get("report_to")) if name not in MANAGED]
     return [Integrations(names)] if names else []

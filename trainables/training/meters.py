@@ -1,6 +1,6 @@
-"""What a trial's training takes: host memory, device memory, and how much it trains in a second.
+"""Measures what training takes: host memory, device memory, and throughput.
 
-Reading waits for nothing on the device: the allocator's counters are kept on the host.
+Reading never synchronizes with the device: the allocator's counters are kept on the host.
 """
 
 import re
@@ -17,10 +17,9 @@ _PEAK = re.compile(rb"VmHWM:\s+(\d+) kB")
 
 
 def reset_peak_rss() -> bool:
-    """Makes the peak of resident memory start anew from what is resident now; whether the system can do that.
+    """Resets the peak of resident memory to what is resident now; returns whether the system supports that.
 
-    Linux can, where /proc/self/clear_refs may be written. Elsewhere a process that is used again keeps the peak of the
-    trials before.
+    Linux does if /proc/self/clear_refs is writable. Elsewhere, a reused process keeps the peak of its earlier trials.
     """
     try:
         (PROC / "clear_refs").write_text("5")
@@ -32,8 +31,8 @@ def reset_peak_rss() -> bool:
 def peak_rss_bytes() -> int:
     """Peak resident memory of this process since the last reset, in bytes; without /proc, since its start.
 
-    17 µs. getrusage would take 0.7, but counts what the process was before its exec: in a Ray worker, the raylet with
-    the object store's shared memory.
+    Takes 17 µs. getrusage would take 0.7, but counts what the process was before its exec: in a Ray worker, the raylet
+    with the object store's shared memory.
     """
     try:
         found = _PEAK.search((PROC / "status").read_bytes())
@@ -42,7 +41,7 @@ def peak_rss_bytes() -> int:
     if found:
         return int(found.group(1)) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, the others KiB
+    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, other systems KiB
 
 
 @dataclass
@@ -61,7 +60,7 @@ class Memory:
     """Memory of the current CUDA device, with the peaks of training and of evaluation kept apart.
 
     Args:
-        cuda: torch.cuda, or what answers like it; None where the trial runs elsewhere: all values are None then.
+        cuda: torch.cuda, or an object with its interface; None if the trial runs elsewhere: then all values are None.
     """
 
     def __init__(self, cuda: Any) -> None:
@@ -79,7 +78,7 @@ class Memory:
         return cls(torch.cuda)
 
     def reset(self) -> None:
-        """Forgets all peaks: from now on, they rise from what is allocated now. For after the model is loaded."""
+        """Resets all peaks to what is allocated now. To be called after the model is loaded."""
         self._training, self._evaluation, self._evaluating = Peaks(), Peaks(), False
         self._restart()
 
@@ -100,14 +99,14 @@ class Memory:
         return self._evaluation.allocated or None
 
     def begin_evaluation(self) -> None:
-        """From now to `end_evaluation` peaks count as evaluation's."""
+        """From here until `end_evaluation`, peaks count as evaluation's."""
         if not self._evaluating:
             self.read()
             self._restart()
             self._evaluating = True
 
     def end_evaluation(self) -> None:
-        """Notes evaluation's peak and goes on with training's. Does nothing outside an evaluation."""
+        """Records evaluation's peak and returns to training's. Does nothing outside an evaluation."""
         if self._evaluating:
             self._evaluating = False
             if stats := self._stats():
@@ -116,7 +115,7 @@ class Memory:
 
     @contextmanager
     def apart(self) -> Iterator[None]:
-        """Around an evaluation, so that neither peak masks the other."""
+        """Wraps an evaluation, so that neither peak masks the other."""
         self.begin_evaluation()
         try:
             yield
@@ -124,7 +123,7 @@ class Memory:
             self.end_evaluation()
 
     def _stats(self) -> dict[str, Any]:
-        # One look at the allocator: torch.cuda.memory_allocated and its siblings build a table of 80 numbers each.
+        # Reads the allocator once: torch.cuda.memory_allocated and its siblings each build a table of 80 numbers.
         return self._cuda.memory_stats_as_nested_dict() if self._cuda else {}
 
     def _restart(self) -> None:
@@ -133,13 +132,13 @@ class Memory:
 
 
 def step_columns(memory: Memory) -> dict[str, Any]:
-    """What is measured after each step, by column: what is added here, and declared in STEPS, is in the step's row."""
+    """What is measured after each step, by column: a metric that is added here and declared in STEPS is in the step's row."""
     return {**memory.read(), "peak_rss_bytes": peak_rss_bytes()}
 
 
 @dataclass
 class Work:
-    """What one or more steps took and did: seconds; examples; positions, padding included; tokens, without it."""
+    """What one or more steps took and did: seconds; examples; positions, with padding; tokens, without padding."""
 
     seconds: float = 0.0
     samples: int = 0
@@ -153,7 +152,7 @@ class Work:
 
 @dataclass
 class Counted:
-    """What was trained: the part that counts for the rates, its optimizer steps, and all of it."""
+    """What was trained: the part that counts toward the rates, its optimizer steps, and everything."""
 
     timed: Work = field(default_factory=Work)
     timed_steps: int = 0
@@ -161,17 +160,17 @@ class Counted:
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> "Counted":
-        """What `dataclasses.asdict` made a mapping of."""
+        """The reverse of `dataclasses.asdict`."""
         return cls(Work(**content["timed"]), content["timed_steps"], Work(**content["everything"]))
 
 
 @dataclass
 class Throughput:
-    """Training per second of training alone: whoever calls `step` leaves evaluation and saving out of the seconds.
+    """Rates of training alone: the caller of `step` excludes evaluation and saving from the seconds.
 
-    The first `warmup_steps` (a tenth of the steps where there are fewer than ten times as many) count for the padding
-    but not for the rates: in them kernels are compiled, memory is first allocated and data workers start. A resumed
-    training warms up again: `before` is what attempts before this one counted, up to the checkpoint.
+    The first `warmup_steps` (a tenth of the steps if there are fewer than ten times as many) count toward the padding
+    but not the rates: in them kernels are compiled, memory is first allocated and data workers start. A resumed
+    training warms up again: `before` is what earlier attempts counted, up to the checkpoint.
     """
 
     warmup_steps: int = 5
@@ -189,11 +188,11 @@ class Throughput:
             self._rest_steps += 1
 
     def result(self) -> dict[str, float | None]:
-        """The rates of all that was counted."""
+        """The rates of everything that was counted."""
         return rates(self.counted())
 
     def counted(self) -> Counted:
-        """This attempt's steps so far, on top of those before."""
+        """This attempt's steps so far, added to those of earlier ones."""
         steps = len(self._first) + self._rest_steps
         skipped = min(len(self._first), steps // 10)
         timed, everything = self._sum(self._first[skipped:]), self._sum(self._first)
@@ -209,7 +208,7 @@ class Throughput:
 
 
 def rates(counted: Counted) -> dict[str, float | None]:
-    """Columns of the trial's row; None where nothing was counted.
+    """Columns of the trial's row; None if nothing was counted.
 
     Rates are per second; padding_share is the share of the positions that held no token, 0 to 1.
     """

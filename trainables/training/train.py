@@ -1,4 +1,4 @@
-"""One attempt of a trial: SFTTrainer built as TRL's own script builds it, watched, evaluated and saved."""
+"""One attempt of a trial: builds SFTTrainer as TRL's own script does, trains, evaluates and saves."""
 
 import weakref
 from collections.abc import Sequence
@@ -20,20 +20,20 @@ from trainables.training.callback import StepRows
 from trainables.training.meters import Counted, Memory, Throughput, reset_peak_rss
 from trainables.training.resume import NOT_KEPT, NothingLeft, Start
 
-# What a trial's trainer always has: every step is logged, and a loss that is not finite is seen.
+# Fixed settings of every trial's trainer: every step is logged, and a loss that is not finite is visible.
 FIXED = {
     "logging_steps": 1,
     "logging_strategy": "steps",
     "logging_nan_inf_filter": False,
-    "assistant_only_loss": False,  # the labels were made with it
+    "assistant_only_loss": False,  # applied when the labels were made
     "dataset_kwargs": {"skip_prepare_dataset": True},
     "do_eval": False,
-    "report_to": "none",  # who is to hear of it stands among the callbacks
+    "report_to": "none",  # trackers are among the callbacks
 }
 
 
 class Watch(TrainerCallback):  # type: ignore[misc]  # transformers has no types here
-    """Tells that the first step has begun, and how many there will be, and hands the trainer's checkpoints over."""
+    """Reports that the first step has begun and how many there will be, and hands over the trainer's checkpoints."""
 
     def __init__(self, context: Context, begin: Start, steps: StepRows) -> None:
         self._context, self._begin, self._steps = context, begin, steps
@@ -85,7 +85,7 @@ def train(context: Context) -> Row:
         context.so_far = {**measured, **context.so_far, **figures.process(memory, rows, begin)}
         raise
     outcome |= figures.process(memory, rows, begin)
-    outcome |= cut.columns(context, trainer, mine, outcome)  # last: all else is measured and saved
+    outcome |= cut.columns(context, trainer, mine, outcome)  # last: everything else is measured and saved
     trainer.end()
     return outcome
 
@@ -98,11 +98,11 @@ def _train(context: Context, trainer: Any, mine: tokens.Tokens, rows: list[Row],
     outcome = {
         **figures.numbers(trainer, rows),
         **figures.times(trainer, rows, figures.took(begin, steps, metrics["train_runtime"])),
-        **(metrics if begin.state is None else {}),  # as the trainer says it
+        **(metrics if begin.state is None else {}),  # as the trainer reports it
         **figures.peaks(rows),
         **figures.device(trainer),
     }
-    context.so_far = outcome  # it stays, whatever becomes of the evaluation
+    context.so_far = outcome  # it is kept, whatever happens in the evaluation
     if steps.diverged:
         return {**outcome, "status": "diverged"}
     if context.should_stop():
@@ -111,11 +111,11 @@ def _train(context: Context, trainer: Any, mine: tokens.Tokens, rows: list[Row],
 
 
 def _fit(trainer: Any, begin: Start) -> dict[str, float]:
-    """Trains what is left; the trainer's own figures of that."""
+    """Trains the remaining steps; returns the trainer's own metrics."""
     try:
         metrics = trainer.train(resume_from_checkpoint=begin.weights and str(begin.weights)).metrics
     except NothingLeft:
-        trainer.state = begin.state  # where the best one's weights were loaded, it is theirs
+        trainer.state = begin.state  # if the best weights were loaded, it is their score
         return {"train_runtime": 0.0}
     return {key: metrics[key] for key in figures.TIMES if key in metrics}
 
@@ -128,7 +128,7 @@ def _evaluate(context: Context, trainer: Any, mine: tokens.Tokens, memory: Memor
                 trainer, mine.held_out, batch_size, lambda rows: context.phase("evaluating", rows)
             )
     except Exception as error:
-        if is_out_of_memory(error):  # as it would be another time: what was trained is all that there will be
+        if is_out_of_memory(error):  # on a retry too: nothing more will be trained
             context.final = _final(trainer, context)
         raise
     context.phase("saving", None)
@@ -168,7 +168,7 @@ def _trainer(context: Context, args: Any, mine: tokens.Tokens, callbacks: Sequen
 
 
 def arguments(context: Context) -> dict[str, Any]:
-    """What SFTConfig is made with: the trial's settings over few defaults of ours, under what is fixed."""
+    """The arguments of SFTConfig: a few defaults of ours, overridden by the trial's settings, overridden by what is fixed."""
     known = {field.name for field in fields(SFTConfig) if field.init}
     chosen = {key: value for key, value in context.settings.items() if key in known}
     defaults = {
@@ -177,7 +177,7 @@ def arguments(context: Context) -> dict[str, Any]:
         "disable_tqdm": not context.verbose,
     }
     begun = {"eval_on_start": False} if context.resume_from else {}
-    # TRL refuses a length that such batches would not be cut to; the tokens are cut already.
+    # TRL refuses a length that such batches would not be truncated to; the tokens are truncated already.
     uncut = {"max_length": None} if chosen.get("padding_free") and not chosen.get("packing") else {}
     return {**defaults, **chosen, **FIXED, **begun, **uncut, "output_dir": str(context.work_dir / "out")}
 
@@ -193,6 +193,6 @@ def _final(trainer: Any, context: Context) -> Path:
 
 
 def _redact(folder: Path, context: Context) -> None:
-    """The base model under the name that the user gave it, and none of what must not be written."""
+    """Writes the base model under the name that the user gave, and redacts the rest."""
     name = str(context.settings["model_name_or_path"])
     redact.folder(folder, {context.resolve(name): name})
