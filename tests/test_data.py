@@ -351,7 +351,7 @@ def test_a_row_without_a_cluster_is_its_own(tmp_path: Path) -> None:
     [
         (["a"] * 40, "problem", "take every cluster, since clusters stay whole"),
         (["a"] * 40, "source", "'source': .* has no such column, it has .*'problem'"),
-        ([[1]] * 40, "problem", "Give texts or whole numbers"),
+        ([[1]] * 40, "problem", "Use strings or whole numbers"),
     ],
 )
 def test_clusters_that_cannot_be_used_are_a_complaint(
@@ -394,7 +394,7 @@ BAD_FILES: dict[str, tuple[str, bytes, str]] = {
     "a broken line": ("x.jsonl", b'{"text": "a"}\n\n{"text":\n{"text": "b"}\nnope\n', "line 3 (Expecting value), line 5"),
     "rows that are no objects": ("x.jsonl", b'{"text": "a"}\n\n[1]\n', "line 3 is a list"),
     "null": ("x.json", b"null", "row 0 is null"),
-    "mixed kinds": ("x.jsonl", b'{"text": "a"}\n\n{"text": 5}\n', "row 1 (line 3) is a number, where the first is a text"),
+    "mixed kinds": ("x.jsonl", b'{"text": "a"}\n\n{"text": 5}\n', "row 1 (line 3) is a number, where the first is a string"),
     "half a character": ("x.json", b'[{"text": "\\ud800"}]', "'\\ud800'"),
     "not UTF-8": ("x.jsonl", b'{"text": "\xff"}', "byte 10 is 0xff"),
     "not UTF-8 in CSV": ("x.csv", b"text\n\xff\n", "0xff"),
@@ -409,9 +409,9 @@ BAD_FILES: dict[str, tuple[str, bytes, str]] = {
     "half a pair": ("x.csv", b"prompt,chosen\n1,2\n", "no columns to train on among 'prompt', 'chosen'"),
     "a number": ("x.json", b'[{"text": 1}, {"text": 2}]', "column 'text' holds int64. It must be text"),
     "a list": ("x.json", b'[{"instruction": "a", "output": ["b"]}]', "column 'output' holds list"),
-    "unlike pairs": ("x.json", b'[{"prompt": "a", "completion": [{"role": "assistant", "content": "b"}]}]', "both be texts or both lists"),
+    "unlike pairs": ("x.json", b'[{"prompt": "a", "completion": [{"role": "assistant", "content": "b"}]}]', "both be strings or both lists"),
     "not Parquet": ("x.parquet", b"nope", "cannot be read as parquet"),
-    "a suffix not read": ("x.txt", b"text", "'.txt', which is not read. Give a .json, .jsonl, .csv or .parquet file"),
+    "a suffix not read": ("x.txt", b"text", "'.txt', which is not supported. Give a .json, .jsonl, .csv or .parquet file"),
 }  # fmt: skip
 
 

@@ -366,7 +366,7 @@ def test_a_damaged_cache_is_made_anew(harm: str, end: str, makings: list[int], c
 def test_a_cache_that_cannot_be_written_is_a_warning(tmp_path: Path, model: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     made = make(TEXTS, tmp_path / "file", model)
-    assert "tokens are not kept for the next sweep" in made.warnings[-1]
+    assert "tokens are not cached for the next sweep" in made.warnings[-1]
     assert made.train.num_rows == 48
 
 
@@ -394,7 +394,7 @@ def test_a_user_without_a_home_has_no_cache_and_is_told(tmp_path: Path, monkeypa
     assert cache_folder("tokens") is None
     made = prepare(load_rows(settings, str), settings, str)
     assert made.train.num_rows == 8 and not made.cached
-    assert "tokens are not kept for the next sweep: this user has no home directory" in made.warnings[-1]
+    assert "tokens are not cached for the next sweep: this user has no home directory" in made.warnings[-1]
 
 
 # --- which trials share them -------------------------------------------------------------------------------------------

@@ -59,7 +59,7 @@ def describe(hint: Any) -> str:
         bool: "true or false",
         int: "a whole number",
         float: "a number",
-        str: "a text",
+        str: "a string",
         dict: "a mapping",
         list: "a list",
     }

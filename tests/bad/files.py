@@ -35,10 +35,10 @@ DATA = [
     data("CSV without anything", "rows.csv", "", "rows.csv is empty. Its first line must name the columns"),
     data("CSV with a column twice", "rows.csv", "prompt,prompt,completion\na,b,c\n", "two columns are called 'prompt'"),
     data("Parquet cut off", "rows.parquet", parquet_cut_off(), "rows.parquet cannot be read as parquet"),
-    data("text", "rows.txt", "abc", "rows.txt ends in '.txt', which is not read"),
+    data("text", "rows.txt", "abc", "rows.txt ends in '.txt', which is not supported"),
     rows("other columns", [{"question": "a", "answer": "b"}] * 3, "no columns to train on among 'question', 'answer'"),
     rows("numbers", [{"prompt": 1, "completion": 2}], "column 'prompt' holds int64. It must be text"),
-    rows("mixed", [{"text": "a"}, {"text": 3}], "row 1 is a number, where the first is a text"),
+    rows("mixed", [{"text": "a"}, {"text": 3}], "row 1 is a number, where the first is a string"),
     rows("an empty output", [*ROWS[:4], {**ROWS[4], "output": " "}], "'output': row 4. That is more than a tenth"),
     chat(
         "messages without a chat template",

@@ -159,7 +159,7 @@ PLACES = [
     flag("--storage_path file://relative", "is not a location that can be read or written"),
     flag(f"--storage_path {'x' * 300}", "cannot hold a sweep: File name too long"),
     flag("--storage_path ~nobody-of-this-name/x", "is not a location that can be read or written"),
-    flag("--storage_path", "--storage_path: expected a text, got no value"),
+    flag("--storage_path", "--storage_path: expected a string, got no value"),
     Bad(
         "a file where the store goes",
         lambda place: place.good(["--storage_path", str(place.rows)]),

@@ -96,7 +96,8 @@ FLAGS = [
     flag("--model_init_kwargs '{use_kernels: true}'", "--model_init_kwargs: use_kernels needs kernels, which is not"),
     flag("--attn_implementation flash", 'cannot be loaded with it: Specified `attn_implementation="flash"` is not'),
     flag(
-        "--lr_scheduler_type cosine_with_min_lr", "'cosine_with_min_lr': the schedule cannot be created: One of min_lr or"
+        "--lr_scheduler_type cosine_with_min_lr",
+        "'cosine_with_min_lr': the schedule cannot be created: One of min_lr or",
     ),
     flag("--lr_scheduler_type warmup_stable_decay", "made: missing 1 required positional argument: 'num_decay_steps'"),
     flag(
@@ -126,7 +127,7 @@ FLAGS = [
     flag("--output_dir x", "--output_dir: cannot be set here: the sweep's folder is set by --storage_path"),
     flag("--seed 3", "--seed: cannot be set here: use --seeds"),
     flag("--report_to nope", "--report_to: unrecognized tracker 'nope'; give none, all, or some of"),
-    flag("--eos_token nope", "--eos_token 'nope' is none of the tokenizer's"),
+    flag("--eos_token nope", "--eos_token 'nope' is not among the tokenizer's"),
     flag("--chat_template_path nope.jinja", "--chat_template_path: there is no file 'nope.jinja'"),
     flag(
         "--model_init_kwargs '{trust_remote_code: true}'",
@@ -159,7 +160,7 @@ FLAGS = [
     flag("--admit some", "--admit: expected one of fit, all, got 'some'"),
     flag("--gpu t4 --gpus_per_trial 0", "--gpu: names a card, and --gpus_per_trial 0 trains without one"),
     flag("stray", "unrecognized arguments: 'stray'. Flags begin with --"),
-    flag("--prompt_template {foo}", "--prompt_template '{foo}' may only hold plain fields, got foo"),
+    flag("--prompt_template {foo}", "--prompt_template '{foo}' may only contain plain fields, got foo"),
     flag("--prompt_template {instruction", "--prompt_template '{instruction' is not a format string"),
     flag("--test_split_size 0", "--test_split_size must be a count from 1 or a share between 0 and 1, got 0"),
     flag("--test_split_size 1.0", "--test_split_size must be a count from 1 or a share between 0 and 1, got 1.0"),
@@ -197,7 +198,7 @@ YAML = [
     yaml(
         "a loop",
         "model_init_kwargs: &a {x: *a}\n",
-        "model_init_kwargs (in my.yaml): expected a mapping or a text that JSON can hold",
+        "model_init_kwargs (in my.yaml): expected a mapping or a string that JSON can hold",
     ),
     yaml("too deep", "report_to: " + "[" * 3000, "it is nested too deeply"),
     yaml("an octal number", "max_steps: 010\n", "max_steps (in my.yaml): expected a whole number, got '010'"),
@@ -216,5 +217,5 @@ YAML = [
     yaml("a margin out of range", "margin: 5\n", "margin (in my.yaml): must be above 0 and below 1, got 5"),
     yaml("no held-out rows", "test_split_size: 0\n", "test_split_size (in my.yaml) must be a count from 1"),
     yaml("a preset as a list", "preset: [demo]\n", "preset (in my.yaml): expected one of demo"),
-    yaml("half a character", 'run_name: "\\ud800"\n', "run_name (in my.yaml): expected a text that JSON can hold"),
+    yaml("half a character", 'run_name: "\\ud800"\n', "run_name (in my.yaml): expected a string that JSON can hold"),
 ]

@@ -1,6 +1,6 @@
 """Reads a file of rows into an Arrow table: JSON, JSONL, CSV or Parquet.
 
-Read here and not through `datasets.load_dataset`: so a broken file is named with its line, nothing is copied into a
+Read here rather than through `datasets.load_dataset`, so that errors name the file and line, nothing is copied into a
 cache, and a row keeps the line it came from.
 """
 
@@ -17,12 +17,12 @@ from sweep.common.formatting import first_few, headline, listed
 from sweep.errors import Complaint, ConfigError
 
 SUFFIXES = (".json", ".jsonl", ".csv", ".parquet")
-_KINDS = {type(None): "null", str: "a text", bool: "true or false", list: "a list", dict: "an object"}  # JSON's words
+_KINDS = {type(None): "null", str: "a string", bool: "true or false", list: "a list", dict: "an object"}  # JSON's words
 
 
 @dataclass(frozen=True)
 class Part:
-    """Rows that came from one place: a table of the wanted columns, and the names of all columns there were."""
+    """Rows from one source: a table of the wanted columns, and the names of all columns in the source."""
 
     name: str
     table: pa.Table
@@ -30,7 +30,7 @@ class Part:
     lines: Sequence[int] | None = None
 
     def where(self, row: int) -> str:
-        """How a message names a row, counted from 0: with its line where the file has lines."""
+        """How messages name a row, counted from 0: with its line if the file has lines."""
         return f"row {row}" if self.lines is None else f"row {row} (line {self.lines[row]})"
 
 
@@ -42,7 +42,7 @@ def read_file(path: Path, wanted: Collection[str]) -> Part:
             [
                 Complaint(
                     "dataset_name",
-                    f": {path} ends in {suffix!r}, which is not read. Give a {listed(SUFFIXES, 'or')} file.",
+                    f": {path} ends in {suffix!r}, which is not supported. Give a {listed(SUFFIXES, 'or')} file.",
                 )
             ]
         )
@@ -104,7 +104,7 @@ def _read_json(path: Path, wanted: Collection[str]) -> Part:
 
 
 def _parse(text: str, path: Path) -> tuple[list[Any], list[int] | None]:
-    """The rows, and the line of each where a line holds a row."""
+    """The rows, and the line of each if the file has one per line."""
     array = text.lstrip().startswith("[")
     if path.suffix.lower() == ".json" or array:
         try:
@@ -138,7 +138,7 @@ def _column(part: Part, column: str, rows: list[dict[str, Any]]) -> pa.Array:
         return pa.array(values)
     except UnicodeEncodeError as error:
         raise ConfigError(
-            [f"{part.name}: column {column!r} holds {error.object[error.start]!r}, which no text can. Remove it."]
+            [f"{part.name}: column {column!r} holds {error.object[error.start]!r}, which is not valid text. Remove it."]
         ) from error
     except (pa.ArrowException, OverflowError) as error:
         kinds = [type(value) for value in values]
@@ -148,12 +148,12 @@ def _column(part: Part, column: str, rows: list[dict[str, Any]]) -> pa.Array:
         if odd:
             found = f"{part.where(odd[0])} is {_KINDS.get(kinds[odd[0]], 'a number')}, where the first is {_KINDS.get(first, 'a number')}"
         raise ConfigError(
-            [f"{part.name}: column {column!r} mixes kinds of values: {found}. Give every row the same."]
+            [f"{part.name}: column {column!r} mixes types: {found}. Give every row the same type."]
         ) from error
 
 
 def plain(table: pa.Table) -> pa.Table:
-    """Dictionary-encoded and view texts as plain ones, which every reader takes."""
+    """Dictionary-encoded and view strings as plain strings, which every reader accepts."""
     for index, field in enumerate(table.schema):
         if pa.types.is_dictionary(field.type) or pa.types.is_string_view(field.type):
             table = table.set_column(index, field.name, table.column(index).cast(pa.large_string()))

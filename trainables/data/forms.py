@@ -1,12 +1,12 @@
-"""The forms that rows may have, and how each becomes one that TRL knows.
+"""The data formats of rows, and how each is converted to one that TRL knows.
 
-    prompt, completion            texts, or lists of messages
+    prompt, completion            strings, or lists of messages
     messages                      lists of {"role", "content"}
     conversations                 lists of {"from", "value"} or {"role", "content"}
     text                          or the column that dataset_text_field names
     instruction, input, output    becomes prompt and completion through prompt_template
 
-Where a data set has the columns of several, the first in this order counts: it is what TRL itself takes.
+If a data set has the columns of several, the first in this order counts, as in TRL itself.
 """
 
 from collections.abc import Iterable, Sequence
@@ -30,7 +30,7 @@ ALPACA_WITHOUT_INPUT = (
     "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
     "### Instruction:\n{instruction}\n\n### Response:\n"
 )
-# The columns that make each form, where dataset_text_field has its default.
+# The columns of each format, with the default dataset_text_field.
 COLUMNS = {
     "prompt/completion": ("prompt", "completion"),
     "messages": ("messages",),
@@ -38,12 +38,12 @@ COLUMNS = {
     "text": ("text",),
     "instruction": ("instruction", "output"),
 }
-_EXTRAS = ("tools", "chat_template_kwargs")  # columns that TRL hands to a chat template
+_EXTRAS = ("tools", "chat_template_kwargs")  # columns that TRL passes to the chat template
 
 
 @dataclass
 class Notes:
-    """What was found on the way: complaints stop everything, warnings do not."""
+    """What was found so far: complaints stop the sweep, warnings do not."""
 
     complaints: list[Problem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -51,7 +51,7 @@ class Notes:
 
 @dataclass(frozen=True)
 class Form:
-    """A form of rows: its columns, and those of them that must not be blank."""
+    """A data format: its columns, and those of them that must not be blank."""
 
     columns: tuple[str, ...]
     filled: tuple[str, ...]
@@ -59,7 +59,7 @@ class Form:
 
 
 def forms(settings: Settings) -> dict[str, Form]:
-    """Every form by name, the first that fits counts."""
+    """Every format by name; the first that fits counts."""
     text = settings.get("dataset_text_field") or "text"
     known = {
         "prompt/completion": Form(COLUMNS["prompt/completion"], ("completion",), _EXTRAS),
@@ -68,19 +68,19 @@ def forms(settings: Settings) -> dict[str, Form]:
         "text": Form((text,), (text,)),
         "instruction": Form(COLUMNS["instruction"], ("output",), ("input",)),
     }
-    if settings.get("prompt_template"):  # asks for the instruction form
+    if settings.get("prompt_template"):  # requests the instruction format
         known = {"instruction": known["instruction"], **known}
     return known
 
 
 def wanted(settings: Settings) -> set[str]:
-    """Every column that some form may use, and the one that names clusters."""
+    """Every column that a format may use, and the one that names clusters."""
     used = {column for form in forms(settings).values() for column in (*form.columns, *form.optional)}
     return used | ({settings["dataset_group"]} if settings.get("dataset_group") else set())
 
 
 def form_of(columns: Iterable[str], settings: Settings) -> str | None:
-    """The name of the form that has all its columns, or None."""
+    """The name of the first format whose columns are all present, or None."""
     have = set(columns)
     return next((name for name, form in forms(settings).items() if have.issuperset(form.columns)), None)
 
@@ -105,13 +105,13 @@ def kind_of(column: pa.ChunkedArray) -> str:
 
 
 def conversational(table: pa.Table, turns: bool = True) -> bool:
-    """Whether rows in TRL's form are written with a chat template; with `turns`, those of from/value count too."""
+    """Whether rows in TRL's format need a chat template; with `turns`, from/value lists count too."""
     kinds = ("messages", "turns") if turns else ("messages",)
     return any(kind_of(table[column]) in kinds for column in table.column_names)
 
 
 def type_complaints(part: Part, name: str, settings: Settings) -> list[str]:
-    """Columns whose values are of a kind that the form cannot have."""
+    """Complains about columns whose values have a type that the format does not allow."""
     messages = {"messages": ("messages",), "conversations": ("messages", "turns")}
     allowed = messages.get(name, ("text", "messages") if name == "prompt/completion" else ("text",))
     form = forms(settings)[name]
@@ -125,12 +125,14 @@ def type_complaints(part: Part, name: str, settings: Settings) -> list[str]:
         if kind not in (*allowed, "null")
     ]
     if not complaints and name == "prompt/completion" and len({kind for kind in kinds.values() if kind != "null"}) > 1:
-        complaints.append(f"{part.name}: prompt and completion must both be texts or both lists of messages: {kinds}.")
+        complaints.append(
+            f"{part.name}: prompt and completion must both be strings or both lists of messages: {kinds}."
+        )
     return complaints
 
 
 def blank_rows(table: pa.Table, name: str, settings: Settings) -> list[int]:
-    """Numbers of the rows that have nothing to train on, or lack a value that the form needs."""
+    """Indices of the rows that have nothing to train on, or lack a value that the format needs."""
     form = forms(settings)[name]
     blank = pa.array([False] * table.num_rows)
     for column in form.columns:
@@ -152,12 +154,12 @@ def _is_empty(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def template_complaints(template: object) -> list[Complaint]:
-    """What is wrong with a prompt_template: only {instruction} and {input} may be in it, the first must."""
+    """What is wrong with a prompt_template: it may contain only {instruction} and {input}, and must contain the first."""
     if template is None:
         return []
-    fix = "Use {instruction} and, if wanted, {input}; write a brace of the text twice."
+    fix = "Use {instruction} and, if wanted, {input}; write literal braces twice."
     if not isinstance(template, str):
-        return [Complaint("prompt_template", f" must be a text, got {template!r}. {fix}")]
+        return [Complaint("prompt_template", f" must be a string, got {template!r}. {fix}")]
     try:
         pieces = list(Formatter().parse(template))
     except ValueError as error:
@@ -167,7 +169,7 @@ def template_complaints(template: object) -> list[Complaint]:
     if odd or any(spec or conversion for _, _, spec, conversion in pieces):
         return [
             Complaint(
-                "prompt_template", f" {template!r} may only hold plain fields, got {first_few(odd or names)}. {fix}"
+                "prompt_template", f" {template!r} may only contain plain fields, got {first_few(odd or names)}. {fix}"
             )
         ]
     return (
@@ -179,13 +181,13 @@ def template_complaints(template: object) -> list[Complaint]:
 
 
 def to_trl(table: pa.Table, name: str, settings: Settings, notes: Notes) -> pa.Table:
-    """The rows in a form that TRL takes as it is, with no other columns."""
+    """The rows in a format that TRL accepts as it is, with no other columns."""
     form = forms(settings)[name]
     if name == "instruction":
         return _instructions(table, settings.get("prompt_template"), notes)
     table = table.select([column for column in table.column_names if column in (*form.columns, *form.optional)])
     if name == "conversations" and kind_of(table["conversations"]) == "messages":
-        return table.rename_columns({"conversations": "messages"})  # TRL takes this name for from/value only
+        return table.rename_columns({"conversations": "messages"})  # TRL uses this name for from/value only
     return table
 
 
@@ -212,7 +214,7 @@ def _has_text(value: str | None) -> bool:
 
 
 def loss_complaints(table: pa.Table, settings: Settings) -> list[Complaint]:
-    """Choices of the loss that rows of this form cannot serve. The table is in TRL's form."""
+    """Complains about loss settings that rows of this format cannot serve. The table is in TRL's format."""
     columns: Sequence[str] = table.column_names
     complaints = []
     if settings.get("completion_only_loss") and "completion" not in columns:

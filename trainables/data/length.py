@@ -1,4 +1,4 @@
-"""How long a trial is, counted on its tokens as the trainer will count."""
+"""How long a trial is, counted from its tokens as the trainer counts."""
 
 import json
 import math
@@ -11,11 +11,11 @@ import pyarrow.compute as pc
 from sweep.config.fields import declared
 from sweep.contract.length import Length
 
-_KEY = b"lengths"  # our entry in the training table's metadata: what can no longer be seen once rows are cut
+_KEY = b"lengths"  # our entry in the training table's metadata: the lengths before rows are truncated
 
 
 def with_lengths(table: pa.Table, lengths: Any, limit: int | None) -> pa.Table:
-    """The table of training tokens that remembers how long the rows were; `lengths` is a numpy array of those."""
+    """Stores the rows' original lengths, a numpy array, in the metadata of the table of training tokens."""
     import numpy as np
 
     kept = {
@@ -48,7 +48,7 @@ def length_of(settings: Mapping[str, Any], train: pa.Table, held_out: int) -> Le
 
 
 def _steps_of_an_epoch(settings: Mapping[str, Any], sequences: int) -> int:
-    """As the trainer has it: what is left of a batch, and of the batches of a step, makes one more."""
+    """As in the trainer: a partial batch, and a partial group of accumulated batches, counts as one more."""
     batches = sequences / _setting(settings, "per_device_train_batch_size")
     whole = math.floor(batches) if _setting(settings, "dataloader_drop_last") else math.ceil(batches)
     steps: int = math.ceil(whole / _setting(settings, "gradient_accumulation_steps"))

@@ -1,7 +1,7 @@
-"""Whether packed rows see each other: asked of a small model of the same configuration before anything starts.
+"""Checks whether packed rows attend to each other, with a small model of the same configuration, before anything starts.
 
-Under packing, TRL puts rows behind each other into one and leaves it to the attention to keep them apart. Some of it does so by the
-rows' bounds (FlashAttention's), some by their positions, and some not at all: then the loss is of other texts, and nobody says so.
+When packing, TRL concatenates rows into one and leaves it to the attention implementation to keep them apart. Some do so by
+the rows' boundaries (FlashAttention), some by their positions, and some not at all: then the loss is silently of other texts.
 """
 
 import copy
@@ -15,12 +15,12 @@ from sweep.common.quiet import quiet
 from sweep.errors import Complaint
 from sweep.space import Trial
 
-ROWS = (7, 5, 9)  # tokens of the rows that are packed
+ROWS = (7, 5, 9)  # tokens in each packed row
 FLASH = "kernels-community/flash-attn2"
-HERE = ("sdpa", "eager")  # what can be asked without a GPU, in the order in which it is offered
+HERE = ("sdpa", "eager")  # what can be checked without a GPU, in the order of suggestion
 BY_BOUNDS = "rows_by_their_bounds"  # our name for FlashAttention's stand-in
-SAME = 1e-3  # of the largest logit; rounding is below 1e-5, and rows that see each other are above 0.1
-LARGEST = 100_000_000  # parameters of a model that may be asked
+SAME = 1e-3  # of the largest logit; rounding is below 1e-5, and rows that attend to each other are above 0.1
+LARGEST = 100_000_000  # the most parameters of a model that is run
 _HEADS = 2
 _SMALL = {
     "vocab_size": 64,
@@ -36,15 +36,15 @@ _SMALL = {
 
 
 def complaints(trials: Sequence[Trial], resolve: Resolve) -> tuple[list[Complaint], list[str]]:
-    """What is wrong with packing in these trials, and what could not be found out; each configuration is asked once."""
+    """What is wrong with packing in these trials, and what could not be checked; each configuration is checked once."""
     refused: dict[Complaint, None] = {}
     unknown: dict[str, None] = {}
     asked: dict[tuple[str | None, ...], tuple[Complaint | None, str | None]] = {}
     for trial in trials:
         settings = trial.settings
-        # `wrapped` cuts rows anywhere and is meant to have them see each other.
+        # `wrapped` cuts rows anywhere and has them attend to each other on purpose.
         apart = settings.get("packing") and settings.get("packing_strategy", "bfd") != "wrapped"
-        if not apart or not settings.get("model_name_or_path"):  # that it is missing has been said
+        if not apart or not settings.get("model_name_or_path"):  # a missing one has been reported
             continue
         key = (str(settings["model_name_or_path"]), str(settings.get("model_revision")), _attention(settings))
         if key not in asked:
@@ -57,13 +57,13 @@ def complaints(trials: Sequence[Trial], resolve: Resolve) -> tuple[list[Complain
 
 
 def _attention(settings: Mapping[str, Any]) -> str | None:
-    """The one that the trial loads its model with; None for the model's own default."""
+    """The attention that the trial loads its model with; None for the model's default."""
     given: str | None = (settings.get("model_init_kwargs") or {}).get("attn_implementation")
     return given or settings.get("attn_implementation")
 
 
 def _asked(settings: Mapping[str, Any], resolve: Resolve) -> tuple[Complaint | None, str | None]:
-    """The complaint, if rows see each other; and the warning, if it cannot be known here."""
+    """A complaint if rows attend to each other, and a warning if that cannot be checked here."""
     name, attention = str(settings["model_name_or_path"]), _attention(settings)
     head = f": with {name} under {f'--attn_implementation {attention}' if attention else 'its default attention'}"
     try:
@@ -71,7 +71,7 @@ def _asked(settings: Mapping[str, Any], resolve: Resolve) -> tuple[Complaint | N
         if keeps_apart(config, attention, settings):
             return None, None
         others = [one for one in (*HERE, FLASH) if one != attention and _works(config, one, settings)]
-    except Exception as error:  # the configuration is another's, and the libraries raise what they like
+    except Exception as error:  # the configuration is not ours, and the libraries may raise anything
         return None, f"--packing{head} it is not known whether packed rows see each other: {sentence(error, 200)}"
     ways = " or ".join(f"--attn_implementation {one}" for one in others)
     gpu = " (on a GPU)" if FLASH in others else ""
@@ -98,15 +98,15 @@ def _config(settings: Mapping[str, Any], resolve: Resolve) -> Any:
 
 
 def _small(config: Any) -> Any:
-    """The same with few layers, two heads of the same size and a small vocabulary.
+    """The same configuration with few layers, two heads of the same size and a small vocabulary.
 
     Raises:
-        ValueError: it has layers without attention, which compute otherwise on a GPU than here.
+        ValueError: it has layers without attention, which use a different implementation on a GPU.
     """
     text = config.get_text_config()
     kinds = list(dict.fromkeys(getattr(text, "layer_types", None) or []))
     if strange := [kind for kind in kinds if not str(kind).endswith("attention") or "linear" in str(kind)]:
-        raise ValueError(f"its layers of kind {strange[0]} compute otherwise on a GPU")
+        raise ValueError(f"its layers of kind {strange[0]} use a different implementation on a GPU")
     heads = text.num_attention_heads
     size = getattr(text, "head_dim", None) or text.hidden_size // heads
     grouped = (getattr(text, "num_key_value_heads", None) or heads) < heads
@@ -127,9 +127,9 @@ def _small(config: Any) -> Any:
 
 
 def keeps_apart(config: Any, attention: str | None, settings: Mapping[str, Any]) -> bool:
-    """Whether a model of this configuration gives packed rows the logits that they have alone.
+    """Whether a model of this configuration gives packed rows the same logits as the rows alone.
 
-    FlashAttention needs a GPU. In its place one is asked that is told the same: where rows begin.
+    FlashAttention needs a GPU. A stand-in replaces it that gets the same information: where rows begin.
     """
     import torch
     from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
@@ -147,7 +147,7 @@ def keeps_apart(config: Any, attention: str | None, settings: Mapping[str, Any])
 
 
 def _model(config: Any, attention: str | None, settings: Mapping[str, Any]) -> Any:
-    """In evaluation mode, with weights that are large enough for attention to matter.
+    """The model in evaluation mode, with weights that are large enough for attention to matter.
 
     Raises:
         ValueError: it is not small.
@@ -169,7 +169,7 @@ def _model(config: Any, attention: str | None, settings: Mapping[str, Any]) -> A
 
 
 def _build(kind: Any, config: Any, attention: str | None, remote: bool) -> Any:
-    """`from_config` keeps the attention in the configuration that it is given, so it gets one of its own."""
+    """Copies the configuration, since `from_config` stores the attention in it."""
     return kind.from_config(
         copy.deepcopy(config), attn_implementation=attention, dtype="float32", trust_remote_code=remote
     )
@@ -178,7 +178,7 @@ def _build(kind: Any, config: Any, attention: str | None, remote: bool) -> Any:
 def _by_bounds(
     module: Any, query: Any, key: Any, value: Any, attention_mask: Any, scaling: float | None = None, **kwargs: Any
 ) -> tuple[Any, None]:
-    """Attention as FlashAttention has it: causal, within the rows' bounds or, where it is not told them, from each position 0.
+    """Attention as in FlashAttention: causal, within the rows' boundaries or, without them, from each position 0.
 
     query is (1, heads, tokens, size); key and value may have fewer heads. Returns (1, tokens, heads, size).
     """

@@ -1,8 +1,8 @@
-"""Runs `SFTTrainer`'s own preparation on the CPU, with a toy model in the model's place, and reads the tokens off it.
+"""Runs `SFTTrainer`'s own preparation on the CPU, with a toy model in place of the real one, and takes the tokens from it.
 
-It is done in two goes, both through the trainer's public constructor: first tokens and labels of whole rows, then
-cutting, dropping, packing and shuffling of those. The result is that of one go (a test compares), and in between the
-rows that are too long can be counted, which afterwards look like any other.
+It runs in two passes, both through the trainer's public constructor: first tokens and labels of whole rows, then
+truncating, dropping, packing and shuffling of those. The result is that of one pass (a test compares them), and in between
+the rows that are too long can be counted, which look like any other afterwards.
 """
 
 import hashlib
@@ -30,8 +30,8 @@ def tokenize(
 
     Args:
         train, held_out: `datasets.Dataset`s in a form TRL knows.
-        settings: under TRL's names; those of other subjects are not looked at.
-        tokenizer: the model's; changed as TRL changes it (pad token, a cloned chat template).
+        settings: under TRL's names; unrelated ones are ignored.
+        tokenizer: the model's; modified as TRL does (pad token, a cloned chat template).
 
     Raises:
         ConfigError: TRL refuses, or no row is left.
@@ -79,13 +79,13 @@ def _prepared(train: Any, held_out: Any, settings: Mapping[str, Any], tokenizer:
     from trl import SFTConfig, SFTTrainer
 
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what is deprecated, each trial's own trainer says again
+        warnings.simplefilter("ignore")  # each trial's own trainer repeats deprecation warnings
         try:
             args = SFTConfig(
                 output_dir=folder,
                 use_cpu=True,
                 bf16=False,
-                activation_checkpointing=False,  # TRL's own default warns of its old name
+                activation_checkpointing=False,  # TRL's own default triggers a warning about its old name
                 report_to="none",
                 disable_tqdm=True,
                 eval_packing=False,
@@ -106,7 +106,7 @@ def _prepared(train: Any, held_out: Any, settings: Mapping[str, Any], tokenizer:
 
 
 def _toy(tokenizer: Any) -> Any:
-    """A model that costs nothing and takes the tokenizer's ids; it is never run."""
+    """A tiny model that accepts the tokenizer's ids; it is never run."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     shape = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
@@ -114,7 +114,7 @@ def _toy(tokenizer: Any) -> Any:
 
 
 def _losses(name: str, before: Any, after: Any, settings: Mapping[str, Any], packed: bool) -> Iterator[str]:
-    """What cutting to max_length cost."""
+    """Warnings about what truncation to max_length removed."""
     limit = settings.get("max_length", 1024)
     if limit is None:
         return
@@ -152,7 +152,7 @@ def _text_bytes(table: pa.Table, tokenizer: Any) -> pa.Array:
 
 
 def _content_hashes(table: pa.Table) -> pa.Array:
-    """A hash of each row's tokens and labels: what the model is shown and judged on."""
+    """A hash of each row's tokens and labels: what the model sees and is evaluated on."""
     pairs = zip(table["input_ids"].to_pylist(), table["labels"].to_pylist(), strict=True)
     return pa.array([hashlib.blake2b(repr(pair).encode(), digest_size=8).hexdigest() for pair in pairs], pa.string())
 
@@ -160,7 +160,7 @@ def _content_hashes(table: pa.Table) -> pa.Array:
 def _bytes_of(ids: Sequence[int], labels: Sequence[int], tokenizer: Any) -> int:
     """UTF-8 bytes that the tokens with a loss add to the row's text.
 
-    As differences of decoded beginnings: a token decoded alone may lose its leading space, or be half a character.
+    Computed as differences of decoded prefixes: a token decoded alone may lose its leading space, or be half a character.
     """
 
     def until(end: int) -> int:
@@ -171,7 +171,7 @@ def _bytes_of(ids: Sequence[int], labels: Sequence[int], tokenizer: Any) -> int:
 
 
 def _runs(labels: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Stretches (start, end) of positions that have a loss: not masked, and not the first, which nothing predicts."""
+    """Spans (start, end) of positions that have a loss: not masked, and not the first, which nothing predicts."""
     start = None
     for position, label in enumerate([*labels, _MASKED]):
         scored = position > 0 and label != _MASKED

@@ -1,7 +1,7 @@
-"""Rows of any supported source and form, checked, with a held-out split that is the same for every trial.
+"""Rows from any supported source and format, checked, with a held-out split that is the same for every trial.
 
-The held-out rows are the data set's own test split where it has one. Otherwise they are drawn once, by a seed of our
-own that no setting changes: every trial, seed and machine has the same ones, and a row is never in both splits.
+The held-out rows are the data set's own test split if it has one. Otherwise they are drawn once, with a fixed seed that
+no setting changes: every trial, seed and machine has the same ones, and a row is never in both splits.
 """
 
 import hashlib
@@ -22,23 +22,21 @@ from trainables.data.files import Part
 from trainables.data.forms import Notes
 from trainables.data.sources import Settings, Source, read_source
 
-DEFAULT_SHARE, DEFAULT_MOST = 0.1, 1_000  # held-out rows if nothing is said: a tenth of the rows, at most a thousand
+DEFAULT_SHARE, DEFAULT_MOST = 0.1, 1_000  # held-out rows by default: a tenth of the rows, at most a thousand
 _SPLIT_SEED = 20_240_229
-_MOST_BLANK = (
-    0.1  # of a split's rows: where more are blank, it is the wrong column or a broken export rather than a slip
-)
+_MOST_BLANK = 0.1  # of a split's rows: if more are blank, it is probably the wrong column or a broken export
 
 
 @dataclass(frozen=True)
 class Rows:
-    """A sweep's data in a form TRL knows.
+    """A sweep's data in a format that TRL knows.
 
     Attributes:
         train: `datasets.Dataset` of the rows to train on, in the source's order.
-        held_out: `datasets.Dataset` of the held-out rows; a row's number here is its `example_id`.
+        held_out: `datasets.Dataset` of the held-out rows; a row's index here is its `example_id`.
         fingerprint: hash of the content of both; the same on every machine, wherever the files are.
-        warnings: what the user should know and need not fix.
-        clusters: `pyarrow` array of the held-out rows' clusters, as texts; null where a row has none.
+        warnings: what the user should know but need not fix.
+        clusters: `pyarrow` array of the held-out rows' clusters, as strings; null if a row has none.
     """
 
     train: Any
@@ -49,7 +47,7 @@ class Rows:
 
 
 def complaints_about_rows(settings: Settings, resolve: Resolve) -> list[Problem]:
-    """Everything that is wrong with the data, each with what was found and how to fix it."""
+    """Everything that is wrong with the data, with what was found and how to fix it."""
     try:
         load_rows(settings, resolve)
     except ConfigError as error:
@@ -62,7 +60,7 @@ def load_rows(settings: Settings, resolve: Resolve) -> Rows:
 
     Args:
         settings: the sweep's settings under TRL's names, with our `test_split_size` and `prompt_template`.
-        resolve: gives a user's path as an existing local one, and any other name unchanged.
+        resolve: maps a user's path to an existing local one, and returns any other name unchanged.
 
     Raises:
         ConfigError: the data cannot be used; carries every complaint.
@@ -98,7 +96,7 @@ def _stop_at(notes: Notes) -> None:
 
 
 def _split_names(settings: Settings, source: Source, notes: Notes) -> tuple[str, str | None]:
-    """The split to train on, and the one that holds the held-out rows if the source has it."""
+    """The name of the split to train on, and of the split with the held-out rows if the source has one."""
     train, test = settings.get("dataset_train_split") or "train", settings.get("dataset_test_split") or "test"
     have = f"{source.name} has {first_few(sorted(source.splits))}"
     if train not in source.splits:
@@ -137,7 +135,7 @@ def _size_complaints(size: object) -> list[Complaint]:
 
 
 def held_out_count(rows: int, size: float | int | None) -> int:
-    """How many of the rows are held out: a count as it is, a share rounded, by default a tenth and at most 1,000."""
+    """How many of the rows are held out: a count as given, a share rounded, by default a tenth and at most 1,000."""
     if isinstance(size, int):
         return size
     return max(1, min(DEFAULT_MOST, rows // 10)) if size is None else max(1, round(rows * size))
@@ -162,7 +160,7 @@ def _draw(table: pa.Table, size: float | int | None, notes: Notes) -> tuple[pa.T
         notes.complaints.append(
             Complaint(
                 "dataset_group",
-                f": the {count} held-out rows that are asked for take every cluster, since clusters stay whole: "
+                f": the requested {count} held-out rows take every cluster, since clusters are not split: "
                 "none are left to train on. Give a smaller --test_split_size, or a column with more clusters.",
             )
         )
@@ -170,7 +168,7 @@ def _draw(table: pa.Table, size: float | int | None, notes: Notes) -> tuple[pa.T
 
 
 def _all_but(table: pa.Table, rows: Collection[int]) -> pa.Table:
-    """The table without some of its rows, in its order; none may be left."""
+    """The table without some of its rows, in order; may be empty."""
     left_out = set(rows)
     return table.filter(pa.array([row not in left_out for row in range(table.num_rows)], pa.bool_()))
 
@@ -179,7 +177,7 @@ def _all_but(table: pa.Table, rows: Collection[int]) -> pa.Table:
 
 
 def _usable(source: Source, split: str, settings: Settings, notes: Notes) -> tuple[pa.Table, str]:
-    """A split's rows as one table, blank ones out, and the name of their form; an empty table after a complaint."""
+    """A split's rows as one table without blank ones, and the name of their format; an empty table after a complaint."""
     columns = list(dict.fromkeys(column for part in source.splits[split] for column in part.columns))
     form = formats.form_of(columns, settings)
     none = pa.table({}), form or ""
@@ -199,7 +197,7 @@ def _usable(source: Source, split: str, settings: Settings, notes: Notes) -> tup
     try:
         table = pa.concat_tables(kept, promote_options="permissive")
     except pa.ArrowException as error:
-        notes.complaints.append(f"{source.name}: its files hold different kinds of values: {reason(error)}.")
+        notes.complaints.append(f"{source.name}: its files hold different types of values: {reason(error)}.")
         return none
     return table, form
 
@@ -226,7 +224,7 @@ def _part_complaints(part: Part, form: str, settings: Settings) -> list[str]:
 def _without_blanks(
     parts: Sequence[Part], form: str, source: Source, settings: Settings, notes: Notes
 ) -> list[pa.Table]:
-    """A split's rows but the blank ones, which are counted and named; many of them are a complaint."""
+    """A split's rows without blank ones, which are counted and named; too many of them are a complaint."""
     blank = [formats.blank_rows(part.table, form, settings) for part in parts]
     count, total = sum(map(len, blank)), sum(part.table.num_rows for part in parts)
     what = " or ".join(repr(column) for column in formats.forms(settings)[form].columns)
@@ -259,7 +257,7 @@ def _rows(train: pa.Table, held_out: pa.Table, notes: Notes) -> Rows:
     again = sum(row in trained for row in prints[1])
     if again:
         notes.warnings.append(
-            f"{again} of {len(prints[1])} held-out rows are also training rows word for word: held-out loss looks "
+            f"{again} of {len(prints[1])} held-out rows also occur among the training rows, word for word: held-out loss looks "
             "better than it is. Remove duplicates from the data."
         )
     named = [] if clusters.null_count == len(clusters) else [json.dumps(clusters.to_pylist()).encode()]
@@ -272,7 +270,7 @@ def _rows(train: pa.Table, held_out: pa.Table, notes: Notes) -> Rows:
 
 
 def _row_prints(table: pa.Table) -> list[bytes]:
-    """A hash of each row's content, whatever Arrow types and chunks hold it."""
+    """A hash of each row's content, independent of its Arrow types and chunks."""
     return [
         hashlib.blake2b(
             json.dumps(row, sort_keys=True, ensure_ascii=False, default=str).encode("utf-8", "surrogatepass"),

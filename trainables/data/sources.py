@@ -1,6 +1,6 @@
-"""Reads a data set from wherever it is into Arrow tables: the Hub, a file, a folder of files, a `save_to_disk` folder.
+"""Reads a data set into Arrow tables: from the Hub, a file, a folder of files, or a `save_to_disk` folder.
 
-Whatever it is, its rows end up in memory: nothing is written beside the user's files.
+Its rows end up in memory: nothing is written next to the user's files.
 """
 
 import os
@@ -24,13 +24,13 @@ OFFLINE_WAYS = (
     "give --dataset_name a local file or folder, fill the cache beforehand on a machine with access "
     "(HF_HUB_CACHE and HF_DATASETS_CACHE name the folders), or set HF_ENDPOINT to a mirror that this machine reaches"
 )
-_MOST_ENTRIES = 100_000  # of a folder that is looked through, a second's work; the root of a disk has millions
+_MOST_ENTRIES = 100_000  # in a folder that is searched, a second's work; the root of a disk has millions
 _OTHER_SPLITS = {"validation", "valid", "val", "dev", "eval", "test"}
 
 
 @dataclass(frozen=True)
 class Source:
-    """A data set's splits. `editable` says that the user can fix its rows: it is not the Hub's."""
+    """A data set's splits. `editable`: the user can fix its rows, since it is not from the Hub."""
 
     name: str
     splits: dict[str, list[Part]]
@@ -38,10 +38,10 @@ class Source:
 
 
 def read_source(settings: Settings, resolve: Resolve, wanted: Collection[str]) -> Source:
-    """Reads the data set that `dataset_name` names, of each split only the wanted columns.
+    """Reads the data set that `dataset_name` names; of each split, only the wanted columns.
 
     Raises:
-        ConfigError: it is missing, unreadable or not what its suffix says; every problem found is in it.
+        ConfigError: it is missing, unreadable or not what its suffix says; names every problem found.
     """
     name = settings.get("dataset_name")
     if not isinstance(name, str) or not name:
@@ -63,13 +63,13 @@ def read_source(settings: Settings, resolve: Resolve, wanted: Collection[str]) -
 
 
 def looks_like_a_path(name: str) -> bool:
-    """Whether a name that is not there can only have been meant as a file or folder."""
+    """Whether a name that does not exist can only have been meant as a file or folder."""
     path_like = name.startswith((".", "/", "~")) or name.count("/") > 1 or len(name) > 200
     return path_like or Path(name).suffix.lower() in SUFFIXES
 
 
 def _read_folder(folder: Path, train: str, test: str, wanted: Collection[str]) -> dict[str, list[Part]]:
-    """Files below a folder, each in the split that its path names as a word (`test-00000.parquet`), else in `train`."""
+    """Files below a folder, each in the split that its path names as a word (`test-00000.parquet`), otherwise in `train`."""
     files = _files_below(folder)
     if not files:
         raise ConfigError(
@@ -95,14 +95,12 @@ def _read_folder(folder: Path, train: str, test: str, wanted: Collection[str]) -
 
 
 def _files_below(folder: Path) -> list[Path]:
-    """Files of rows below a folder, none that is hidden. One that cannot be looked through is refused, not read in part."""
+    """Data files below a folder, without hidden ones. A folder that cannot be searched fully is refused, not read in part."""
     fix = "Name the folder with the rows."
 
     def refuse(error: OSError) -> None:
         where = f"{error.filename} cannot be read: {reason(error)}"
-        raise ConfigError(
-            [Complaint("dataset_name", f": {folder} cannot be looked through: {where}. {fix}")]
-        ) from error
+        raise ConfigError([Complaint("dataset_name", f": {folder} cannot be searched: {where}. {fix}")]) from error
 
     found: list[Path] = []
     entries = 0
@@ -129,7 +127,7 @@ def _read_saved(folder: Path, train: str, wanted: Collection[str]) -> dict[str, 
             [
                 Complaint(
                     "dataset_name",
-                    f": {folder} looks like a save_to_disk folder and cannot be read: {headline(error)}. Save it anew.",
+                    f": {folder} looks like a save_to_disk folder and cannot be read: {headline(error)}. Save it again.",
                 )
             ]
         ) from error
@@ -141,7 +139,7 @@ def _read_hub(name: str, config: str | None, wanted: Collection[str]) -> dict[st
     with quiet():
         try:
             splits = dict(load_dataset(name, config))
-        except Exception as error:  # the Hub's client has no common base of its own
+        except Exception as error:  # the Hub's client has no common base class
             raise ConfigError([_hub_complaint(name, config, error)]) from error
     return {split: [_part_of(f"{name} ({split})", data, wanted)] for split, data in splits.items()}
 
@@ -158,7 +156,7 @@ def _hub_complaint(name: str, config: str | None, error: Exception) -> Complaint
 
 
 def _part_of(name: str, data: Any, wanted: Collection[str]) -> Part:
-    """A `datasets.Dataset` as a part; its rows' order is kept where it was shuffled or selected from."""
+    """A `datasets.Dataset` as a Part; keeps the order of its rows if it was shuffled or selected from."""
     columns = tuple(data.column_names)
     chosen = [column for column in columns if column in wanted]
     table = data.select_columns(chosen).with_format("arrow")[:] if chosen and len(data) else pa.table({})

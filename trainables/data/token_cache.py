@@ -2,8 +2,9 @@
 
     <folder>/<key>.train.arrow  <key>.held_out.arrow  <key>.json
 
-Each is written aside and renamed, the manifest last. A file that is missing, cut off or altered is a miss, never an
-error. The key holds all that shapes the tokens, so nothing ever needs to be invalidated; deleting the folder is safe.
+Each is written to a temporary file and renamed, the manifest last. A file that is missing, cut off or altered is a miss,
+never an error. The key covers everything that affects the tokens, so nothing ever needs to be invalidated; deleting the
+folder is safe.
 """
 
 import hashlib
@@ -47,7 +48,7 @@ class TokenCache:
         """Writes the tables.
 
         Raises:
-            OSError: the folder cannot be written.
+            OSError: the folder cannot be written to.
         """
         hashes = {}
         for name in _NAMES:

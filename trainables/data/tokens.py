@@ -1,4 +1,4 @@
-"""Tokens of a sweep's rows, made once by `SFTTrainer`'s own preparation and shared as Arrow tables.
+"""A sweep's tokens, made once by `SFTTrainer`'s own preparation and shared as Arrow tables.
 
 The driver calls `prepare` and puts the tables into Ray's object store; a trial turns them into a `Dataset` with
 `dataset_of` and gives its `SFTTrainer` the arguments `READY`: it then trains on the batches that it would have made
@@ -25,8 +25,8 @@ from trainables.data.rows import Rows
 from trainables.data.sources import OFFLINE_WAYS, Settings
 from trainables.data.token_cache import TokenCache
 
-# The settings that shape tokens, with TRL's defaults (a test holds them against SFTConfig), so that a setting left out
-# and one set to its default mean the same tokens.
+# The settings that affect tokens, with TRL's defaults (a test compares them with SFTConfig), so that a setting left out
+# and one set to its default give the same key.
 TOKEN_SETTINGS: dict[str, Any] = {
     "assistant_only_loss": False,
     "chat_template_path": None,
@@ -40,7 +40,7 @@ TOKEN_SETTINGS: dict[str, Any] = {
     "shuffle_dataset": False,
     "truncation_mode": "keep_start",
 }
-# And those that choose the rows and the tokenizer.
+# The settings that select the rows and the tokenizer.
 SOURCE_SETTINGS: dict[str, Any] = {
     "dataset_config": None,
     "dataset_group": None,
@@ -54,8 +54,8 @@ SOURCE_SETTINGS: dict[str, Any] = {
     "trust_remote_code": False,
 }
 ROW_SETTINGS = ("dataset_config", "dataset_test_split", "dataset_train_split", "prompt_template", "test_split_size")
-# What a trainer's arguments must be over tokens made here. TRL refuses assistant_only_loss where it sees no messages;
-# the labels have it in them already.
+# A trainer's arguments for tokens made here. TRL refuses assistant_only_loss for rows without messages; the labels
+# already reflect it.
 READY: dict[str, Any] = {"assistant_only_loss": False, "dataset_kwargs": {"skip_prepare_dataset": True}}
 _KEY = b"tokens"  # our entry in a table's metadata
 
@@ -65,17 +65,17 @@ class Tokens:
     """A sweep's tokens.
 
     Attributes:
-        train: `input_ids` and `labels` (lists), and `seq_lengths` where rows are packed; in the order to train in.
+        train: `input_ids` and `labels` (lists), and `seq_lengths` if rows are packed; in training order.
         held_out: `input_ids`, `labels`, `example_id`, `bytes`, `content_hash` and `group` (the row's cluster, or null),
             never packed, in the trainer's order: with shuffle_dataset it shuffles these too. `bytes` counts the UTF-8
-            bytes of the text of the tokens that have a loss: not the first, which nothing predicts; special tokens are
-            no text.
+            bytes of the text of the tokens that have a loss: not the first, which nothing predicts, and no special
+            tokens.
         fingerprint: of the rows.
         tokenizer: fingerprint of the tokenizer.
-        key: of everything that shaped the tokens; names them in the cache.
-        warnings: rows cut or dropped, and what TRL warned of.
-        cached: they were read from the cache, not made.
-        commit: of the Hub's model whose tokenizer made them, which is the one to train; None for a local folder's.
+        key: hash of everything that affected the tokens; names them in the cache.
+        warnings: about truncated or dropped rows, and TRL's own.
+        cached: whether they were read from the cache.
+        commit: of the Hub model whose tokenizer made them, which is the one to train; None for a local folder.
     """
 
     train: pa.Table
@@ -89,7 +89,7 @@ class Tokens:
 
 
 def token_settings(settings: Settings) -> dict[str, Any]:
-    """The settings that shape tokens, defaults filled in, those out of play left out."""
+    """The settings that affect tokens, with defaults filled in and ineffective ones left out."""
     chosen = _filled(settings, TOKEN_SETTINGS)
     if not chosen["shuffle_dataset"]:
         del chosen["seed"]
@@ -102,7 +102,7 @@ def _filled(settings: Settings, defaults: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def data_name(settings: Settings) -> str:
-    """The data set as the user names it, with the settings that choose its rows where they are not the defaults."""
+    """The data set as the user names it, with the settings that select its rows unless they are the defaults."""
     defaults = {**{name: SOURCE_SETTINGS[name] for name in ROW_SETTINGS}, "dataset_text_field": "text"}
     chosen = {name: value for name, value in _filled(settings, defaults).items() if value != defaults[name]}
     said = ", ".join(f"{name}={json.dumps(value)}" for name, value in chosen.items())
@@ -110,7 +110,7 @@ def data_name(settings: Settings) -> str:
 
 
 def data_key(settings: Settings) -> str:
-    """Hash of the settings that shape tokens: trials with the same one share one `Tokens`."""
+    """Hash of the settings that affect tokens: trials with the same key share one `Tokens`."""
     return _hash({**_filled(settings, SOURCE_SETTINGS), **token_settings(settings)})
 
 
@@ -125,14 +125,14 @@ def prepare(
     cache_dir: Path | str | None = None,
     on_make: Callable[[], None] = lambda: None,
 ) -> Tokens:
-    """The rows' tokens, from the cache if they are there.
+    """The rows' tokens, from the cache if possible.
 
     Args:
-        rows: what `load_rows` gave.
+        rows: as returned by `load_rows`.
         settings: a trial's settings under TRL's names.
-        resolve: gives a user's path as an existing local one, and any other name unchanged.
+        resolve: maps a user's path to an existing local one, and returns any other name unchanged.
         cache_dir: the cache's folder; `sweep.common.cache.cache_folder("tokens")` if None.
-        on_make: called before tokens are made that the cache does not have.
+        on_make: called before tokens that are not cached are made.
 
     Raises:
         ConfigError: there is no such tokenizer, or TRL refuses to prepare these rows with these settings.
@@ -156,23 +156,23 @@ def prepare(
 
 
 def _kept(folder: Path | None, key: str, tables: Mapping[str, pa.Table], warnings: Sequence[str]) -> list[str]:
-    """Keeps tokens in the cache; returns why that cannot be."""
-    head = "tokens are not kept for the next sweep: "
+    """Writes tokens to the cache; returns why if that fails."""
+    head = "tokens are not cached for the next sweep: "
     if folder is None:
         return [f"{head}this user has no home directory. Set XDG_CACHE_HOME to a folder for them."]
     try:
         TokenCache(folder).save(key, tables, warnings)
     except OSError as error:
-        return [f"{head}{folder} cannot be written: {reason(error)}"]
+        return [f"{head}{folder} cannot be written to: {reason(error)}"]
     return []
 
 
 def dataset_of(table: pa.Table) -> Any:
-    """The table as a `datasets.Dataset`, without copying it or writing anything; for worker and driver alike."""
+    """The table as a `datasets.Dataset`, without copying or writing anything; for worker and driver alike."""
     from datasets import Dataset
     from datasets.table import InMemoryTable
 
-    # With a name given, the library need not hash the whole table to make one.
+    # With a given fingerprint, the library need not hash the whole table.
     name = (table.schema.metadata or {}).get(_KEY)
     return Dataset(InMemoryTable(table), fingerprint=name.decode() if name else None)
 
@@ -181,15 +181,15 @@ def dataset_of(table: pa.Table) -> Any:
 
 
 def _resolved(settings: Settings, resolve: Resolve) -> dict[str, Any]:
-    """The settings with paths as they are on this machine."""
+    """The settings with paths resolved on this machine."""
     paths = {name: settings.get(name) for name in ("model_name_or_path", "chat_template_path")}
     return {**settings, **{name: resolve(path) for name, path in paths.items() if isinstance(path, str) and path}}
 
 
 def tokenizer_complaints(settings: Settings, resolve: Resolve, rows: Rows | None = None) -> list[Problem]:
-    """What is wrong with the tokenizer, its end token or the chat template, before anything is made with them.
+    """What is wrong with the tokenizer, its end token or the chat template, before they are used.
 
-    `rows` are those that it will be used on, where they are known.
+    `rows` are the rows to be tokenized, if known.
     """
     with quiet():
         try:
@@ -201,7 +201,9 @@ def tokenizer_complaints(settings: Settings, resolve: Resolve, rows: Rows | None
     vocabulary = tokenizer.get_vocab()
     if ends and ends not in vocabulary:
         found.append(
-            Complaint("eos_token", f" {ends!r} is none of the tokenizer's {len(vocabulary)} tokens. Name one of them.")
+            Complaint(
+                "eos_token", f" {ends!r} is not among the tokenizer's {len(vocabulary)} tokens. Name one of them."
+            )
         )
     if template and looks_like_a_template(template) and not exists_locally(resolve(template)):
         found.append(Complaint("chat_template_path", f": there is no file {template!r}. Correct the path."))
@@ -217,7 +219,7 @@ def tokenizer_complaints(settings: Settings, resolve: Resolve, rows: Rows | None
 
 
 def looks_like_a_template(name: str) -> bool:
-    """Whether a name is one of a file; else it may be a tokenizer's on the Hub."""
+    """Whether a name is that of a file; otherwise it may be a tokenizer on the Hub."""
     return name.endswith((".jinja", ".j2", ".txt")) or name.startswith((".", "/", "~")) or "/" not in name
 
 
@@ -246,7 +248,7 @@ def _load_tokenizer(settings: Settings, resolve: Resolve) -> Any:
 
 
 def fingerprint_of_tokenizer(settings: Settings, resolve: Resolve) -> str:
-    """That of the model's tokenizer.
+    """Fingerprint of the model's tokenizer.
 
     Raises:
         ConfigError: there is no such tokenizer.
@@ -256,7 +258,7 @@ def fingerprint_of_tokenizer(settings: Settings, resolve: Resolve) -> str:
 
 
 def tokenizer_fingerprint(tokenizer: Any) -> str:
-    """Hash of the files that the tokenizer saves: its content, wherever it was loaded from."""
+    """Hash of the files that the tokenizer saves, that is, of its content, wherever it was loaded from."""
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
@@ -266,7 +268,7 @@ def tokenizer_fingerprint(tokenizer: Any) -> str:
 
 
 def _template_print(settings: Settings) -> str | None:
-    """The content that chat_template_path names, whether a Jinja file or a tokenizer."""
+    """The content of chat_template_path, whether it names a Jinja file or a tokenizer."""
     path = settings.get("chat_template_path")
     if not path:
         return None
