@@ -409,7 +409,7 @@ BAD_FILES: dict[str, tuple[str, bytes, str]] = {
     "half a pair": ("x.csv", b"prompt,chosen\n1,2\n", "no columns to train on among 'prompt', 'chosen'"),
     "a number": ("x.json", b'[{"text": 1}, {"text": 2}]', "column 'text' holds int64. It must be text"),
     "a list": ("x.json", b'[{"instruction": "a", "output": ["b"]}]', "column 'output' holds list"),
-    "unlike pairs": ("x.json", b'[{"prompt": "a", "completion": [{"role": "assistant", "content": "b"}]}]', "both be strings or both lists"),
+    "mixed pairs": ("x.json", b'[{"prompt": "a", "completion": [{"role": "assistant", "content": "b"}]}]', "both be strings or both lists"),
     "not Parquet": ("x.parquet", b"nope", "cannot be read as parquet"),
     "a suffix not read": ("x.txt", b"text", "'.txt', which is not supported. Give a .json, .jsonl, .csv or .parquet file"),
 }  # fmt: skip

@@ -90,7 +90,7 @@ def test_the_table_says_what_is_assumed(capsys: pytest.CaptureFixture[str]) -> N
     assert code == 0
     assert "r=2" in out
     assert "full" in out
-    assert "not been validated on a card" in out
+    assert "not been validated on a GPU" in out
     assert "500 MiB assumed" in " ".join(out.split())
 
 

@@ -1,4 +1,4 @@
-"""Makes what the demo ships: a small OPT pretrained on Python's standard library, and docstring → function pairs.
+"""Builds what the demo ships: a small OPT pretrained on Python's standard library, and docstring → function pairs.
 
     python -m trainables.demo.build [--steps 16000] [--output_dir trainables/demo]
 
@@ -20,11 +20,11 @@ import torch
 from trainables.demo import corpus
 
 VOCABULARY, CONTEXT, BATCH, LENGTH, WARM_UP, RATE = 2048, 512, 16, 128, 150, 1e-3
-SPECIAL = ["<s>", "<pad>", "</s>", "<unk>"]  # in OPT's order: padding is 1, and </s> begins and ends a text
+SPECIAL = ["<s>", "<pad>", "</s>", "<unk>"]  # in OPT's order: padding is 1, and </s> starts and ends a text
 
 
 def build_tokenizer(texts: Iterator[str]) -> Any:
-    """A byte-level BPE, as OPT's, so that every text has tokens."""
+    """A byte-level BPE tokenizer, like OPT's, so that every text can be tokenized."""
     from tokenizers import ByteLevelBPETokenizer
     from transformers import PreTrainedTokenizerFast
 
@@ -41,7 +41,7 @@ def build_tokenizer(texts: Iterator[str]) -> Any:
 
 
 def build_model() -> Any:
-    """opt-350m's shape, small: layer norm after each block, and embeddings narrower than the hidden state."""
+    """A small model of opt-350m's shape: layer norm after each block, and embeddings narrower than the hidden state."""
     from transformers import OPTConfig, OPTForCausalLM
 
     config = OPTConfig(
@@ -88,7 +88,7 @@ def bits_per_byte(model: Any, ids: torch.Tensor, size: int) -> float:
 
 
 def rate_at(step: int, steps: int) -> float:
-    """Linear warm-up, constant, then linear to zero over the last 40 %: where the curve goes flat."""
+    """Linear warm-up, constant, then linear decay to zero over the last 40 %, where the curve goes flat."""
     return RATE * min(1.0, (step + 1) / WARM_UP, (steps - step) / (0.4 * steps))
 
 
@@ -116,7 +116,7 @@ def pretrain(model: Any, tokenizer: Any, steps: int, save: Any) -> list[dict[str
 
 
 def save_model(model: Any, tokenizer: Any, curve: list[dict[str, float]], folder: Path) -> None:
-    """Half-precision weights, tokenizer, and the curve that was measured while training."""
+    """Writes half-precision weights, the tokenizer, and the curve that was measured while training."""
     import copy
 
     copy.deepcopy(model).half().save_pretrained(folder)

@@ -1,4 +1,4 @@
-"""The demo's two sources, both cut out of Python's standard library: module text and docstring → function pairs.
+"""The demo's two sources, both extracted from Python's standard library: module text and docstring → function pairs.
 
 A top-level module or package goes to exactly one of three parts, chosen by a hash of its name, so that the pairs a user
 fine-tunes on come from modules that the model was never pretrained on.
@@ -21,7 +21,7 @@ LEFT_OUT = frozenset(
 SHORTEST, LONGEST = (
     40,
     640,
-)  # bytes of a function without its docstring: a one-line stub teaches nothing, a long one is cut off
+)  # bytes of a function without its docstring: a one-line stub teaches nothing, a long one would be truncated
 
 
 def part_of(relative: Path) -> Part:

@@ -1,4 +1,4 @@
-"""The time of phases of a training, which wait for the device at their bounds alone."""
+"""Times phases of a training, synchronizing with the device only at their boundaries."""
 
 import itertools
 import time
@@ -11,13 +11,13 @@ from sweep.contract.measurer import Phase
 
 
 class Clock(TrainerCallback):  # type: ignore[misc]  # transformers has no types here
-    """Times the phases that follow each other after `before` steps, and logs as each phase says.
+    """Times consecutive phases after `before` steps, and logs as each phase says.
 
-    A phase ends where the step after it begins, so that its last log is in it: one step more than all phases have must be
-    trained. It has to stand after the trainer's own callbacks, whose decision to log it replaces.
+    A phase ends where the next step begins, so that it includes its last log: one more step than all phases have must be
+    trained. The callback must come after the trainer's own, whose decision to log it replaces.
 
     Args:
-        wait: returns when the device has done what it was given.
+        wait: synchronizes with the device.
     """
 
     def __init__(self, before: int, phases: Sequence[Phase], wait: Any = lambda: None, now: Any = time.perf_counter):
@@ -28,7 +28,7 @@ class Clock(TrainerCallback):  # type: ignore[misc]  # transformers has no types
 
     @property
     def seconds(self) -> list[float]:
-        """Of each phase that has ended."""
+        """Seconds of each phase that has ended."""
         return [later - earlier for earlier, later in itertools.pairwise(self._times)]
 
     def on_step_begin(

@@ -1,4 +1,4 @@
-"""What `python -m sweep.estimate --measure` asks of SFT: a few steps of the real trainer, in this process."""
+"""SFT's Measurer for `python -m sweep.estimate --measure`: runs a few steps of the real trainer in this process."""
 
 import ctypes
 import gc
@@ -29,8 +29,8 @@ from trainables.predict.predictor import Prepare
 from trainables.training.meters import Memory, peak_rss_bytes, reset_peak_rss
 
 TokensOf = Callable[[Trial, Resolve], Tokens]
-WARMUP = 3  # steps: kernels are compiled and memory is first allocated in them, and their long rows make the peak
-# Over a trial's settings: nothing but training, on rows in the order that they are given in.
+WARMUP = 3  # steps: in them kernels are compiled and memory is first allocated, and their long rows set the peak
+# Overrides a trial's settings: nothing but training, on rows in the given order.
 ALONE = {
     "save_strategy": "no",
     "eval_strategy": "no",
@@ -42,14 +42,14 @@ ALONE = {
 
 
 class StepMeasurer:
-    """A Measurer; `prepare` gives the trials' tokens by data key, where data are trained on."""
+    """A Measurer; `prepare` returns the trials' tokens by data key, unless random data are trained on."""
 
     def __init__(self, prepare: Prepare) -> None:
         self._prepare = prepare
         self._tokens: dict[str, Tokens] = {}
 
     def _tokens_of(self, trial: Trial, resolve: Resolve) -> Tokens:
-        """Read once. What there is to warn of has been said as the prediction looked at the same rows."""
+        """Reads tokens once. Warnings are dropped: the prediction has shown them for the same rows."""
         key = data_key(trial.settings)
         if key not in self._tokens:
             with redirect_stderr(io.StringIO()):
@@ -99,7 +99,7 @@ class StepMeasurer:
 
 @dataclass
 class _Job:
-    """One training: the warm-up, the phases, and a last step that ends the last of them."""
+    """One training: the warm-up, the phases, and one more step that ends the last phase."""
 
     trial: Trial
     resolve: Resolve
@@ -133,7 +133,7 @@ class _Job:
         self.rows_a_step = self.batch * self.args.gradient_accumulation_steps
 
     def train(self, tokens_of: TokensOf, memory: Memory, clock: Any) -> list[rows_of.Row]:
-        """Trains, and returns the rows in their order. Nothing of the trainer is left when it returns."""
+        """Trains, and returns the rows in order. Nothing of the trainer is left when it returns."""
         from datasets import Dataset
         from transformers import PrinterCallback
         from trl import SFTTrainer, get_peft_config, get_quantization_config
@@ -165,7 +165,7 @@ class _Job:
         return self.resolve(str(self.settings["model_name_or_path"])), {}
 
     def _rows(self, tokens_of: TokensOf) -> list[rows_of.Row]:
-        """The warm-up's, then the same ones in every phase, so that phases can be compared, and a last step's."""
+        """The warm-up's rows, then the same ones in every phase, so that phases can be compared, and the last step's."""
         before, most = WARMUP * self.rows_a_step, max(phase.steps for phase in self.phases) * self.rows_a_step
         if self.asked.length is None:
             first, rest = rows_of.of_data(tokens_of(self.trial, self.resolve).train, before, most, self.settings)
@@ -192,20 +192,20 @@ def _wait(device: Device) -> Any:
 
 
 def _clean(device: Device) -> None:
-    """Gives back what the measurement before has left, for the next one's peak must not begin with it or hide in it."""
+    """Frees what the previous measurement left, so that it neither adds to the next peak nor masks it."""
     import torch
 
     gc.collect()
     if device == "cuda":
         torch.cuda.empty_cache()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc alone has it
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc only
     if trim is not None:
         trim(0)
 
 
 @contextmanager
 def _as_a_trial(asked: Asked) -> Iterator[None]:
-    """With as many threads as a trial has; without what the libraries say of names that they give up."""
+    """Within the block, torch has as many threads as in a trial, and libraries' deprecation warnings are hidden."""
     import torch
 
     threads = torch.get_num_threads()

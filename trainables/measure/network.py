@@ -1,4 +1,4 @@
-"""A model of random weights, with a tokenizer that says no more than which token pads."""
+"""A model with random weights, and a tokenizer that only defines a padding token."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,10 +8,10 @@ from trainables import model
 
 
 def random_weights(settings: Mapping[str, Any], resolve: Resolve, device: Any) -> Any:
-    """The model that a trial loads, made of its configuration alone, on `device`.
+    """The model that a trial loads, created from its configuration alone, on `device`.
 
     Raises:
-        ValueError: its weights were to be quantized, which is done as they are loaded.
+        ValueError: its weights are to be quantized, which happens when they are loaded.
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM

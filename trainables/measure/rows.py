@@ -1,4 +1,4 @@
-"""The rows that a measurement trains on: the longest first, then rows as they come."""
+"""The rows that a measurement trains on: the longest first, then rows in random order."""
 
 import itertools
 import random
@@ -10,7 +10,7 @@ MAX_LENGTH = 1024  # TRL's default
 
 
 def of_data(table: Any, longest: int, others: int, settings: Mapping[str, Any]) -> tuple[list[Row], list[Row]]:
-    """The `longest` longest rows of a table of tokens, and `others` in random order; again and again where they are few."""
+    """The `longest` longest rows of a table of tokens, and `others` in random order; repeated if there are too few."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -28,7 +28,7 @@ def of_data(table: Any, longest: int, others: int, settings: Mapping[str, Any]) 
 
 
 def of_chance(count: int, batch: int, length: int, vocabulary: int, settings: Mapping[str, Any]) -> list[Row]:
-    """Random tokens. The last row of a batch is a token shorter, for with nothing to pad the attention mask would be left out."""
+    """Random tokens. The last row of a batch is a token shorter: without padding, the attention mask would be omitted."""
     draw = random.Random(0)
     apart = bool(settings.get("packing"))
     packs = max(int(settings.get("max_length") or MAX_LENGTH) // length, 1) if apart else 1
@@ -42,5 +42,5 @@ def of_chance(count: int, batch: int, length: int, vocabulary: int, settings: Ma
 
 
 def counted(rows: Sequence[Row]) -> tuple[int, int]:
-    """Examples, of which a pack holds several, and tokens."""
+    """The number of examples, of which a pack holds several, and of tokens."""
     return sum(len(row.get("seq_lengths", [0])) for row in rows), sum(len(row["input_ids"]) for row in rows)

@@ -1,7 +1,7 @@
-"""What devices do otherwise than fake CPU tensors do by themselves: a CPU's attention, and all that CUDA does.
+"""Makes fake CPU tensors allocate what a device would: for a CPU's attention, and for everything on CUDA.
 
 A CPU build of torch has no fake CUDA tensors (the first Linear ends the process), so CUDA's memory is predicted on fake CPU
-tensors whose operations allocate what CUDA's would. That has not been compared with a card yet.
+tensors whose operations allocate what CUDA's would. That has not been validated on a GPU yet.
 """
 
 from collections.abc import Iterator
@@ -15,13 +15,13 @@ import torch
 from sweep.contract.memory import Device
 from trainables.predict.live import Live
 
-BLOCK: dict[Device, int] = {"cpu": 1, "cuda": 512}  # bytes that the allocator rounds up to
+BLOCK: dict[Device, int] = {"cpu": 1, "cuda": 512}  # bytes; the allocator rounds up to a multiple
 _scaled_dot_product_attention = torch.nn.functional.scaled_dot_product_attention
 
 
 @contextmanager
 def behaviour(live: Live, device: Device) -> Iterator[None]:
-    """Inside, fake CPU tensors are allocated as the device's would be. `live` is what follows them."""
+    """Within the block, fake CPU tensors are allocated as the device's would be. `live` tracks them."""
     with ExitStack() as stack:
         attention = _attention if device == "cpu" else _attention_on_cuda
         stack.enter_context(mock.patch("torch.nn.functional.scaled_dot_product_attention", attention))
@@ -32,7 +32,7 @@ def behaviour(live: Live, device: Device) -> Iterator[None]:
 
 
 def _attention(query: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
-    """With heads inside of positions, as the kernels lay it out: taken for the other way round, it would be copied after."""
+    """With heads inside positions, as the kernels lay it out: with the opposite layout it would be copied afterwards."""
     attended = _scaled_dot_product_attention(query, *args, **kwargs)
     if attended.is_contiguous() and attended.dim() == 4:
         batch, heads, length, width = attended.shape
@@ -41,17 +41,17 @@ def _attention(query: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
 
 
 def _attention_on_cuda(query: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
-    """Drops out inside its kernel, where a CPU makes the whole matrix of attention weights for it."""
+    """Applies dropout inside its kernel, where a CPU materializes the matrix of attention weights."""
     return _attention(query, *args, **{**kwargs, "dropout_p": 0.0})
 
 
 def _dropout_on_cuda(input: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> torch.Tensor:
-    """Keeps a mask of bytes, where a CPU keeps one in the activation's own type."""
+    """Keeps a mask of bytes, where a CPU keeps one in the activation's dtype."""
     return torch.native_dropout(input, p, True)[0] if training and p > 0 else input
 
 
 class _NoKernel:
-    """A Triton kernel that is launched and does nothing: it allocates nothing either."""
+    """A Triton kernel whose launch does nothing, since it allocates nothing."""
 
     def __getitem__(self, grid: Any) -> Any:
         return lambda *args, **kwargs: None
@@ -59,7 +59,7 @@ class _NoKernel:
 
 @contextmanager
 def _loss_on_cuda(live: Live) -> Iterator[None]:
-    """TRL's loss with its Triton kernels: tiles of logits are folded in place, in the type of the product."""
+    """TRL's loss with its Triton kernels: tiles of logits are reduced in place, in the dtype of the product."""
     from trl.kernels import chunked_logprob
 
     def addmm(accumulated: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> None:

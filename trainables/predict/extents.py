@@ -12,7 +12,7 @@ from trainables.predict.steps import arguments
 
 
 def counted(settings: Mapping[str, Any], tokens: Tokens) -> Extent:
-    """On the rows as they will be trained on: cut, or packed."""
+    """The extent for rows as they are trained on: truncated, or packed."""
     lengths = pc.list_value_length(tokens.train["input_ids"])
     steps, epochs = _steps(settings, tokens.train.num_rows)
     typical = round(pc.mean(lengths).as_py())
@@ -25,7 +25,7 @@ def assumed(settings: Mapping[str, Any], rows: int, length: int) -> Extent:
 
 
 def _steps(settings: Mapping[str, Any], rows: int) -> tuple[int, float]:
-    """Optimizer steps and epochs, as the trainer has them: what is left of a batch, and of a step's batches, makes one more."""
+    """Optimizer steps and epochs, as in the trainer: a partial batch, and a partial group of accumulated ones, counts as one."""
     args = arguments(settings)
     batches = rows / args.per_device_train_batch_size
     whole = math.floor(batches) if args.dataloader_drop_last else math.ceil(batches)

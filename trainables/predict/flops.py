@@ -1,7 +1,7 @@
 """Floating-point operations of matrix products, convolutions and attention, by torch's own formulas.
 
-`FlopCounterMode` itself would change what is measured beside it: it takes composite operations apart, and its hooks on modules
-keep activations alive (with activation checkpointing the peak grew by half).
+`FlopCounterMode` itself would change the measured memory: it decomposes composite operations, and its module hooks keep
+activations alive (with activation checkpointing the peak grew by half).
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ def _attention_backward(gradient: Any, query: Any, key: Any, value: Any, *args: 
     return int(sdpa_backward_flop_count(gradient.shape, query.shape, key.shape, value.shape))  # type: ignore[no-untyped-call]
 
 
-# torch knows the attention kernels of accelerators alone.
+# torch has formulas for accelerators' attention kernels only.
 FORMULAS = {
     **flop_registry,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
@@ -27,7 +27,7 @@ FORMULAS = {
 
 
 class Flops:
-    """Counts the operations that it is told of. A multiplication and an addition are two."""
+    """Counts the operations it is called with. A multiplication and an addition are two."""
 
     total = 0
 

@@ -1,4 +1,4 @@
-"""How large a trial's checkpoints will be: counted on the model without its weights, adapter included."""
+"""Predicts the size of a trial's checkpoints from the model without its weights, adapter included."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,12 +19,12 @@ TOKENIZER = (
     "chat_template*",
     "added_tokens.json",
 )
-# Optimizer state for each parameter, in parameters; any other optimizer has two, as Adam.
+# Numbers of optimizer state per parameter; any other optimizer has two, as Adam.
 STATES = {"sgd": 0.0, "adafactor": 0.0, "lion_32bit": 1.0, "rmsprop": 1.0, "adagrad": 1.0}
 
 
 def footprints(trials: Sequence[Trial], resolve: Resolve) -> dict[str, Footprint]:
-    """By trial id; a trial whose model cannot be built has none."""
+    """Footprints by trial id; a trial whose model cannot be built has none."""
     found: dict[str, Footprint] = {}
     same: dict[str, Footprint | None] = {}
     for trial in trials:
@@ -45,16 +45,16 @@ def _footprint(settings: Mapping[str, Any], resolve: Resolve) -> Footprint | Non
     if "lora_r" in settings:
         try:
             network = model.with_adapter(network, settings)
-        except ValueError:  # the trial will say why
+        except ValueError:  # the trial will report why
             return None
     weights = sum(one.numel() * _width(one, settings) for one in network.parameters() if one.requires_grad)
     final = weights + _tokenizer_bytes(Path(resolve(name)))
-    best = final if settings.get("load_best_model_at_end") else 0  # goes along with the newest
+    best = final if settings.get("load_best_model_at_end") else 0  # kept along with the newest
     return Footprint(newest=round(final + _optimizer_bytes(settings, weights) + best), final=final)
 
 
 def _width(parameter: Any, settings: Mapping[str, Any]) -> int:
-    """Bytes of a number: adapters are in full precision, a whole model in that which it is loaded in."""
+    """Bytes per number: adapters are saved in full precision, a whole model in the precision it is loaded in."""
     dtype = model.model_config(settings).dtype if "lora_r" not in settings else "float32"
     return int({"auto": parameter.element_size(), "bfloat16": 2, "float16": 2}.get(dtype, 4))
 

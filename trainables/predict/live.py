@@ -1,6 +1,6 @@
-"""Which storages are alive at each moment of a computation, and what they are for.
+"""Tracks which storages are alive at each moment of a computation, and what they are for.
 
-Works on real and on fake tensors alike: both go through the dispatcher, and a weak reference sees a storage's end.
+Works on real and on fake tensors: both go through the dispatcher, and a weak reference reports a storage's end.
 """
 
 import weakref
@@ -25,11 +25,11 @@ class Storage:
 
 
 class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch types it in part
-    """Follows the storages that operations make, from the first operation that returns them to their ends.
+    """Tracks the storages that operations create, from the first operation that returns them until they are freed.
 
     Args:
-        block: bytes that the allocator rounds up to: 512 for CUDA's, 1 where nothing is rounded.
-        also: called with every operation, its arguments and its result: a second mode would take a fifth more of the time.
+        block: the allocator rounds sizes up to a multiple of this many bytes: 512 for CUDA's, 1 for no rounding.
+        also: called with every operation, its arguments and its result: a second mode would take a fifth more time.
     """
 
     def __init__(self, block: int = 1, also: Callable[[Any, Any, Any, Any], None] = lambda *_: None) -> None:
@@ -50,7 +50,7 @@ class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch types i
 
     def _follow(self, tensor: torch.Tensor) -> Storage:
         storage = tensor.untyped_storage()
-        key = id(storage)  # one Python object for a storage, for as long as it lives
+        key = id(storage)  # one Python object per storage, for as long as it lives
         if key not in self._known:
             found = Storage(-(-storage.nbytes() // self._block) * self._block)
             self._known[key] = (found, weakref.ref(storage, lambda _: self._ended(key)))
@@ -63,7 +63,7 @@ class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch types i
 
     @contextmanager
     def looking_away(self) -> Iterator[None]:
-        """What is made inside is not counted."""
+        """Storages created within the block are not counted."""
         self._looking = False
         try:
             yield
@@ -71,14 +71,14 @@ class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch types i
             self._looking = True
 
     def name(self, tensors: Iterable[Any], kind: Kind) -> None:
-        """Says what tensors are for; whatever is no tensor is passed over."""
+        """Labels what tensors are for; ignores anything that is not a tensor."""
         for tensor in tensors:
             if isinstance(tensor, torch.Tensor):
                 self._follow(tensor).kind = kind
 
     @contextmanager
     def kept_are(self, kind: Kind) -> Iterator[None]:
-        """What is made inside and still alive at the end is of this kind."""
+        """Labels what is created within the block and still alive at its end."""
         before = set(self._known)
         yield
         for key, (storage, _) in self._known.items():
@@ -86,7 +86,7 @@ class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch types i
                 storage.kind = kind
 
     def peak(self) -> Memory:
-        """What was alive, by kind, at the moment when most was."""
+        """The bytes alive, by kind, at the moment of the peak."""
         total = most = at = 0
         for place, (change, _) in enumerate(self._events):
             total += change

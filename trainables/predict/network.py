@@ -1,4 +1,4 @@
-"""The network that a trial trains, without weights: the model, its adapter and TRL's loss, as the trainer makes them."""
+"""Builds the network that a trial trains, without weights: the model, its adapter and TRL's loss, as in the trainer."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,15 +8,15 @@ import torch
 from sweep.common.names import Resolve
 from trainables import model
 
-LOSS_OUTPUTS = ("log_probs", "entropy", "is_top1")  # what SFTTrainer has its fused head compute
-KERNELS = ("kernels-community/", "flash_attention")  # not followed: SDPA's own kernels keep as much
+LOSS_OUTPUTS = ("log_probs", "entropy", "is_top1")  # what SFTTrainer's fused head computes
+KERNELS = ("kernels-community/", "flash_attention")  # not simulated: SDPA's own kernels keep as much
 
 
 def network(settings: Mapping[str, Any], args: Any, resolve: Resolve) -> Any:
     """The model to be trained, on the meta device and in training mode; `args` is the trial's SFTConfig.
 
     Raises:
-        ValueError: no model, or no adapter, can be made of the settings.
+        ValueError: no model, or no adapter, can be built from the settings.
     """
     from trl.trainer.utils import add_fused_lm_head
 
@@ -41,7 +41,7 @@ def network(settings: Mapping[str, Any], args: Any, resolve: Resolve) -> Any:
 
 
 def positions(settings: Mapping[str, Any], resolve: Resolve) -> int | None:
-    """The most tokens that the model's positions reach, None where its configuration names no limit."""
+    """The model's maximum number of positions; None if its configuration has no limit."""
     most = getattr(_config(settings, resolve).get_text_config(), "max_position_embeddings", None)
     return int(most) if most else None
 
@@ -70,14 +70,14 @@ def _base(chosen: Any, settings: Mapping[str, Any], resolve: Resolve) -> Any:
 
 
 def _adapter_in_bfloat16(made: Any) -> None:
-    """As SFTTrainer does over a quantized model, following the QLoRA paper (arXiv:2305.14314, paragraph 3)."""
+    """Casts the adapter as SFTTrainer does over a quantized model, following the QLoRA paper (arXiv:2305.14314, section 3)."""
     for name, parameter in made.named_parameters():
         if parameter.requires_grad and "lora_magnitude_vector" not in name:
             parameter.data = parameter.data.to(torch.bfloat16)
 
 
 def as_fake(made: Any) -> None:
-    """Gives the network storages under the fake tensor mode that is active; tied weights stay tied."""
+    """Gives the network storages under the active fake tensor mode; tied weights stay tied."""
     memo: dict[int, torch.nn.Parameter] = {}
     for module in made.modules():
         for name, one in [*module.named_parameters(recurse=False, remove_duplicate=False)]:

@@ -1,4 +1,4 @@
-"""What a prediction of memory does not follow, in words for people."""
+"""Notes for users on what a memory prediction does not simulate."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,16 +13,16 @@ def notes(settings: Mapping[str, Any], device: Device) -> list[str]:
     attention = str(settings.get("attn_implementation") or "")
     if attention.startswith(KERNELS):
         found.append(
-            f"{attention} is not followed: what SDPA's own kernel keeps for the backward pass stands in its place."
+            f"{attention} is not simulated: what SDPA's own kernel keeps for the backward pass is counted instead."
         )
     if bits(settings):
         found.append(f"{bits(settings)}-bit base weights are arithmetic, not simulation: bitsandbytes was not run.")
     if str(settings.get("optim") or "").endswith("bit") or "bnb" in str(settings.get("optim")):
-        found.append(f"{settings['optim']} is taken as AdamW where bitsandbytes is not installed: more than it needs.")
+        found.append(f"{settings['optim']} is counted as AdamW if bitsandbytes is not installed: more than it needs.")
     if device == "cuda":
-        found.append("CUDA's path has not been validated on a card yet.")
+        found.append("CUDA's path has not been validated on a GPU yet.")
         if settings.get("bf16") or settings.get("fp16"):
-            found.append("Which operations autocast runs in float32 is taken from its rules for CPUs.")
+            found.append("The operations that autocast runs in float32 follow its rules for CPUs.")
     if settings.get("packing") or settings.get("padding_free"):
-        found.append("Rows without padding are taken as a batch of full rows.")
+        found.append("Padding-free rows are counted as a batch of full rows.")
     return found

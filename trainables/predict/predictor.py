@@ -1,4 +1,4 @@
-"""What `python -m sweep.estimate` asks of SFT: steps on fake tensors, and what goes with them."""
+"""SFT's Predictor for `python -m sweep.estimate`: simulates steps on fake tensors."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -19,13 +19,13 @@ Prepare = Callable[[Sequence[Trial], Resolve], tuple[Mapping[str, Tokens], dict[
 
 
 class StepPredictor:
-    """A Predictor; `prepare` gives the trials' tokens by data key, where they are to be counted."""
+    """A Predictor; `prepare` returns the trials' tokens by data key, if they are to be counted."""
 
     def __init__(self, prepare: Prepare) -> None:
         self._prepare = prepare
 
     def check(self, trials: Sequence[Trial], resolve: Resolve) -> list[Complaint]:
-        """A model's configuration is all that a prediction needs of it."""
+        """Checks the models' configurations, which are all that a prediction needs."""
         return model.complaints(trials, resolve, with_weights=False)
 
     def extents(

@@ -1,12 +1,12 @@
-"""4- and 8-bit base weights, by their arithmetic: what bitsandbytes keeps of a Linear's weight."""
+"""Memory of 4- and 8-bit base weights by arithmetic: what bitsandbytes stores of a Linear's weight."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from sweep.contract.memory import Memory
 
-# Bytes for each weight. 4 bit: half a byte, and a scale for each 64 (a float32; nested, a byte, with a float32 for each 256 of them).
-# 8 bit: a byte; its scales are one float32 a row.
+# Bytes per weight. 4 bit: half a byte, and a scale for every 64 (a float32; nested, a byte, with a float32 for every 256 of them).
+# 8 bit: a byte; its scales are one float32 per row.
 FOUR, FOUR_NESTED, EIGHT = 0.5 + 4 / 64, 0.5 + 1 / 64 + 4 / (64 * 256), 1.0
 
 
@@ -16,7 +16,7 @@ def bits(settings: Mapping[str, Any]) -> int:
 
 
 def shrunk(memory: Memory, made: Any, settings: Mapping[str, Any]) -> Memory:
-    """The memory of a simulated step, had the frozen Linear layers been quantized; `made` is the network.
+    """The memory of a simulated step as if the frozen Linear layers were quantized; `made` is the network.
 
     Each product needs its weight in full for a moment, so the largest one is among the temporaries.
     """

@@ -1,7 +1,7 @@
-"""An optimizer step of a trial under fake tensors: what it holds in memory, and how much it computes.
+"""Simulates an optimizer step of a trial with fake tensors: what it holds in memory, and how much it computes.
 
 Nothing is allocated and no weights are needed: model, adapter, loss and optimizer are the real ones, and their operations run
-on tensors that have shapes, types and storages but no contents. The step that is followed is the one that a long training
+on tensors that have shapes, dtypes and storages but no contents. The simulated step is the one that a long training
 repeats: the optimizer has its state already, made from gradients without a forward and backward pass of their own, which
 would double the time.
 """
@@ -29,12 +29,12 @@ def simulate(
     """One trial's optimizer step.
 
     Args:
-        length: tokens of every row of a micro-batch, all of them labelled.
-        device: whose operations are followed, a CPU's or CUDA's.
-        whole_logits: the loss is the model's own, over logits of (batch, length, vocabulary), as before TRL computed it in tiles.
+        length: tokens of every row of a micro-batch, all of them labeled.
+        device: whose operations are simulated, a CPU's or CUDA's.
+        whole_logits: use the model's own loss, over logits of (batch, length, vocabulary), as before TRL computed it in tiles.
 
     Raises:
-        ValueError: no model, or no adapter, can be made of the settings.
+        ValueError: no model, or no adapter, can be built from the settings.
     """
     from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -51,7 +51,7 @@ def simulate(
         live.name([*made.parameters(), *made.buffers()], "parameters")
         _give_gradients(made, live)
         _update(made, optimizer, args, live)
-        if args.gradient_accumulation_steps > 1:  # from the second micro-batch on the gradients are there
+        if args.gradient_accumulation_steps > 1:  # from the second micro-batch on, the gradients exist
             _give_gradients(made, live)
         _micro_batch(made, args, length, live, whole_logits)
         _update(made, optimizer, args, live)
@@ -60,12 +60,12 @@ def simulate(
 
 
 def arguments(settings: Mapping[str, Any]) -> Any:
-    """The trial's SFTConfig, on whatever machine: a prediction for a GPU needs none."""
+    """The trial's SFTConfig, on any machine: a prediction for a GPU does not need one."""
     from trl import SFTConfig
 
     known = {field.name for field in fields(SFTConfig) if field.init}
     chosen = {key: value for key, value in settings.items() if key in known}
-    with warnings.catch_warnings():  # of names that TRL uses and transformers gives up
+    with warnings.catch_warnings():  # about names that TRL uses and transformers deprecates
         warnings.simplefilter("ignore", FutureWarning)
         return SFTConfig(**{**chosen, "output_dir": "unused", "report_to": "none", "use_cpu": True})
 
@@ -75,7 +75,7 @@ def _optimizer(made: Any, args: Any) -> torch.optim.Optimizer:
 
     try:
         kind, options = Trainer.get_optimizer_cls_and_kwargs(args, made)
-    except ImportError:  # of a library that this machine need not have; notes.py says what that means
+    except ImportError:  # its library may be missing on this machine; notes.py says what that means
         kind, options = torch.optim.AdamW, {}
     optimizer: torch.optim.Optimizer = kind([one for one in made.parameters() if one.requires_grad], **options)
     return optimizer
@@ -96,7 +96,7 @@ def _micro_batch(made: Any, args: Any, length: int, live: Live, whole_logits: bo
 
 
 def _update(made: Any, optimizer: torch.optim.Optimizer, args: Any, live: Live) -> None:
-    """As the trainer does it: clipping, the optimizer, and no gradients."""
+    """An optimizer step as in the trainer: clips, steps, and clears the gradients."""
     if args.max_grad_norm > 0:
         torch.nn.utils.clip_grad_norm_(made.parameters(), args.max_grad_norm)
     optimizer.step()
