@@ -219,7 +219,7 @@ def test_a_model_without_weights_is_refused_unless_they_are_to_be_random(
 
 
 CONTRADICTORY = [
-    pytest.param(["--random_weights"], "goes with --measure", id="random-weights"),
+    pytest.param(["--random_weights"], "needs --measure", id="random-weights"),
     pytest.param(["--measure", "--utilization", "0.5"], "--utilization: is an assumption", id="utilization"),
     pytest.param(["--measure", "--gpu_memory_gb", "24"], "--gpu_memory_gb: is an assumption", id="memory"),
     pytest.param(["--measure", "--device", "cpu", "--gpu", "a10g"], "--device cpu measures without one", id="card"),

@@ -1,4 +1,4 @@
-"""What a sweep will take, before it runs: `python -m sweep.estimate`, with the flags and presets of `sweep.grid`.
+"""Estimates what a sweep will take before it runs: `python -m sweep.estimate`, with the flags and presets of `sweep.grid`.
 
 The Python API is `predict`; importing this loads neither torch nor ray.
 """
@@ -14,15 +14,15 @@ __all__ = ["Assumed", "Predicted", "Prediction", "predict"]
 
 
 def predict(config: "SweepConfig", assumed: Assumed | None = None) -> Prediction:
-    """What the sweep's trials will take: bytes at the peak of a step, floating-point operations, hours and US dollars.
+    """Predicts what the sweep's trials will take: peak bytes of a step, floating-point operations, hours and US dollars.
 
     Args:
-        config: as `sweep.config.layers.resolve` makes it of a command line.
-        assumed: what is said beyond it: the device, the card, the price, rows in place of the data. By default the
-            operations of CUDA are followed, on no card in particular, so that there are neither hours nor dollars.
+        config: as returned by `sweep.config.layers.resolve` for a command line.
+        assumed: assumptions beyond it: the device, the card, the price, rows in place of the data. By default CUDA's
+            operations are simulated for no particular card, so there are neither hours nor dollars.
 
     Raises:
-        ConfigError: neither the model's configuration nor the data can be had, or a length is beyond the model's.
+        ConfigError: the model's configuration or the data cannot be loaded, or a length exceeds the model's.
     """
     from sweep.estimate import forecast
 

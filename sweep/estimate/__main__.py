@@ -1,4 +1,4 @@
-"""What a sweep takes, before it runs.
+"""Estimates what a sweep takes before it runs.
 
     python -m sweep.estimate --preset opt-350m-codealpaca --gpu a10g
     python -m sweep.estimate --preset opt-350m-codealpaca --measure
@@ -39,25 +39,29 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m sweep.estimate",
         description="What a sweep takes before it runs: memory by rank, what fits a card, hours and money. "
-        "No weights are downloaded, no GPU is needed, nothing is allocated, but with --measure.",
-        epilog="Every flag and preset of python -m sweep.grid is one here, too.",
+        "Unless --measure is given, no weights are downloaded, no GPU is needed, and nothing is allocated.",
+        epilog="Every flag and preset of python -m sweep.grid works here, too.",
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--device", choices=("cuda", "cpu"), help="whose memory is predicted (default: cuda; measured: this machine's)")
+    add(
+        "--device",
+        choices=("cuda", "cpu"),
+        help="device whose memory is predicted (default: cuda; with --measure, this machine's)",
+    )
     add(
         "--measure",
         action="store_true",
-        help="trains ten real steps of each configuration on this machine, without Ray",
+        help="train ten real steps of each configuration on this machine, without Ray",
     )
-    add("--random_weights", action="store_true", help="measures with random weights: only the configuration is read")
+    add("--random_weights", action="store_true", help="measure with random weights: only the configuration is read")
     add("--gpu", metavar="CARD", help=f"the card that trials run on: {', '.join(CARDS)}")
-    add("--gpu_memory_gb", type=float, help="its memory in GB of 10^9 bytes, for a card without a name here")
+    add("--gpu_memory_gb", type=float, help="its memory in GB of 10^9 bytes, for a card not listed here")
     add("--utilization", type=float, help="assumed share of the card's peak (default: 0.3)")
     add("--price_per_hour", type=float, help="US dollars for an hour of one card; default: a list price")
-    add("--rows", type=int, help="training rows, with --length in place of reading the data")
-    add("--length", type=int, help="tokens of a row")
-    add("--format", choices=("table", "json"), default="table", help="what is printed (default: table)")
+    add("--rows", type=int, help="number of training rows; with --length, replaces reading the data")
+    add("--length", type=int, help="tokens per row")
+    add("--format", choices=("table", "json"), default="table", help="output format (default: table)")
     return parser
 
 
@@ -86,7 +90,7 @@ def _predict(own: argparse.Namespace, words: list[str], assumed: Assumed) -> int
 
 
 def _measure(own: argparse.Namespace, words: list[str], assumed: Assumed) -> int:
-    """Exit code 1 where a configuration failed: of what it takes, nothing is known."""
+    """Returns exit code 1 if a configuration failed, since nothing is known about it."""
     from sweep.estimate import show_measured
     from sweep.estimate.measure import measure, prepared
 
@@ -101,7 +105,7 @@ def _print(what: dict[str, Any] | str) -> None:
 
 
 def _refuse(own: argparse.Namespace) -> None:
-    """What is wrong with the flags of this command alone."""
+    """Raises ConfigError with what is wrong with this command's own flags."""
     wrong: list[Problem] = [*_out_of_range(own), *_contradictory(own)]
     try:
         card(own.gpu, own.gpu_memory_gb)
@@ -118,7 +122,7 @@ def _out_of_range(own: argparse.Namespace) -> list[Problem]:
         if value is not None and not least <= value < math.inf:
             wrong.append(Complaint(name, f": must be at least {least}, got {value:g}."))
     if own.utilization is not None and not 0 < own.utilization <= 1:
-        text = f": is a share of the card's peak above 0, at most 1, got {own.utilization:g}."
+        text = f": must be a share of the card's peak, above 0 and at most 1, got {own.utilization:g}."
         wrong.append(Complaint("utilization", text))
     return wrong
 
@@ -126,9 +130,9 @@ def _out_of_range(own: argparse.Namespace) -> list[Problem]:
 def _contradictory(own: argparse.Namespace) -> list[str]:
     wrong = []
     if (own.rows is None) != (own.length is None):
-        wrong.append("--rows and --length stand in for the data together: give both, or neither.")
+        wrong.append("--rows and --length replace the data together: give both, or neither.")
     if own.random_weights and not own.measure:
-        wrong.append("--random_weights: goes with --measure. A prediction reads no weights at all.")
+        wrong.append("--random_weights: needs --measure. A prediction reads no weights at all.")
     for name in ("utilization", "gpu_memory_gb"):
         if own.measure and getattr(own, name) is not None:
             wrong.append(f"--{name}: is an assumption, and --measure measures. Leave one of the two out.")

@@ -1,4 +1,4 @@
-"""Predicts a sweep: each configuration's step by the trainable's own simulation, as few as are exact."""
+"""Predicts a sweep: simulates each configuration's step with the trainable, as few times as give the exact result."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -17,8 +17,8 @@ from sweep.errors import Complaint, ConfigError
 from sweep.estimate.prediction import Assumed, Predicted, Prediction, alike
 from sweep.space import Trial
 
-MOST_ROWS = 4096  # a larger batch is not looked for
-# Factors, and how often and in which order steps are made: a step takes the same of memory and operations with any of them.
+MOST_ROWS = 4096  # the largest batch that is tried
+# Settings that do not change a step's memory or operations (the rank is handled separately).
 FREE = frozenset(
     {
         *("seed", "data_seed", "lora_r", "lora_alpha", "learning_rate", "lr_scheduler_type", "warmup_steps"),
@@ -47,7 +47,7 @@ def checked(words: Sequence[str], assumed: Assumed) -> SweepConfig:
 
 
 def _predictor(config: SweepConfig) -> Predictor:
-    """Raises ConfigError where the trainable has none."""
+    """Raises ConfigError if the trainable has none."""
     found = load_trainable(config.trainable)().predictor()
     if found is None:
         raise ConfigError(
@@ -73,7 +73,7 @@ def predict(config: SweepConfig, assumed: Assumed) -> Prediction:
 
 
 def _extents(trials: Sequence[Trial], predictor: Predictor, resolve: Resolve, assumed: Assumed) -> Mapping[str, Extent]:
-    """By trial id: from the data, or from what was said of them.
+    """Extents by trial id: from the data, or from the rows and length that were given instead.
 
     Raises:
         ConfigError: rows of that length are too long for a model.
@@ -101,7 +101,7 @@ def _with_largest(
     device: Device,
     chosen: Card,
 ) -> tuple[Predicted, ...]:
-    """The most demanding configuration says how many of its rows the card takes at once: the others take as many."""
+    """Finds the largest micro-batch that fits the card for the most demanding configuration; the others fit as many."""
     place = max(range(len(found)), key=lambda index: found[index].peak_bytes)
     settings = alike(trials)[found[place].label][0].settings
     length, batch = found[place].extent.longest, predictor.micro_batch(settings)
@@ -119,7 +119,7 @@ def _with_largest(
 def configurations(
     trials: Sequence[Trial], predictor: Predictor, extents: Mapping[str, Extent], resolve: Resolve, device: Device
 ) -> tuple[Predicted, ...]:
-    """One for all trials that differ in their seed alone; `extents` are by trial id."""
+    """One prediction for all trials that differ only in their seed; `extents` are by trial id."""
     groups = {label: (same, extents[same[0].trial_id]) for label, same in alike(trials).items()}
     wanted = [(same[0], length) for same, extent in groups.values() for length in {extent.longest, extent.typical}]
     steps = _steps(wanted, predictor, resolve, device)
@@ -142,7 +142,7 @@ def peaks(trials: Sequence[Trial], predictor: Predictor, resolve: Resolve) -> di
     """Predicted peak of torch.cuda.max_memory_allocated in bytes, by trial id: of the longest rows.
 
     Raises:
-        Exception: whatever a library raises whose code cannot be followed.
+        Exception: whatever a library raises if its code cannot be simulated.
     """
     extents = predictor.extents(trials, resolve, None, None)
     groups = [(same, extents[same[0].trial_id].longest) for same in alike(trials).values()]
@@ -153,7 +153,7 @@ def peaks(trials: Sequence[Trial], predictor: Predictor, resolve: Resolve) -> di
 def _steps(
     wanted: Sequence[tuple[Trial, int]], predictor: Predictor, resolve: Resolve, device: Device
 ) -> dict[tuple[str, int], Step]:
-    """By trial id and length. Trials that differ in rank and alpha alone are simulated together."""
+    """Steps by trial id and length. Trials that differ only in rank and alpha are simulated together."""
     families: dict[str, dict[int, list[Trial]]] = {}
     for trial, length in wanted:
         families.setdefault(_family(trial, length), {}).setdefault(trial.lora_r or 0, []).append(trial)
@@ -170,17 +170,17 @@ def _steps(
 
 
 def _family(trial: Trial, length: int) -> str:
-    """What trials have in common that differ in rank, and in what takes neither memory nor operations."""
+    """A key that trials share if they differ only in rank and in settings that affect neither memory nor operations."""
     rest = {key: value for key, value in trial.settings.items() if key not in FREE}
     return json.dumps([length, trial.lora_r is None, rest], sort_keys=True, default=str)
 
 
 def largest_batch(peak: Callable[[int], int], card: Card, rows: int = 1) -> int:
-    """The most rows at once that fit the card, 0 if not one does; `peak` gives the bytes of a number of rows.
+    """The largest number of rows at once that fits the card, 0 if not even one does; `peak` returns the bytes for some rows.
 
-    Memory grows by a line with the rows, but for steps that the loss's tiles make: so the line through the two sizes last
-    looked at says where to look next (each look at an 8 B model takes 7 s), and the answer is one that fits while one row
-    more does not. The first look is at `rows`.
+    Memory grows linearly with the rows, except for steps from the loss's tiles. So the line through the last two sizes tried
+    gives the next one to try (each try takes 7 s for an 8 B model), and the answer is a size that fits while one more row
+    does not. The first try is `rows`.
     """
     low, high, wanted = 0, MOST_ROWS + 1, most_peak(card.bytes)
     known = {}

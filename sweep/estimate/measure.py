@@ -1,4 +1,4 @@
-"""Measures a sweep on this machine: ten real steps of each configuration, and what a few settings change."""
+"""Measures a sweep on this machine: ten real steps of each configuration, and the effect of a few settings."""
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 STEPS = 10
-SELDOM = 50  # steps between logs, where they are to cost nothing
+SELDOM = 50  # steps between logs, so that logging costs nothing
 BF16 = {"bf16": True, "fp16": False}
 FP32 = {"bf16": False, "fp16": False, "dtype": "float32"}
-USUAL = {"fp16": False, "dtype": "float32"}  # where a trial's settings do not say
+USUAL = {"fp16": False, "dtype": "float32"}  # if a trial's settings do not say
 VERSIONS = ("torch", "transformers", "trl", "peft")
 
 
 def prepared(
     words: Sequence[str], assumed: Assumed, device: Device | None, random_weights: bool
 ) -> "tuple[SweepConfig, Assumed, Measurer]":
-    """The configuration that a command line means on this machine, for `device` or the one that training would take.
+    """The configuration that a command line means on this machine, for `device` or by default the one training would use.
 
     Raises:
         ConfigError: with everything that is wrong.
@@ -63,17 +63,17 @@ def _cuda() -> bool:
 
 
 def measure(config: "SweepConfig", assumed: Assumed, measurer: Measurer, random_weights: bool) -> Measured:
-    """Trains in this process, one configuration after the other. One that fails has its reason, and the others go on.
+    """Trains in this process, one configuration after the other. If one fails, its reason is recorded and the others run.
 
     Raises:
-        ConfigError: the data cannot be had, or a length is beyond the model's.
+        ConfigError: the data cannot be loaded, or a length exceeds the model's.
     """
     from importlib.metadata import version
 
     name = measurer.device_name(assumed.device)
     card_name, card = _card(assumed, name)
     predicted = predict(config, replace(assumed, gpu=None)).configurations
-    threads = 0 if assumed.device == "cuda" else max(1, int(config.cpus_per_trial))  # as a trial's
+    threads = 0 if assumed.device == "cuda" else max(1, int(config.cpus_per_trial))  # as in a trial
     bench = _Bench(measurer, Asked(assumed.device, random_weights, assumed.length, threads))
     trials = {label: same[0] for label, same in alike(config.trials()).items()}
     lines = tuple(bench.line(one, trials[one.label]) for one in predicted)
@@ -113,7 +113,7 @@ class _Bench:
         return Line(predicted, ran, reason)
 
     def comparisons(self, lines: tuple[Line, ...], trials: Mapping[str, Trial]) -> dict[str, Comparison]:
-        """Of the first configuration that could be trained."""
+        """Comparisons for the first configuration that could be trained."""
         line = next((one for one in lines if one.ran), None)
         if line is None:
             nothing = Comparison(None, {}, "no configuration could be trained.")
@@ -127,7 +127,7 @@ class _Bench:
         return {name: _compared(name, line.predicted.label, way) for name, way in ways.items()}
 
     def _logging(self, trial: Trial, line: Line) -> dict[str, Way]:
-        """In turns within one training, so that a machine that slows down slows both."""
+        """Alternates within one training, so that a machine that slows down slows both."""
         often, seldom = Phase(STEPS), Phase(STEPS, log_every=SELDOM)
         ran = self.run(trial, often, seldom, often, seldom)
         peak = replace(line, ran=ran).peak_bytes
@@ -140,12 +140,12 @@ class _Bench:
         return {"bf16": self._changed(trial, line, BF16), "fp32": self._changed(trial, line, FP32)}
 
     def _packing(self, trial: Trial, line: Line) -> dict[str, Way]:
-        """Both in bfloat16, which the kernel needs."""
+        """Compares both in bfloat16, which the kernel needs."""
         packed = self.measurer.packed(trial.settings, self.asked.device)
         return {"packed": self._changed(trial, line, packed), "not_packed": self._changed(trial, line, BF16)}
 
     def _changed(self, trial: Trial, line: Line, change: Mapping[str, Any]) -> Way:
-        """What has been measured already is not measured again."""
+        """Measures the changed trial, unless the change is what `line` measured already."""
         same = all(trial.settings.get(key, USUAL.get(key)) == value for key, value in change.items())
         changed = replace(trial, settings={**trial.settings, **change})
         ran = line.ran if same and line.ran else self.run(changed, Phase(STEPS))
@@ -159,7 +159,7 @@ def _compared(name: str, configuration: str, compare: Callable[[], dict[str, Way
 
 
 def attempted(work: Callable[[], T]) -> tuple[T | None, str | None]:
-    """What it returned; or None and why not, in one sentence. The exception's frames, with all that they hold, are let go."""
+    """The result of `work`, or None and the error in one sentence. The exception's frames, and what they hold, are released."""
     try:
         return work(), None
     except Exception as error:  # a library's, or the device's

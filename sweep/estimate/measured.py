@@ -1,4 +1,4 @@
-"""What a few real steps say of a sweep: rates, errors of the prediction, hours and money."""
+"""What a few real steps tell about a sweep: rates, errors of the prediction, hours and cost."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from sweep.estimate.prediction import Predicted
 
 @dataclass(frozen=True)
 class Rates:
-    """Of training alone, per second."""
+    """Rates of training alone, per second."""
 
     steps_per_second: float
     samples_per_second: float
@@ -38,18 +38,18 @@ class Line:
 
     @property
     def peak_bytes(self) -> int | None:
-        """What the prediction is compared with: the allocator's peak; on a CPU, by how much resident memory grew."""
+        """What the prediction is compared with: the allocator's peak or, on a CPU, the growth of resident memory."""
         if self.ran is None:
             return None
         return self.ran.rss_growth_bytes if self.ran.allocated_bytes is None else self.ran.allocated_bytes
 
     @property
     def error(self) -> float | None:
-        """Of the prediction, as a share of what was measured: above 0 where it said too much."""
+        """The prediction's error as a share of the measurement: above 0 if it predicted too much."""
         return self.predicted.peak_bytes / self.peak_bytes - 1 if self.peak_bytes else None
 
     def utilization(self, card: Card | None) -> float | None:
-        """Share of the card's dense peak, by the operations that the step computes, recomputed ones included."""
+        """Share of the card's dense peak, from the operations that a step computes, including recomputed ones."""
         peak = card and (card.tflops if self.predicted.half_precision else card.tflops_float32)
         if not peak or self.rates is None:
             return None
@@ -57,7 +57,7 @@ class Line:
 
     @property
     def hours(self) -> float | None:
-        """Of all its trials, one after the other."""
+        """Hours for all its trials, one after the other."""
         steps = self.predicted.extent.steps
         if self.rates is None or steps is None:
             return None
@@ -66,7 +66,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Way:
-    """One of two ways to train: its rates, and its peak as `Line.peak_bytes` has it."""
+    """One of two ways to train: its rates, and its peak as in `Line.peak_bytes`."""
 
     rates: Rates
     peak_bytes: int | None
@@ -94,8 +94,8 @@ class Measured:
     """A sweep, measured by a few steps of each configuration.
 
     Attributes:
-        steps: timed ones of each.
-        price_per_hour: US dollars for one device, or null.
+        steps: timed steps per configuration.
+        price_per_hour: US dollars for one device, or None.
     """
 
     device: Device
@@ -111,7 +111,7 @@ class Measured:
 
     @property
     def hours(self) -> float | None:
-        """Of one device for all trials; None unless each configuration has been measured."""
+        """Hours of one device for all trials; None unless every configuration was measured."""
         each = [line.hours for line in self.lines]
         return None if None in each else sum(one for one in each if one is not None)
 

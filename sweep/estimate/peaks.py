@@ -1,4 +1,4 @@
-"""The memory of a sweep's trials, predicted before they run: what `--admit`, `--dry_run` and the trial rows ask for."""
+"""Predicts the memory of a sweep's trials before they run, for `--admit`, `--dry_run` and the trial rows."""
 
 import sys
 from collections.abc import Sequence
@@ -10,9 +10,9 @@ from sweep.space import Trial
 
 
 class PredictedPeaks:
-    """Predicted peaks in bytes by trial id; each trial with the same settings is predicted once.
+    """Predicted peaks in bytes by trial id; each trial is predicted once.
 
-    Where one cannot be made, it says so, and there is none: a sweep does not depend on it.
+    A prediction that fails is left out with a warning: a sweep does not depend on it.
     """
 
     def __init__(self, trainable: Trainable, resolve: Resolve) -> None:
@@ -35,10 +35,12 @@ class PredictedPeaks:
                 return {}
             print(f"Predicting the memory of {plural(len(trials), 'trial')}.", file=sys.stderr)
             return peaks(trials, predictor, self._resolve)
-        except Exception as error:  # of a model's own code, under tensors without contents
+        except Exception as error:  # a model's own code may not work on fake tensors
             names = first_few([trial.trial_id for trial in trials])
-            said = f"the memory of {names} cannot be predicted, so it is compared with no card: {headline(error)}"
-            print(f"warning: {said}", file=sys.stderr)
+            text = (
+                f"the memory of {names} cannot be predicted, so it is not compared with the card's: {headline(error)}"
+            )
+            print(f"warning: {text}", file=sys.stderr)
             return {}
 
 

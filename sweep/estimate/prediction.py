@@ -1,4 +1,4 @@
-"""What a sweep will take before it runs: memory of every trial, steps, tokens, operations, hours and money."""
+"""What a sweep is predicted to take: memory of every trial, steps, tokens, operations, hours and cost."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,14 +14,14 @@ UTILIZATION = 0.3  # share of a card's peak that training reaches: an assumption
 
 @dataclass(frozen=True)
 class Assumed:
-    """What is said of a sweep beyond its configuration.
+    """Assumptions about a sweep beyond its configuration.
 
     Attributes:
-        device: whose operations are followed.
+        device: whose operations are simulated.
         gpu: the card's name in CARDS; gpu_memory_gb: its memory in 10⁹ bytes.
         utilization: share of the card's peak that training reaches.
         price_per_hour: of the card, in US dollars.
-        rows, length: of the training data, in place of looking at them.
+        rows, length: of the training data, instead of reading them.
     """
 
     device: Device = "cuda"
@@ -38,11 +38,11 @@ class Predicted:
     """One configuration of a sweep: what one of its trials takes.
 
     Attributes:
-        step: at the longest rows, which make the peak.
-        typical: at rows of typical length, which make the time.
-        trials: how many trials of the sweep are like it.
-        largest: batch sizes that fit the card, by length; empty where no card was named.
-        notes: what is not followed, or is arithmetic rather than simulation.
+        step: for the longest rows, which determine the peak.
+        typical: for rows of typical length, which determine the time.
+        trials: how many trials of the sweep have this configuration.
+        largest: the largest batch sizes that fit the card, by length; empty if no card was named.
+        notes: what is not simulated, or is arithmetic rather than simulation.
     """
 
     label: str
@@ -68,11 +68,11 @@ class Predicted:
 
     @property
     def flops(self) -> int | None:
-        """Of all its trials."""
+        """Floating-point operations of all its trials."""
         return None if self.extent.steps is None else self.typical.flops * self.extent.steps * self.trials
 
     def hours(self, card: Card, utilization: float) -> float | None:
-        """Of all its trials, one after the other on one card."""
+        """Hours for all its trials, one after the other on one card."""
         peak = card.tflops if self.half_precision else card.tflops_float32
         return self.flops / (peak * 1e12 * utilization) / 3600 if self.flops is not None and peak else None
 
@@ -82,9 +82,9 @@ class Prediction:
     """What a sweep will take.
 
     Attributes:
-        path: whose operations were followed, "cuda" or "cpu".
+        path: whose operations were simulated, "cuda" or "cpu".
         utilization: the assumed share of the card's peak.
-        price_per_hour: US dollars for one card, or null.
+        price_per_hour: US dollars for one card, or None.
     """
 
     configurations: tuple[Predicted, ...]
@@ -97,7 +97,7 @@ class Prediction:
 
     @property
     def hours(self) -> float | None:
-        """Of one card for all trials."""
+        """Hours of one card for all trials."""
         if self.card is None:
             return None
         each = [one.hours(self.card, self.utilization) for one in self.configurations]
@@ -109,7 +109,7 @@ class Prediction:
 
 
 def alike(trials: Sequence[Trial]) -> dict[str, list[Trial]]:
-    """Trials by what they are besides their seed: a seed changes neither memory nor time."""
+    """Trials grouped by everything but their seed, which changes neither memory nor time."""
     found: dict[str, list[Trial]] = {}
     for trial in trials:
         found.setdefault(label(trial), []).append(trial)
@@ -122,5 +122,5 @@ def label(trial: Trial) -> str:
 
 
 def columns(one: Predicted) -> dict[str, Any]:
-    """What a trial's row knows of its prediction."""
+    """The columns of a trial's row that come from its prediction."""
     return {"predicted_peak_memory_bytes": one.peak_bytes}

@@ -17,10 +17,10 @@ WORDS = {
 }
 
 ON_CUDA = (
-    "`peak` is what torch.cuda.max_memory_allocated would say; `besides` is what nvidia-smi shows on top of it: the CUDA "
-    "context (500 MiB assumed) and what the allocator rounds up and cannot use (5 % assumed)."
+    "`peak` is what torch.cuda.max_memory_allocated would report; `besides` is what nvidia-smi shows on top of it: the CUDA "
+    "context (500 MiB assumed) and the allocator's rounding and fragmentation (5 % assumed)."
 )
-ON_CPU = "`peak` is what tensors take of the host's memory; Python and its libraries take their own besides."
+ON_CPU = "`peak` is the host memory that tensors take; Python and its libraries take more on top of it."
 
 
 def text(found: Prediction) -> str:
@@ -80,26 +80,26 @@ def _lines(found: Prediction) -> list[str]:
     lengths = sorted({(one.extent.longest, one.extent.typical) for one in found.configurations})
     rows = "; ".join(f"{longest:,} tokens at most, {typical:,} typically" for longest, typical in lengths)
     lines = [
-        f"Rows: {rows}. The longest make the peak, the typical ones the time. Steps and tokens are those of one trial, "
-        "FLOP (floating-point operations) and hours those of all that are alike.",
+        f"Rows: {rows}. The longest determine the peak, the typical ones the time. Steps and tokens are for one trial, "
+        "FLOP (floating-point operations) and hours for all trials of a configuration.",
         ON_CUDA if found.path == "cuda" else ON_CPU,
     ]
     for one in found.configurations:
         for length, batch in one.largest.items():
             lines.append(
-                f"The largest micro-batch of {length:,} tokens that fits: {batch:,} rows ({one.label}, which takes most)."
+                f"The largest micro-batch of {length:,} tokens that fits: {batch:,} rows ({one.label}, which takes the most)."
             )
     if found.hours is not None:
         price = f", ${found.dollars:.2f} at ${found.price_per_hour:.2f} an hour" if found.dollars is not None else ""
         lines.append(
             f"All trials: {duration(found.hours * 3600)} of one {found.card_name}{price}. Assumed: {found.utilization:.0%} of its peak; "
-            "evaluation, saving and start-up are not in it."
+            "evaluation, saving and startup are not included."
         )
     return [*lines, *dict.fromkeys(note for one in found.configurations for note in one.notes)]
 
 
 def as_dict(found: Prediction) -> dict[str, Any]:
-    """Names as docs/estimate.md lists them; bytes, tokens, operations, hours and US dollars."""
+    """The names are those of docs/estimate.md; bytes, tokens, operations, hours and US dollars."""
     return {
         "device": found.path,
         "gpu": found.card_name,

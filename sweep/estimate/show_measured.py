@@ -56,15 +56,15 @@ def _lines(found: Measured) -> list[str]:
     measured = (
         "the peak of torch.cuda.max_memory_allocated"
         if found.device == "cuda"
-        else "by how much resident memory grew, libraries' and allocator's own included, for a CPU has no allocator that counts"
+        else "the growth of resident memory, including the libraries' and the allocator's own, since a CPU's allocator does not count"
     )
-    lines = [f"`measured` is {measured}; `error` is the prediction's; hours are those of all trials that are alike."]
+    lines = [f"`measured` is {measured}; `error` is the prediction's; hours are for all trials of a configuration."]
     lines += [f"{line.predicted.label} failed: {line.reason}" for line in found.lines if line.reason]
     lines += [f"{WORDS[name]}: {_comparison(one)}" for name, one in found.comparisons.items()]
     if found.hours is not None:
         price = f", ${found.dollars:.2f} at ${found.price_per_hour:.2f} an hour" if found.dollars is not None else ""
         lines.append(
-            f"All trials: {found.hours:.2f} hours of one such device{price}. Evaluation, saving and start-up are not in it."
+            f"All trials: {found.hours:.2f} hours of one such device{price}. Evaluation, saving and startup are not included."
         )
     return lines
 
@@ -77,7 +77,7 @@ def _comparison(one: Comparison) -> str:
 
 
 def as_dict(found: Measured) -> dict[str, Any]:
-    """Names as docs/gpu.md lists them; bytes, seconds, hours and US dollars."""
+    """The names are those of docs/gpu.md; bytes, seconds, hours and US dollars."""
     return {
         "device": found.device,
         "device_name": found.device_name,
