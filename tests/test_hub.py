@@ -96,7 +96,7 @@ def test_googles_store_out_of_reach_is_one_sentence(tmp_path: Path, monkeypatch:
     (tmp_path / "key.json").write_text(json.dumps({**key, "token_uri": "http://127.0.0.1:1/token"}))
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "key.json"))
     monkeypatch.setenv("CLOUD_STORAGE_EMULATOR_ENDPOINT", "http://127.0.0.1:1")
-    monkeypatch.setattr("sweep.store.store._RETRY_LIMIT_S", 1)
+    monkeypatch.setattr("sweep.store.location._RETRY_LIMIT_S", 1)
     (said,) = map(str, check_writable("gs://bucket/x"))
     assert said.startswith("--storage_path: gs://bucket/x cannot hold a sweep: ")
     assert "google::" not in said and len(said) < 200
