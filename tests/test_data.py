@@ -349,7 +349,7 @@ def test_a_row_without_a_cluster_is_its_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "name", "message"),
     [
-        (["a"] * 40, "problem", "take every cluster, since clusters stay whole"),
+        (["a"] * 40, "problem", "take every cluster, since clusters are not split"),
         (["a"] * 40, "source", "'source': .* has no such column, it has .*'problem'"),
         ([[1]] * 40, "problem", "Use strings or whole numbers"),
     ],
@@ -364,7 +364,7 @@ def test_clusters_that_cannot_be_used_are_a_complaint(
 
 def test_held_out_rows_that_are_trained_on_too_are_counted(tmp_path: Path) -> None:
     write_json(tmp_path / "rows.json", [{"text": "same"}] * 20)
-    assert "2 of 2 held-out rows are also training rows" in load(tmp_path / "rows.json").warnings[0]
+    assert "2 of 2 held-out rows also occur among the training rows" in load(tmp_path / "rows.json").warnings[0]
 
 
 def test_the_fingerprint_is_of_content(tmp_path: Path, reference: Any) -> None:
@@ -433,7 +433,7 @@ BAD_SETTINGS: dict[str, tuple[Settings, str]] = {
     "one split for both": ({"dataset_test_split": "train"}, "are both 'train'"),
     "another field": ({"prompt_template": "{question}"}, "got question"),
     "an attribute": ({"prompt_template": "{instruction.__class__}"}, "got instruction.__class__"),
-    "a conversion": ({"prompt_template": "{instruction!r}"}, "only hold plain fields"),
+    "a conversion": ({"prompt_template": "{instruction!r}"}, "only contain plain fields"),
     "no instruction": ({"prompt_template": "{input}"}, "lacks {instruction}"),
     "no format": ({"prompt_template": "{instruction"}, "not a format string"),
     "completions of text": ({"dataset_text_field": "output", "completion_only_loss": True}, "needs prompt and completion"),

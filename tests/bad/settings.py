@@ -99,10 +99,10 @@ FLAGS = [
         "--lr_scheduler_type cosine_with_min_lr",
         "'cosine_with_min_lr': the schedule cannot be created: One of min_lr or",
     ),
-    flag("--lr_scheduler_type warmup_stable_decay", "made: missing 1 required positional argument: 'num_decay_steps'"),
+    flag("--lr_scheduler_type warmup_stable_decay", "created: missing 1 required positional argument: 'num_decay_steps'"),
     flag(
         "--lr_scheduler_kwargs '{min_lr: 0.1}'",
-        "made: got an unexpected keyword argument 'min_lr'. A schedule's arguments",
+        "created: got an unexpected keyword argument 'min_lr'. A schedule's arguments",
     ),
     flag("--padding_free", "--padding_free: works with flash attention only, got sdpa. Add --attn_implementation"),
     flag("--lora_alpha_rule prop", "--lora_alpha_rule: expected one of fixed, proportional, rslora, got 'prop'"),
