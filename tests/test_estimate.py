@@ -100,7 +100,7 @@ WRONG = [
     pytest.param([*REPORT, "--per_device_train_batch_size", "0"], "per_device_train_batch_size", id="batch"),
     pytest.param([*REPORT[:-1], "3000"], "has 2,048 positions", id="length"),
     pytest.param([*REPORT[:-2]], "give both, or neither", id="rows-alone"),
-    pytest.param([*REPORT, "--utilization", "30"], "--utilization: is a share", id="utilization"),
+    pytest.param([*REPORT, "--utilization", "30"], "--utilization: must be a share", id="utilization"),
     pytest.param([*REPORT, "--lora_target_modules", "nothing"], "--lora_target_modules", id="targets"),
 ]
 
