@@ -236,7 +236,6 @@ def test_contradictory_flags_are_one_message(words: list[str], said: str, capsys
     assert "Traceback" not in err
 
 
-@pytest.mark.parametrize("words", [["--device", "cuda"], ["--gpu", "a10g"]])
 def test_an_interrupt_is_one_line_and_exit_code_130(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -248,6 +247,7 @@ def test_an_interrupt_is_one_line_and_exit_code_130(
     assert capsys.readouterr().err == "Interrupted. Nothing of what was measured is kept.\n"
 
 
+@pytest.mark.parametrize("words", [["--device", "cuda"], ["--gpu", "a10g"]])
 def test_a_card_that_is_not_there_is_not_measured(
     words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
