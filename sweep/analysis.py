@@ -58,7 +58,7 @@ def answer(sweep: "Sweep", *, margin: float | None = None, prefer: Sequence[str]
 
 
 def render(answer: "Answer", format: "Format" = "table", *, color: bool | None = None, width: int | None = None) -> str:
-    """The answer as a table, JSON, CSV or Markdown. Colours by default only where standard output is a terminal."""
+    """The answer as a table, JSON, CSV or Markdown. Colors by default only if standard output is a terminal."""
     from sweep.show.tables import render
 
     return render(answer, format, color=color, width=width)

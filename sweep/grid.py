@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 OK, SOME_FAILED, INTERRUPTED = 0, 1, driver.INTERRUPTED
 FINE = {"completed", "pruned"}
 DEMO_INSTEAD = "No CUDA device here: running the preset `demo` on the CPU. A real sweep: --preset opt-350m-codealpaca."
-GO_ON = "Interrupted. The same command goes on from here."
+GO_ON = "Interrupted. Run the same command to resume."
 
 
 def main(argv: Sequence[str] | None = None) -> int:

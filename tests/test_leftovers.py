@@ -149,7 +149,7 @@ def test_what_waits_for_a_sweep_that_was_removed_is_not_the_next_ones(
     monkeypatch.setattr(grid, "_answer", lambda *more: 0)
     for _ in range(2):
         assert grid.main(command) == 0
-        assert f"{folder.parent.parent}: what waits there is of another sweep" in capsys.readouterr().err
+        assert f"{folder.parent.parent} holds results of another sweep" in capsys.readouterr().err
     assert len(begun) == 2 and store.trial(trial) is None
     assert (folder / "ending.json").exists()
 

@@ -1,7 +1,7 @@
-"""Who may use the Ray that is started here: whoever has its token, which is this user's alone.
+"""Protects the local Ray with a token that only this user can read.
 
-Ray listens on all of the machine's addresses. It asks for a token, and makes one where it finds none, in a file that everyone may
-read. So the file is there before Ray looks. The token of a cluster that the user names is the user's affair.
+Ray listens on all of the machine's addresses. It requires a token, and creates one if it finds none, in a world-readable
+file. So the file is created before Ray looks for it. The token of a cluster that the user names is up to the user.
 """
 
 import atexit
@@ -26,12 +26,12 @@ def protect() -> None:
 
 
 def _in_home(file: Path) -> None:
-    """Makes the token if there is none; leaves one that is there as it is, but for who may read it."""
+    """Creates the token if there is none; of an existing one, only restricts who may read it."""
     if not file.exists():
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         aside = _written(file.parent)
         try:
-            with suppress(FileExistsError):  # another driver was faster: both have that one's
+            with suppress(FileExistsError):  # another driver was faster: both use its token
                 os.link(aside, file)
         finally:
             aside.unlink()
@@ -39,14 +39,14 @@ def _in_home(file: Path) -> None:
 
 
 def _for_this_process() -> None:
-    """A token beside the machine's other temporary files; workers are told where."""
+    """A token in the temporary directory; workers get its path."""
     file = _written(Path(tempfile.gettempdir()))
     os.environ["RAY_AUTH_TOKEN_PATH"] = str(file)
     atexit.register(file.unlink, missing_ok=True)
 
 
 def _written(folder: Path) -> Path:
-    """A new file with a new token, which only its owner can read from its first moment on."""
+    """Creates a file with a new token, readable by its owner only from the start."""
     handle, name = tempfile.mkstemp(dir=folder, prefix="ray-auth-token-")
     with os.fdopen(handle, "w") as stream:
         stream.write(secrets.token_hex(32))  # 256 bits, as Ray's own

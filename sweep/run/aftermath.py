@@ -13,8 +13,7 @@ from sweep.run import ray_internals
 from sweep.space import Trial
 from sweep.store.store import Row, Store
 
-# Where Linux counts the processes that it killed for want of memory: of the whole machine, and of this control group
-# (version 2 of them, version 1).
+# Where Linux counts OOM kills: of the whole machine, and of this control group (cgroup v2, v1).
 COUNTERS = tuple(
     map(Path, ("/proc/vmstat", "/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"))
 )
@@ -23,7 +22,7 @@ TAIL = 2_000  # characters of a message that a row keeps
 
 
 def oom_kills(counters: Sequence[Path] = COUNTERS) -> tuple[int, ...]:
-    """How many processes were killed for want of host memory, by counter; a counter that is not there says 0."""
+    """How many processes were killed because host memory ran out, by counter; 0 for a missing counter."""
     return tuple(_count(path) for path in counters)
 
 
@@ -65,19 +64,19 @@ class Seen:
     kills: tuple[int, ...] = field(default_factory=oom_kills)
 
     def died(self, trial_id: str, text: str) -> None:
-        """Notes that Ray Tune gave a trial up."""
+        """Records that Ray Tune gave up on a trial."""
         self.unfinished.pop(trial_id, None)
         self.errors[trial_id] = death(text, oom_kills() != self.kills)
         self.kills = oom_kills()
 
 
 def death(text: str, kernel_killed: bool) -> Row:
-    """The columns of a trial whose process died: killed for want of host memory, or otherwise.
+    """The columns of a trial whose process died: killed because host memory ran out, or otherwise.
 
-    The kernel's counters come first, then the type of Ray's error; its words only where it has nothing else to tell by.
+    The kernel's counters come first, then the type of Ray's error; its text only if nothing else distinguishes it.
     """
     if kernel_killed:
-        return _host_memory(f"It died, and the kernel killed a process of this machine for want of memory then. {FIX}")
+        return _host_memory(f"It died when the kernel killed a process on this machine because memory ran out. {FIX}")
     if (used := ray_internals.says_out_of_memory(text)) is not None:
         shown = f" ({used})" if used else ""
         return _host_memory(f"Ray killed its process, since its machine ran low on memory{shown}. {FIX}")
@@ -89,7 +88,7 @@ def _host_memory(message: str) -> Row:
 
 
 def write_missing_rows(trials: Sequence[Trial], store: Store, seen: Seen, stopped: bool) -> None:
-    """Writes the rows of trials whose process could not, and what only the driver knows of those that were told to stop.
+    """Writes the rows of trials whose process could not, and what only the driver knows about those that were stopped.
 
     Raises:
         OSError: the store refuses.
@@ -109,16 +108,16 @@ def write_missing_rows(trials: Sequence[Trial], store: Store, seen: Seen, stoppe
 
 
 def note_pruned(trials: Sequence[Trial], store: Store, seen: Seen) -> None:
-    """Writes the scheduler's decisions into the rows that the stopped trials have left by now; the others' wait."""
+    """Writes the scheduler's decisions into the rows that stopped trials have written so far; the others follow later."""
     for trial in [one for one in trials if one.trial_id in seen.pruned]:
-        with suppress(OSError):  # a store that is away: `write_missing_rows` does it
+        with suppress(OSError):  # unreachable store: `write_missing_rows` does it
             if store.trial(trial.trial_id) is not None:
                 end_as(trial, store, {"status": "pruned", **seen.pruned[trial.trial_id]})
                 del seen.pruned[trial.trial_id]
 
 
 def reject(one: Attempted, store: Store, why: str) -> None:
-    """Says why a trial was not started; what an earlier attempt has measured stays."""
+    """Records why a trial was not started; what an earlier attempt measured is kept."""
     before = store.trial(one.trial.trial_id) or {}
     known = {"attempts": store.attempts(one.trial.trial_id), "ended_at": datetime.now(UTC)}
     ending = {"status": "rejected", "error_type": None, "error_message": why, **known}
@@ -126,7 +125,7 @@ def reject(one: Attempted, store: Store, why: str) -> None:
 
 
 def end_as(trial: Trial, store: Store, ending: Row) -> None:
-    """Says how a trial ended whose process only knew that it was to stop; one that had ended by itself stays as it is."""
+    """Records how a trial ended whose process only knew that it was stopped; one that had ended by itself is unchanged."""
     row = store.trial(trial.trial_id)
     if row is None:
         _write(trial, store, ending)

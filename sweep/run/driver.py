@@ -1,4 +1,4 @@
-"""The driver's process: how it begins, is interrupted and ends."""
+"""The driver's process: how it starts, is interrupted and exits."""
 
 import os
 import shutil
@@ -25,7 +25,7 @@ def command(main: Callable[[], int]) -> NoReturn:
 
 
 def _leave(code: int) -> NoReturn:
-    """Ends the process. After an interrupt not by the usual way: a Ray that was half started aborts there (134)."""
+    """Exits the process. After an interrupt, without the usual cleanup, in which a half-started Ray would abort (134)."""
     ray = sys.modules.get("ray")
     if code == INTERRUPTED:
         if ray is not None and ray.is_initialized():
@@ -38,7 +38,7 @@ def _leave(code: int) -> NoReturn:
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """SIGTERM is as Ctrl-C, from the first moment on."""
+    """Makes SIGTERM behave like Ctrl-C from the start."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -43,14 +43,14 @@ class Line:
     rows_left: int | None = None
 
     def enters(self, phase: str, rows_left: int | None, now: float) -> None:
-        """Takes in what it does before its first step and after its last."""
+        """Records what it does before its first step or after its last."""
         self.status = "running"
         if phase != self.phase:
             self.phase, self.phase_from = phase, now
         self.rows_left = rows_left
 
     def heard(self, result: Mapping[str, Any], now: float) -> None:
-        """Takes a result in. The rate counts from the first result on, so that loading does not slow it, to the newest step."""
+        """Records a result. The rate counts from the first result to the newest step, so that loading does not slow it."""
         self.status, self.phase, before = "running", "", self.step
         self.step = int(result.get("step", self.step))
         self.total = int(result.get("total_steps", self.total))
@@ -77,7 +77,7 @@ class Line:
 
 
 class Progress:
-    """Hears the runner and shows it. Enter it around a run."""
+    """Shows the runner's events. To be entered around a run."""
 
     def __init__(
         self, trials: Sequence[Trial], ended: Mapping[str, str], clock: Callable[[], float] = time.monotonic
@@ -136,7 +136,7 @@ class Progress:
             self.tick()
 
     def tick(self) -> None:
-        """Plain lines that are due: of every running trial at intervals, in between of one whose phase lasts."""
+        """Prints the plain lines that are due: of every running trial at intervals, and of a trial whose phase takes long."""
         now, before = self._clock(), self._ticked
         self._ticked = now
         if all_due := now - self._said >= INTERVAL:
@@ -178,7 +178,7 @@ class Progress:
         return table
 
     def _shown(self) -> list[Line]:
-        """At most as many lines as fit a screen: those that run first."""
+        """At most as many lines as fit on the screen, running trials first."""
         lines = list(self._lines.values())
         if len(lines) <= 30:
             return lines

@@ -1,6 +1,6 @@
-"""What we use of Ray that it documents nowhere, all of it: tests/test_ray_internals.py says what a version of Ray has changed.
+"""All undocumented parts of Ray that we use; tests/test_ray_internals.py tells what a version of Ray has changed.
 
-Reading a sweep as Tune's ResultGrid takes more of it, in sweep/store/result_grid.py.
+Reading a sweep as Tune's ResultGrid uses more of them, in sweep/store/result_grid.py.
 """
 
 import re
@@ -18,7 +18,7 @@ def process_of(trial: Any) -> int:
 
 
 def allow_failures(trial: Any, count: int) -> None:
-    """How often Tune starts this trial again. `FailureConfig` says it for all trials alike."""
+    """How often Tune restarts this trial. `FailureConfig` only sets it for all trials alike."""
     trial.max_failures = count
 
 
@@ -28,14 +28,14 @@ def forget_running_means(trial: Any) -> None:
 
 
 def last_error(trial: Any) -> str:
-    """What Tune noted of a trial's last failure. Ray's texts go on with guesses, advice and a list of processes: these are left out."""
+    """What Tune recorded of a trial's last failure, without the guesses, advice and process list that Ray's texts continue with."""
     path = trial.error_file
     text = Path(path).read_text(errors="replace") if path else "its process died"
     return text.rpartition("Failure # ")[2].partition("Some common causes include")[0].strip()
 
 
 def says_out_of_memory(text: str) -> str | None:
-    """Whether an error says that Ray killed a process for want of host memory: with how much was used where it says it, else empty."""
+    """Whether an error says that Ray killed a process because host memory ran out: with how much was used if stated, else empty."""
     if found := _LOW_ON_MEMORY.search(text):
         return found.group(1) or ""
     return "" if _OUT_OF_MEMORY in text else None

@@ -1,4 +1,4 @@
-"""How often Ray Tune starts a trial again whose process died: as often as was asked, whatever else it counts."""
+"""Limits how often Ray Tune restarts a trial whose process died to what the user set, whatever else Tune counts."""
 
 from collections import Counter
 from typing import Any
@@ -7,16 +7,16 @@ from sweep.run import ray_internals
 
 
 class Restarts:
-    """Sets how often Tune starts each trial again.
+    """Sets how often Tune restarts each trial.
 
-    A process that was used before and is not clean ends itself, which Tune takes for a failure. It does so before the
-    trial's first result, which comes as soon as the attempt is claimed: what ends a used process until then is not counted.
+    A reused process that is not clean ends itself, which Tune counts as a failure. It does so before the trial's first
+    result, which comes as soon as the attempt is claimed: the end of a reused process before then is not counted.
     """
 
     def __init__(self, allowed: int) -> None:
         self._allowed = allowed
         self._processes: set[int] = set()
-        self._unproven: set[str] = set()  # trials in a used process that have not had their first result
+        self._unproven: set[str] = set()  # trials in a reused process that have had no result yet
         self._excused: Counter[str] = Counter()
 
     def started(self, trial: Any) -> None:

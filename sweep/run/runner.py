@@ -47,7 +47,7 @@ ENVIRONMENT = {
 
 
 class Listener(Protocol):
-    """Hears what happens to trials, in the driver's thread."""
+    """Receives trials' events, in the driver's thread."""
 
     def started(self, trial_id: str) -> None: ...
     def phase(self, trial_id: str, phase: str, rows_left: int | None) -> None: ...
@@ -105,7 +105,7 @@ def start(address: str | None, verbose: bool) -> None:
 
 @contextlib.contextmanager
 def _our_handlers() -> Iterator[None]:
-    """Ray puts a handler of its own in for SIGTERM, which ends the process with 15: ours is put back."""
+    """Restores our SIGTERM handler: Ray installs its own, which ends the process with 15."""
     before = signal.getsignal(signal.SIGTERM)
     try:
         yield
@@ -117,7 +117,7 @@ def _our_handlers() -> Iterator[None]:
 
 
 def unavailable() -> str | None:
-    """What is missing of the Ray that this driver has joined; None if nothing is. Hangs or raises where nobody answers."""
+    """Which part of the Ray that this driver has joined is gone; None if none is. Hangs or raises if nothing answers."""
     here = ray.get_runtime_context().get_node_id()
     alive = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] == here]
     return None if alive else "the raylet of this machine has ended"
@@ -131,7 +131,7 @@ def run(
     listener: Listener,
     forecast: Forecast,
 ) -> bool:
-    """Runs a plan's trials to their ends; every one of them has a row afterwards. Returns whether it was interrupted."""
+    """Runs a plan's trials until they end; each has a row afterwards. Returns whether it was interrupted."""
     from sweep.store import leftovers
 
     trials, config = planned.todo, planned.config
@@ -159,7 +159,7 @@ def run(
         write_missing_rows(trials, store, watch.seen, stopper.stop_all())
     if stopper.away:
         raise StoreUnreachable(
-            f"{store.location} refused files for long, so the sweep was stopped. The same command goes on."
+            f"{store.location} could not be written to for too long, so the sweep was stopped. Run the same command to resume."
         )
     return stopper.stopped
 
@@ -357,7 +357,7 @@ class _Watch(tune.Callback):  # type: ignore[misc]  # ray has no types
 
 
 class _Stopper(tune.Stopper):  # type: ignore[misc]  # ray has no types
-    """Ends all trials once it was told to, or the store has stayed away."""
+    """Ends all trials once asked to, or once the store has stayed unreachable."""
 
     stopped = away = False
 

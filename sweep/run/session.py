@@ -1,4 +1,4 @@
-"""One command's time with a sweep: alone with its folder, it writes what waits, runs what is left, and says what that was."""
+"""One command's session with a sweep: holds its folder, uploads what is pending, runs what is left, and reports it."""
 
 import sys
 from collections.abc import Iterator
@@ -22,13 +22,13 @@ from sweep.store import leftovers, lock
 from sweep.store.store import Store
 
 OF_ANOTHER = (
-    "what waits there is of another sweep that was at this place. It is left there; remove it if it is not wanted."
+    "holds results of another sweep that was at this location. They are left there; remove them if they are not wanted."
 )
 
 
 @dataclass(frozen=True)
 class Session:
-    """A plan after its run; the folder is this command's while the session lasts."""
+    """A plan after its run; the folder is locked by this command while the session lasts."""
 
     planned: Plan
     store: Store
@@ -48,7 +48,7 @@ def run(planned: Plan, store: Store, trainable: Trainable, resolve: Resolve, for
     """
     root = leftovers.spool_dir(store, planned.sweep_id)
     for folder in leftovers.of_other_sweeps(store, root):
-        print(f"{folder}: {OF_ANOTHER}", file=sys.stderr)
+        print(f"{folder} {OF_ANOTHER}", file=sys.stderr)
     if not planned.todo and not leftovers.pending(root):
         yield Session(planned, store)
         return

@@ -1,8 +1,8 @@
-"""Notices that what a sweep stands on is gone, and ends the driver with a line in place of Ray's own end.
+"""Notices that Ray's services or the lock are gone, and ends the driver with a one-line message instead of Ray's own exit.
 
-Where the services of Ray are gone, its native code ends the process that notices: without an exception, after 60 s for
-gcs_server and at once for the raylet. So a second, small process outlives the driver: it hears why the driver ends, or only
-that it is gone; then it says so and gives the sweep's lock back.
+If Ray's services are gone, its native code ends the process that notices: without an exception, after 60 s for
+gcs_server and immediately for the raylet. So a second, small process outlives the driver: it learns why the driver ended,
+or only that it is gone; then it prints that and releases the sweep's lock.
 """
 
 import contextlib
@@ -21,8 +21,8 @@ Look: TypeAlias = Callable[[], "str | None"]
 
 LOOK_S = 5.0  # between looks
 ANSWER_S = 20  # without an answer for so long, Ray is gone
-GONE = "the driver's process ended without a word: it was killed, or Ray ended it since its own services were gone"
-GO_ON = "The same command goes on from here."
+GONE = "the driver's process ended without a message: it was killed, or Ray ended it because its own services were gone"
+GO_ON = "Run the same command to resume."
 SHOW_CURSOR = "\x1b[?25h"
 
 
@@ -36,12 +36,12 @@ class Witness:
         )
 
     def end(self, why: str) -> NoReturn:
-        """Ends the driver at once, whatever its other threads do; its Ray goes with it."""
+        """Ends the driver immediately, whatever its other threads do; its Ray ends with it."""
         self._tell(f"{why}\n")
         os._exit(1)
 
     def release(self) -> None:
-        """The driver ends by itself: nothing is to be said."""
+        """The driver ends normally: nothing is printed."""
         self._tell("\n")
         self._process.wait()
 
@@ -54,7 +54,7 @@ class Witness:
 
 @contextlib.contextmanager
 def witnessed(store: Store) -> Iterator[Witness]:
-    """While entered, another process waits for this one's sudden end."""
+    """Within the block, another process waits for this one's sudden end."""
     witness = Witness(store)
     try:
         yield witness
@@ -64,7 +64,7 @@ def witnessed(store: Store) -> Iterator[Witness]:
 
 @contextlib.contextmanager
 def watching(look: Look, lost: Callable[[str], None], every: float = LOOK_S) -> Iterator[None]:
-    """While entered, looks again and again, in a thread; calls `lost` once, with what a look found, or that it got no answer."""
+    """Within the block, calls `look` periodically in a thread; calls `lost` once, with what it found or that it got no answer."""
     over = threading.Event()
 
     def watch() -> None:

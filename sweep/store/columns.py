@@ -21,7 +21,7 @@ STATUSES = {
     "failed": "raised an error, or its process died (error_type ProcessDied, or HostOutOfMemory where that is known)",
     "diverged": "its loss became NaN or infinite",
     "rejected": "not trained, since its predicted memory fits no card (--admit); error_message says which it was compared with",
-    "interrupted": "the sweep was stopped while it ran; the same command goes on",
+    "interrupted": "the sweep was stopped while it ran; the same command resumes it",
     "running": "has no row yet: derived by the reader, never written",
 }
 AGAIN = frozenset({"failed", "interrupted", "rejected"})  # endings that the same command tries again

@@ -99,7 +99,9 @@ FLAGS = [
         "--lr_scheduler_type cosine_with_min_lr",
         "'cosine_with_min_lr': the schedule cannot be created: One of min_lr or",
     ),
-    flag("--lr_scheduler_type warmup_stable_decay", "created: missing 1 required positional argument: 'num_decay_steps'"),
+    flag(
+        "--lr_scheduler_type warmup_stable_decay", "created: missing 1 required positional argument: 'num_decay_steps'"
+    ),
     flag(
         "--lr_scheduler_kwargs '{min_lr: 0.1}'",
         "created: got an unexpected keyword argument 'min_lr'. A schedule's arguments",

@@ -37,7 +37,7 @@ def test_an_interrupted_sweep_leaves_rows_and_goes_on(store: str) -> None:
     running.send_signal(signal.SIGINT)
     _, said = running.communicate(timeout=120)
     assert running.returncode == 130, said
-    assert "The same command goes on from here" in said and "Traceback" not in said
+    assert "Run the same command to resume" in said and "Traceback" not in said
     statuses = place.trials().column("status").to_pylist()
     assert "interrupted" in statuses
     for row in place.trials().to_pylist():
@@ -61,6 +61,6 @@ def test_sigterm_while_ray_starts_is_an_interrupt(store: str) -> None:
         starting.terminate()
         _, said = starting.communicate(timeout=120)
     assert starting.returncode == 130, said
-    assert said.endswith("Interrupted. The same command goes on from here.\n") and "Traceback" not in said
+    assert said.endswith("Interrupted. Run the same command to resume.\n") and "Traceback" not in said
     assert not Path(store, "one", "lock.json").exists()
     assert not psutil.wait_procs(left, timeout=90)[1]
