@@ -1,4 +1,4 @@
-"""What a smaller rank could hold: the largest one's trained adapter, cut to it. A sign of starvation, never a verdict."""
+"""What a smaller rank could represent: the largest one's trained adapter, truncated. A sign of starvation, never a verdict."""
 
 import statistics
 from collections.abc import Mapping, Sequence

@@ -28,7 +28,7 @@ class Guard:
         value: of a trial; None where it does not apply or was not recorded.
         sources: settings that decide it: where one is an axis of the grid, the difference is meant.
         by_seed: compare only trials of the same seed, since another seed's data order may change it.
-        remark, as_axis: what is said of a confound, and of what is meant to differ.
+        remark, as_axis: what is said about a confound, and about an intended difference.
     """
 
     name: str

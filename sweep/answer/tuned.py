@@ -113,7 +113,7 @@ def _edge(one: Group, key: str, note: Mapping[str, Any]) -> Edge | None:
 
 
 def untried(sweep: Sweep, groups: Sequence[Group]) -> list[str]:
-    """The ranks that were asked for, and that the sweep ended without."""
+    """The requested ranks that the sweep ended without."""
     axes = sweep.config.get("axes")
     asked = axes.get("lora_r", []) if isinstance(axes, Mapping) else []
     met = [one.rows[0].get("lora_r") or FULL for one in groups]

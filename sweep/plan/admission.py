@@ -17,7 +17,7 @@ LABEL = "accelerator_type:"  # of a node's resource that names its GPUs
 
 
 def nothing(trials: Sequence[Trial]) -> Mapping[str, int]:
-    """The forecast of a sweep that has no use for one."""
+    """An empty forecast, for a sweep that needs none."""
     return {}
 
 
@@ -81,7 +81,7 @@ def _labelled(label: str) -> Card | None:
 
 
 def parted(trials: Sequence[Attempted], where: Sequence[Room]) -> tuple[list[Attempted], dict[str, str]]:
-    """Those that fit, and why each of the others does not, by trial id."""
+    """The trials that fit, and by trial id why each of the others does not."""
     refused = {one.trial.trial_id: why for one in trials if (why := refusal(one.predicted_bytes, where))}
     return [one for one in trials if one.trial.trial_id not in refused], refused
 

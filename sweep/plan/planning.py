@@ -64,7 +64,7 @@ def make(config: SweepConfig, store: Store, made_of: identity.Identity | None = 
 
 
 def _refuse_remains(store: Store) -> None:
-    """Raises StoreError where a sweep has been, and nothing says what it was made of: its checkpoints would be gone on from."""
+    """Raises StoreError if the folder has parts of a sweep but no sweep.json: its checkpoints would be resumed from unchecked."""
     left = [name for name in ("trials", "steps", "checkpoints", "tune") if store.exists(name)]
     if left:
         raise StoreError(

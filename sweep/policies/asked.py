@@ -1,4 +1,4 @@
-"""What a policy is told, what it says, and how its course is played against the rows that there are."""
+"""A policy's inputs and outputs, and how its course is replayed against the existing rows."""
 
 import math
 from collections.abc import Generator, Iterable, Mapping, Sequence
@@ -22,7 +22,7 @@ class Result:
         loss: the compared loss, a completed trial's.
         gpu_hours: what it took, whatever its ending.
         shrunk: it was trained with less in memory at a time than its settings say.
-        shrinkable: its memory did not do, and it could be trained with less in memory at a time.
+        shrinkable: it ran out of memory, and could be trained with less in memory at a time.
     """
 
     trial_id: str
@@ -128,7 +128,7 @@ def decide(
     """What the policy wants, given all rows there are.
 
     Args:
-        shrink: whether a trial whose memory did not do is trained again with less in memory at a time.
+        shrink: whether a trial that ran out of memory is trained again with less in memory at a time.
         budget_gpu_hours: once so many are spent, nothing more is wanted.
     """
     rows = {one.trial_id: one for one in known}

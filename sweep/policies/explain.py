@@ -28,7 +28,7 @@ def explain(recorded: Iterable[Mapping[str, Any]]) -> str:
 
 
 def contradictions(recorded: Sequence[Mapping[str, Any]], wanted: Wanted) -> list[str]:
-    """Where recorded decisions are not those that the policy makes now; empty where the rows give them again.
+    """Where recorded decisions differ from those that the policy makes now; empty if the rows reproduce them.
 
     What was recorded is a prefix of what is decided now: a sweep that went on decided more. An end by a spent budget is
     not compared: what was spent is no function of the trials that were wanted.

@@ -8,7 +8,7 @@ from sweep.show.looks import GREY
 
 
 def name_of(answer: Answer) -> str | None:
-    """What the losses of cut adapters are called; None where nobody measured any."""
+    """The label of truncated adapters' losses; None if none was measured."""
     sources = {one.cut_from for one in answer.compared if one.cut_from}
     ranks = {answer.configuration(label).lora_r for label in sources}
     if not ranks:

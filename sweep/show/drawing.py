@@ -88,7 +88,7 @@ def thin(values: Sequence[float] | Floats, points: int) -> list[int]:
 
 
 def smooth(values: Floats, window: int) -> Floats:
-    """Centred moving mean over `window` values, narrower towards the ends; NaN is left out of each mean.
+    """Centered moving mean over `window` values, narrower towards the ends; NaN is left out of each mean.
 
     Args:
         values: shape (..., steps).

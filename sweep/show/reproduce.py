@@ -1,4 +1,4 @@
-"""The commands that would make a sweep again."""
+"""The commands that reproduce a sweep."""
 
 import json
 import re

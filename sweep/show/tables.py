@@ -22,7 +22,7 @@ def render(answer: Answer, format: Format = "table", *, color: bool | None = Non
     """The answer as text.
 
     Args:
-        color: whether a table has colours; by default where standard output is a terminal.
+        color: whether a table has colors; by default if standard output is a terminal.
         width: characters in a table's line; by default the terminal's.
     """
     if format == "json":

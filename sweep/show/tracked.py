@@ -11,7 +11,7 @@ from sweep.store.store import Store
 
 
 def track(found: Answer, config: SweepConfig, store: Store) -> None:
-    """Writes the run, in a process of its own. What that cannot do it says on standard error, and takes bounded time."""
+    """Writes the run in a separate process, in bounded time. Failures are reported on standard error."""
     from sweep.trackers import trackers
 
     report_to = config.settings.get("report_to")
