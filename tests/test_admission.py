@@ -14,6 +14,8 @@ from sweep.config.sweep_config import SweepConfig
 from sweep.contract.admission import Room, refusal
 from sweep.contract.cards import CARDS, most_peak
 from sweep.contract.memory import Device, Step
+from sweep.contract.predictor import Settings
+from sweep.estimate.__main__ import main as estimate
 from sweep.estimate.peaks import PredictedPeaks
 from sweep.plan import admission, dry_run
 from sweep.plan.planning import Plan
@@ -189,6 +191,39 @@ def test_a_configuration_is_predicted_once_whatever_its_seed_and_rate() -> None:
     assert len(set(found.values())) == 2
     assert forecast(trials[:3]) == {trial.trial_id: found[trial.trial_id] for trial in trials[:3]}
     assert len(trainable.counted.ranks) == 2, "not again"
+
+
+class Strange(Declared):
+    """The code of one of the models does not work on fake tensors."""
+
+    def step(self, settings: Settings, resolve: Resolve, length: int, device: Device) -> Step:
+        if settings.get("model_name_or_path") == "strange":
+            raise RuntimeError("aten::strange has no fake tensors")
+        return super().step(settings, resolve, length, device)
+
+
+class HalfStrange(Synthetic):
+    def predictor(self) -> Strange:
+        return Strange()
+
+
+def test_a_model_that_cannot_be_simulated_takes_no_other_models_prediction_along(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    trials = settings("--lora_r", "4", "8", "--grid", "model_name_or_path=plain,strange").trials()
+    found = PredictedPeaks(HalfStrange(), str)(trials)
+    plain = [one.trial_id for one in trials if one.settings["model_name_or_path"] == "plain"]
+    others = [one.trial_id for one in trials if one.trial_id not in plain]
+    assert sorted(found) == sorted(plain) and len(plain) == 2
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+    assert all(name in said for name in others) and not any(name in said for name in plain)
+
+
+def test_an_estimate_of_such_a_model_is_one_message(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--trainable", f"{__name__}:HalfStrange", "--lora_r", "4", "--model_name_or_path", "strange"]
+    assert estimate([*words]) == 2
+    said = capsys.readouterr().err
+    assert "the memory cannot be predicted" in said and "RuntimeError: aten::strange has no fake tensors" in said
 
 
 def test_a_prediction_that_cannot_be_made_is_a_warning(capsys: pytest.CaptureFixture[str]) -> None:

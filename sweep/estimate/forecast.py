@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from sweep.common.formatting import with_class
 from sweep.common.names import Resolve, resolver
 from sweep.config import configs, layers, values
 from sweep.config.sweep_config import SweepConfig
@@ -63,9 +64,13 @@ def predict(config: SweepConfig, assumed: Assumed) -> Prediction:
     chosen = card(assumed.gpu, assumed.gpu_memory_gb)
     predictor, trials, resolve = _predictor(config), config.trials(), resolver(str(Path.cwd()))
     extents = _extents(trials, predictor, resolve, assumed)
-    found = configurations(trials, predictor, extents, resolve, assumed.device)
-    if chosen is not None:
-        found = _with_largest(found, trials, predictor, resolve, assumed.device, chosen)
+    try:
+        found = configurations(trials, predictor, extents, resolve, assumed.device)
+        if chosen is not None:
+            found = _with_largest(found, trials, predictor, resolve, assumed.device, chosen)
+    except Exception as error:  # a model's own code may not work on fake tensors
+        text = f"the memory cannot be predicted, for a step cannot be simulated: {with_class(error)}. The sweep may run all the same."
+        raise ConfigError([text]) from error
     price = assumed.price_per_hour
     if price is None and assumed.gpu is not None:
         price = CARDS[assumed.gpu].usd_per_hour
@@ -173,6 +178,14 @@ def _family(trial: Trial, length: int) -> str:
     """A key that trials share if they differ only in rank and in settings that affect neither memory nor operations."""
     rest = {key: value for key, value in trial.settings.items() if key not in FREE}
     return json.dumps([length, trial.lora_r is None, rest], sort_keys=True, default=str)
+
+
+def families(trials: Sequence[Trial]) -> list[list[Trial]]:
+    """The trials that are simulated together."""
+    found: dict[str, list[Trial]] = {}
+    for trial in trials:
+        found.setdefault(_family(trial, 0), []).append(trial)
+    return list(found.values())
 
 
 def largest_batch(peak: Callable[[int], int], card: Card, rows: int = 1) -> int:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from sweep.common.formatting import first_few, headline, plural
 from sweep.common.names import Resolve
+from sweep.contract.predictor import Predictor
 from sweep.contract.trainable import Trainable
 from sweep.space import Trial
 
@@ -27,21 +28,34 @@ class PredictedPeaks:
         return {name: size for name, size in known.items() if size is not None}
 
     def _predict(self, trials: Sequence[Trial]) -> dict[str, int]:
-        from sweep.estimate.forecast import peaks
-
         try:
             predictor = self._trainable.predictor()
-            if predictor is None:
-                return {}
-            print(f"Predicting the memory of {plural(len(trials), 'trial')}.", file=sys.stderr)
+        except Exception as error:  # the trainable is the user's
+            return _none(trials, error)
+        if predictor is None:
+            return {}
+        print(f"Predicting the memory of {plural(len(trials), 'trial')}.", file=sys.stderr)
+        return self._peaks(trials, predictor)
+
+    def _peaks(self, trials: Sequence[Trial], predictor: Predictor) -> dict[str, int]:
+        """All together or, where that fails, a family at a time: one model's failure is not the others'."""
+        from sweep.estimate.forecast import families, peaks
+
+        try:
             return peaks(trials, predictor, self._resolve)
         except Exception as error:  # a model's own code may not work on fake tensors
-            names = first_few([trial.trial_id for trial in trials])
-            text = (
-                f"the memory of {names} cannot be predicted, so it is not compared with the card's: {headline(error)}"
-            )
-            print(f"warning: {text}", file=sys.stderr)
-            return {}
+            parts = families(trials)
+            if len(parts) == 1:
+                return _none(trials, error)
+        return {name: size for part in parts for name, size in self._peaks(part, predictor).items()}
+
+
+def _none(trials: Sequence[Trial], error: Exception) -> dict[str, int]:
+    """Says that there is no prediction."""
+    names = first_few([trial.trial_id for trial in trials])
+    text = f"the memory of {names} cannot be predicted, so it is not compared with the card's: {headline(error)}"
+    print(f"warning: {text}", file=sys.stderr)
+    return {}
 
 
 def _key(trial: Trial) -> str:
