@@ -284,6 +284,30 @@ def test_a_store_that_goes_away_in_mid_training_gets_all_of_it_when_it_is_back(
         assert not leftovers.pending(tmp_path / "spool")
 
 
+def test_an_ending_that_has_no_room_anywhere_is_the_stores_fault_and_the_next_attempt_makes_it_again(
+    toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sweep and the spool on one disk, which is full. Only StoreUnreachable stops the sweep: another error is the trial's."""
+    with Refusing(tmp_path) as fault:
+        store = Store(f"{fault.location}/one")
+        sweep = sweep_of(store, tmp_path / "spool", patience_s=0.1)
+        toy.at["evaluation"] = fault.fail
+        attempt = attempt_of(sweep, store, toy)
+        with monkeypatch.context() as full:
+            full.setattr("sweep.store.leftovers.Ending.save", no_room)
+            attempt.start()
+            with pytest.raises(StoreUnreachable):
+                end_of(attempt)
+        fault.fix()
+        attempt = attempt_of(sweep, store, Toy())
+        attempt.start()
+        assert end_of(attempt)["checkpoint"] == FINAL
+        row = row_of(store)
+        assert (row["status"], row["attempts"], row["steps"], row["eval_loss"]) == ("completed", 2, 2, 1.0)
+        assert store.steps(NAME).column("step").to_pylist() == [1, 2] and store.evals().num_rows == 1
+        assert not leftovers.pending(tmp_path / "spool")
+
+
 def test_a_final_adapter_is_not_sealed_before_its_held_out_rows_are_in_the_store(
     attempt: Attempt, toy: Toy, store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -7,7 +7,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -277,7 +277,10 @@ class Running:
         try:
             retry(lambda: leftovers.upload(store, folder, name, number, ending), _left(deadline))
         except OSError as error:
-            ending.save(folder)
+            with suppress(
+                OSError
+            ):  # this machine's disk is full, too: the next attempt resumes from the last checkpoint
+                ending.save(folder)
             raise leftovers.unreachable(store, name, error, folder) from None
         leftovers.remove(folder)
 
