@@ -178,7 +178,8 @@ def test_an_upload_that_hung_removes_nothing_that_has_come_meanwhile(
 
     def hung(self: Store, *given: Any) -> None:
         real(self, *given)
-        there(self, 30)  # another attempt's
+        there(self, 30)  # another attempt's, which has removed the older one
+        shutil.rmtree(f"{self.location}/{HOME}/10")
 
     monkeypatch.setattr(Store, "upload", hung)
     upload(store, "a", folder, seal_of(folder, 20))

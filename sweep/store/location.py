@@ -4,6 +4,7 @@ A file is written under a temporary name and moved into place; an object store t
 """
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -199,7 +200,8 @@ class Location:
         )
 
     def remove_folder(self, name: str) -> None:
-        """Removes a folder and what is in it."""
+        """Removes a folder and what is in it, if it exists."""
         self.fence()
         fs, root = self.where
-        fs.delete_dir(f"{root}/{name}")
+        with suppress(FileNotFoundError):
+            fs.delete_dir(f"{root}/{name}")

@@ -162,11 +162,6 @@ class Store(Location):
                 self.remove(name)
         return int(table.num_rows)
 
-    def remove_steps(self, trial_id: str) -> None:
-        """Removes all step rows of a trial."""
-        for name in self.names(f"steps/{trial_id}", ".parquet"):
-            self.remove(name)
-
     # --- Ray Tune's files ------------------------------------------------------------------------------------------
 
     def scrub(self) -> None:
