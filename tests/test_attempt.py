@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -399,7 +400,10 @@ class Elsewhere:
     def start(self, **more: Any) -> "subprocess.Popen[str]":
         words = [self.store.location, str(self.spool), self.store.nonce or "", json.dumps({**SETTINGS, **more})]
         command = [sys.executable, "-m", "tests.attempts", *words]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1])
+        environment = {**os.environ, "TMPDIR": str(self.spool.parent)}  # one that is killed leaves files there
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1], env=environment
+        )
 
 
 def test_after_a_kill_another_process_resumes_and_every_step_is_there_once(store: Store, tmp_path: Path) -> None:
