@@ -84,11 +84,12 @@ def _extents(trials: Sequence[Trial], predictor: Predictor, resolve: Resolve, as
         ConfigError: rows of that length are too long for a model.
     """
     found = predictor.extents(trials, resolve, assumed.rows, assumed.length)
+    flag = "--max_length" if assumed.length is None else "--length"
     wrong = [
         Complaint(
             "model_name_or_path",
             f" {trial.settings.get('model_name_or_path')}: has {most:,} positions, and rows have up to "
-            f"{found[trial.trial_id].longest:,} tokens. Give a smaller --max_length.",
+            f"{found[trial.trial_id].longest:,} tokens. Give a smaller {flag}.",
         )
         for trial in trials
         if (most := predictor.positions(trial.settings, resolve)) and found[trial.trial_id].longest > most
