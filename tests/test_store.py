@@ -120,3 +120,11 @@ def test_a_part_that_is_broken_otherwise_is_an_error(store: Store) -> None:
     store.write_bytes("steps/a/part-1-000001.parquet", data[:4] + bytes(len(data) - 8) + data[-4:])
     with pytest.raises((OSError, pa.ArrowException)):
         store.steps()
+
+
+def test_what_a_process_killed_as_it_wrote_rows_left_goes_when_they_are_merged(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    store.write_step_part("a", 1, 1, [{"trial_id": "a", "attempt": 1, "step": 1, "loss": 1.0}])
+    (tmp_path / "steps" / "a" / "part-1-000002.parquet.tmp").write_bytes(b"PAR1")
+    assert store.merge_steps("a") == 1
+    assert [path.name for path in (tmp_path / "steps" / "a").iterdir()] == ["steps.parquet"]

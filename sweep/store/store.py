@@ -151,14 +151,17 @@ class Store(Location):
 
     def merge_steps(self, trial_id: str) -> int:
         """Merges a trial's parts into one file, each step once and in order; returns how many. Truncated parts are set aside."""
-        names = self.names(f"steps/{trial_id}", ".parquet")
+        files = self.names(f"steps/{trial_id}", "")
+        names = [name for name in files if name.endswith(".parquet")]
         whole, tables = self._step_files(names)
         table = parquet.newest_attempt(parquet.joined(tables, schema(STEPS)))
         for name in set(names) - set(whole):
             self.rename(name, f"{name}.cut-off")
         self.write_bytes(f"steps/{trial_id}/{_MERGED}", parquet.curve_bytes(table))
-        for name in whole:
-            if _PART.search(name):
+        for name in files:
+            if (name in whole and _PART.search(name)) or name.endswith(
+                ".parquet.tmp"
+            ):  # of a process killed as it wrote
                 self.remove(name)
         return int(table.num_rows)
 
