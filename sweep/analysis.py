@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from sweep.common.program import prog
 from sweep.config.sweep_config import FLAGS
 from sweep.errors import SweepError
 
@@ -66,7 +67,7 @@ def render(answer: "Answer", format: "Format" = "table", *, color: bool | None =
 
 def parser() -> argparse.ArgumentParser:
     flags = argparse.ArgumentParser(
-        prog="python -m sweep.analysis", description="Which configuration to take, how sure that is, and at what price."
+        prog=prog("analysis"), description="Which configuration to take, how sure that is, and at what price."
     )
     flags.add_argument("sweep", nargs="?", help="a sweep's folder or URI, e.g. results/demo")
     flags.add_argument("--from_csv", "--from_file", metavar="FILE", help="rows from a .csv or .parquet file instead")

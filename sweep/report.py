@@ -5,14 +5,13 @@ import sys
 from collections.abc import Sequence
 
 from sweep import analysis
+from sweep.common.program import prog
 from sweep.errors import SweepError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Writes the report and says where; returns the exit code."""
-    flags = argparse.ArgumentParser(
-        prog="python -m sweep.report", description="Writes a sweep's answer as one HTML file."
-    )
+    flags = argparse.ArgumentParser(prog=prog("report"), description="Writes a sweep's answer as one HTML file.")
     flags.add_argument("sweep", help="a sweep's folder or URI, e.g. results/demo")
     flags.add_argument("--output", metavar="FILE", help="where to write (default: report.html in the sweep's folder)")
     analysis.add_rules(flags)

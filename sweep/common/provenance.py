@@ -30,8 +30,11 @@ def versions() -> dict[str, str]:
 
 
 def git() -> dict[str, Any]:
-    """Commit of this project's checkout and whether it has uncommitted changes; empty if it is not a checkout."""
-    folder = Path(__file__).parent
+    """Commit of this project's checkout and whether it has uncommitted changes; empty if it is not a checkout.
+
+    An environment inside somebody else's checkout is not one: its commit says nothing of the installed code.
+    """
+    folder = Path(__file__).resolve().parents[2]
 
     def ask(*words: str) -> str:
         return subprocess.run(
@@ -39,6 +42,8 @@ def git() -> dict[str, Any]:
         ).stdout
 
     try:
+        if Path(ask("rev-parse", "--show-toplevel").strip()) != folder:
+            return {}
         return {"git_commit": ask("rev-parse", "HEAD").strip(), "git_dirty": bool(ask("status", "--porcelain").strip())}
     except (OSError, subprocess.SubprocessError):
         return {}

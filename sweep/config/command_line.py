@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sweep.common import reading
+from sweep.common.program import prog
 from sweep.config.coercion import describe
 from sweep.config.flags import Flag
 from sweep.config.sweep_config import FLAGS
@@ -90,7 +91,7 @@ def help_asked(argv: Sequence[str]) -> str:
 def help_text() -> str:
     """Help for the sweep's own settings."""
     parser = argparse.ArgumentParser(
-        prog="python -m sweep.grid",
+        prog=prog("grid"),
         description="Compares LoRA ranks by fine-tuning: one trial per rank, seed and further axis, then an answer.",
         epilog="Every trainer setting of TRL is a flag too (--learning_rate 1e-4, --max_steps 100, …): see --help_all.",
         formatter_class=argparse.RawDescriptionHelpFormatter,

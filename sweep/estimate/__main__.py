@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sweep import redact
+from sweep.common.program import prog
 from sweep.common.quiet import set_quiet_environment
 from sweep.contract.cards import CARDS, card
 from sweep.errors import Complaint, ConfigError, Problem, SweepError
@@ -37,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m sweep.estimate",
+        prog=prog("estimate"),
         description="What a sweep takes before it runs: memory by rank, what fits a card, hours and money. "
         "Unless --measure is given, no weights are downloaded, no GPU is needed, and nothing is allocated.",
         epilog="Every flag and preset of python -m sweep.grid works here, too.",

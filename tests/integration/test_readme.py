@@ -4,7 +4,6 @@ import itertools
 import json
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -24,12 +23,10 @@ def commands() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where a user stands: the environment beside a model and rows of their own."""
+def folder(tmp_path_factory: pytest.TempPathFactory, environment: Path) -> Path:
+    """Where a user stands: an environment with the wheel, beside a model and rows of their own, and no checkout."""
     folder = tmp_path_factory.mktemp("user")
-    (folder / ".venv").symlink_to(sys.prefix)
-    (folder / "trainables").mkdir()
-    (folder / "trainables" / "demo").symlink_to(README.parent / "trainables" / "demo")
+    (folder / ".venv").symlink_to(environment)
     toys.model(folder / "my-model", "gpt2")
     rows = [{"prompt": f"{n} + 1 =", "completion": f" {n + 1}"} for n in range(40)]
     (folder / "my-rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
@@ -45,6 +42,9 @@ def test_every_command_runs(folder: Path) -> None:
 
 
 def test_the_python_runs(folder: Path) -> None:
+    """An adapter names its base model as the user did; the preset's name is one of the checkout."""
+    (folder / "trainables").mkdir()
+    (folder / "trainables" / "demo").symlink_to(README.parent / "trainables" / "demo")
     (script,) = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.S)
     command = [folder / ".venv" / "bin" / "python", "-c", script]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
