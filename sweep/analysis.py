@@ -1,13 +1,15 @@
 """Which rank, how sure, at what price: `python -m sweep.analysis results/NAME`, also while the sweep runs.
 
-The Python API is `load`, `answer` and `render`; `sweep.load(path)` is the same `load`.
+Several sweeps stand in one table: `python -m sweep.analysis results/A results/B`.
+The Python API is `load`, `answer`, `compare`, `render` and `parquet`; `sweep.load(path)` is the same `load`.
 """
 
 import argparse
 import signal
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from sweep.common.program import prog
 from sweep.config.sweep_config import FLAGS
@@ -52,10 +54,27 @@ def answer(sweep: "Sweep", *, margin: float | None = None, prefer: Sequence[str]
     """
     from sweep.answer.build import build_answer
 
-    if margin is None:
-        own = sweep.config.get("margin")
-        margin = float(own) if isinstance(own, int | float) else MARGIN
-    return build_answer(sweep, margin=margin, prefer=prefer)
+    return build_answer(sweep, margin=_margin([sweep]) if margin is None else margin, prefer=prefer)
+
+
+def compare(sweeps: Sequence["Sweep"], *, margin: float | None = None, prefer: Sequence[str] = ()) -> "Answer":
+    """One answer over several sweeps: their configurations against each other where the data are the same.
+
+    Args:
+        margin, prefer: as for `answer`; the sweeps' own margin counts where they have the same one.
+
+    Raises:
+        SweepError: a sweep is there twice, or they tuned different settings.
+    """
+    from sweep.several.build import build
+
+    return build(sweeps, margin=_margin(sweeps) if margin is None else margin, prefer=prefer)
+
+
+def _margin(sweeps: Sequence["Sweep"]) -> float:
+    own = {one.config.get("margin") for one in sweeps}
+    found = own.pop() if len(own) == 1 else None
+    return float(found) if isinstance(found, int | float) else MARGIN
 
 
 def render(answer: "Answer", format: "Format" = "table", *, color: bool | None = None, width: int | None = None) -> str:
@@ -65,13 +84,23 @@ def render(answer: "Answer", format: "Format" = "table", *, color: bool | None =
     return render(answer, format, color=color, width=width)
 
 
+def parquet(answer: "Answer") -> bytes:
+    """A Parquet file with a row per configuration, for a notebook: `pandas.read_parquet(io.BytesIO(…))`."""
+    from sweep.show.tables import parquet
+
+    return parquet(answer)
+
+
 def parser() -> argparse.ArgumentParser:
     flags = argparse.ArgumentParser(
         prog=prog("analysis"), description="Which configuration to take, how sure that is, and at what price."
     )
-    flags.add_argument("sweep", nargs="?", help="a sweep's folder or URI, e.g. results/demo")
+    flags.add_argument(
+        "sweep", nargs="*", help="a sweep's folder or URI, e.g. results/demo; several are compared in one table"
+    )
     flags.add_argument("--from_csv", "--from_file", metavar="FILE", help="rows from a .csv or .parquet file instead")
-    flags.add_argument("--format", choices=("table", "json", "csv", "markdown"), default="table")
+    flags.add_argument("--format", choices=("table", "json", "csv", "markdown", "parquet"), default="table")
+    flags.add_argument("--output", metavar="FILE", help="where to write (default: standard output)")
     add_rules(flags)
     return flags
 
@@ -106,25 +135,52 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the answer; returns the exit code."""
     flags = parser()
     given = flags.parse_args(arguments)
-    if (given.sweep is None) == (given.from_csv is None):
-        flags.error("give a sweep's folder, or --from_csv FILE, and not both")
+    if bool(given.sweep) == (given.from_csv is not None):
+        flags.error("give a sweep's folder, or several, or --from_csv FILE, and not both")
+    if given.format == "parquet" and given.output is None and sys.stdout.isatty():
+        flags.error("--format parquet is not for a terminal: give --output FILE, or redirect standard output")
     try:
-        sweep = load(given.sweep) if given.sweep is not None else from_file(given.from_csv)
-        found = answer(sweep, margin=given.margin, prefer=given.prefer)
+        sweeps = [load(path) for path in given.sweep] or [from_file(given.from_csv)]
+        rules = {"margin": given.margin, "prefer": given.prefer}
+        found = answer(sweeps[0], **rules) if len(sweeps) == 1 else compare(sweeps, **rules)
+        _write(found, given.format, given.output)
     except SweepError as error:
         print(error, file=sys.stderr)
         return 2
-    print(render(found, given.format))
-    for line in [*sweep.notes, *_unsaid(found, given.format)]:
+    for line in [*(note for one in sweeps for note in one.notes), *_unsaid(found, given.format)]:
         print(f"warning: {line}", file=sys.stderr)
     return 0
+
+
+def _write(found: "Answer", format: "Format | Literal['parquet']", output: str | None) -> None:
+    """Writes the answer to a file or to standard output.
+
+    Raises:
+        SweepError: the file cannot be written.
+    """
+    if output is None:
+        if format == "parquet":
+            sys.stdout.buffer.write(parquet(found))
+        else:
+            print(render(found, format))
+        return
+    from sweep.common.cache import atomic_file
+    from sweep.common.formatting import reason
+
+    try:
+        with atomic_file(Path(output)) as aside:
+            aside.write_bytes(
+                parquet(found) if format == "parquet" else f"{render(found, format, color=False)}\n".encode()
+            )
+    except OSError as error:
+        raise SweepError(f"--output {output}: it cannot be written: {reason(error)}. Give another file.") from error
 
 
 def _unsaid(found: "Answer", format: str) -> list[str]:
     """The warnings, where the format has no place for them."""
     from sweep.show.tables import lost, warnings
 
-    return [*warnings(found), *lost(found)] if format == "csv" else []
+    return [*warnings(found), *lost(found)] if format in ("csv", "parquet") else []
 
 
 if __name__ == "__main__":

@@ -80,10 +80,11 @@ class Trial:
 
     def axis_columns(self) -> dict[str, Any]:
         """The grid's further axes as column values: scalars as they are, the rest as JSON."""
-        return {key: value if _is_scalar(value) else json.dumps(value) for key, value in self.axes.items()}
+        return {key: value if is_scalar(value) else json.dumps(value) for key, value in self.axes.items()}
 
 
-def _is_scalar(value: Any) -> bool:
+def is_scalar(value: Any) -> bool:
+    """Whether a value is a column of its own kind, rather than JSON."""
     return value is None or isinstance(value, str | int | float | bool)
 
 

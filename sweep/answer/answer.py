@@ -164,6 +164,14 @@ class Answer:
     warnings: tuple[str, ...]
     tuned: Tuned | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    recommendations: tuple[
+        Recommendation, ...
+    ] = ()  # of sweeps on different data: one for each; then there is no single one
+
+    @property
+    def picks(self) -> tuple[Recommendation, ...]:
+        """Everything that is recommended."""
+        return (self.recommendation,) if self.recommendation else self.recommendations
 
     @property
     def compared(self) -> tuple[Configuration, ...]:

@@ -36,12 +36,13 @@ _WHY = {
 _PARTIAL = {"running", "not started", "interrupted"}
 
 
-def build_answer(sweep: Sweep, *, margin: float, prefer: Sequence[str]) -> Answer:
+def build_answer(sweep: Sweep, *, margin: float, prefer: Sequence[str], in_bits: bool = False) -> Answer:
     """Which configuration to take, how sure that is, and at what price.
 
     Args:
         margin: how far above the best a loss may be, as a fraction of it.
         prefer: costs in the order in which they decide: memory, time, parameters. Those left out follow.
+        in_bits: whether held-out loss is compared in bits per byte also under a single tokenizer.
 
     Raises:
         SweepError: the margin or a cost is not one, or the rows cannot be told apart.
@@ -49,7 +50,7 @@ def build_answer(sweep: Sweep, *, margin: float, prefer: Sequence[str]) -> Answe
     order = _order(margin, prefer)
     rows = [*sweep.records(), *({**row, "status": "not started"} for row in sweep.not_started)]
     groups = group(rows, sweep.axes, tuned_setting(sweep))
-    measured = measure(sweep, groups)
+    measured = measure(sweep, groups, in_bits)
     choice = choose(sweep, groups, measured)
     compared = compare(choice.groups, measured, margin, choice.confidence)
     cut = cuts(choice.groups, measured, choice.tuned.key if choice.tuned else None)

@@ -12,6 +12,7 @@ from sweep.store.columns import METRICS, Column
 from sweep.store.store import Row
 
 RATE = "learning_rate"
+SWEEP = "sweep"  # the axis that tells several sweeps apart: in every label
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,9 @@ def _labels(keys: Sequence[tuple[Any, ...]], axes: Sequence[str], tuned: str | N
         values = {"lora_alpha": key[2], **dict(zip(axes, key[3:], strict=True))}
         if len(alphas[key[:2]]) > 1 and tuned != "lora_alpha":
             parts.append(f"alpha={text_of(key[2])}")
-        parts += [f"{axis}={text_of(values[axis])}" for axis in axes if axis in varied and axis != tuned]
+        parts += [
+            f"{axis}={text_of(values[axis])}" for axis in axes if (axis in varied or axis == SWEEP) and axis != tuned
+        ]
         if tuned and values[tuned] is not None:
             parts.append(f"{tuned}={text_of(values[tuned])}")
         labels[key] = " ".join(parts)

@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -48,11 +48,20 @@ class Measured:
         return {row.get("seed"): row["trial_id"] for row in group.completed if row["trial_id"] in self.losses}
 
 
-def measure(sweep: "Sweep", groups: Sequence[Group]) -> Measured:
-    """The loss to compare: held-out loss, in bits per byte across tokenizers; training loss only where there is no other."""
+def tokenizers(rows: Iterable[Row]) -> set[str]:
+    """Those that the completed trials had, where it is recorded."""
+    found = (parsed(row, "provenance").get("tokenizer") for row in rows if row["status"] == "completed")
+    return {str(one) for one in found if one is not None}
+
+
+def measure(sweep: "Sweep", groups: Sequence[Group], in_bits: bool = False) -> Measured:
+    """The loss to compare: held-out loss, in bits per byte across tokenizers; training loss only where there is no other.
+
+    Args:
+        in_bits: what is beside it in the same table has another tokenizer.
+    """
     rows = [row for one in groups for row in one.completed]
-    tokenizers = {str(found) for row in rows if (found := parsed(row, "provenance").get("tokenizer")) is not None}
-    if len(tokenizers) > 1:
+    if in_bits or len(tokenizers(rows)) > 1:
         return _in_bits(sweep, groups, rows)
     for name in ("eval_loss", "train_loss"):
         losses = {row["trial_id"]: float(row[name]) for row in rows if usable(row.get(name))}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sweep.answer.answer import Edge, Tuned
-from sweep.answer.groups import Group
+from sweep.answer.groups import SWEEP, Group
 from sweep.answer.measured import Measured
 from sweep.space import FULL
 from sweep.statistics.choice import best_values, corrected, value_means
@@ -45,12 +45,12 @@ class Choice:
 
 def tuned_setting(sweep: Sweep) -> str | None:
     """The setting that the sweep tuned, as sweep.json says."""
-    key = _note(sweep).get("key")
+    key = _note(sweep.config).get("key")
     return key if isinstance(key, str) and key in {*sweep.axes, "lora_alpha"} else None
 
 
-def _note(sweep: Sweep) -> Mapping[str, Any]:
-    note = sweep.config.get("tune")
+def _note(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    note = config.get("tune")
     return note if isinstance(note, Mapping) else {}
 
 
@@ -66,7 +66,11 @@ def choose(sweep: Sweep, groups: Sequence[Group], measured: Measured) -> Choice:
         losses.update({one.label: float(mean) for one, mean in zip(members, value_means(runs), strict=True)})
     tried = sum(bool(measured.by_seed(one)) for one in groups)
     compared = sum(bool(measured.by_seed(one)) for one in chosen)
-    edges = {one.label: edge for one in chosen if measured.by_seed(one) and (edge := _edge(one, key, _note(sweep)))}
+    edges = {
+        one.label: edge
+        for one in chosen
+        if measured.by_seed(one) and (edge := _edge(one, key, _note(sweep.config_of(one.rows[0]))))
+    }
     return Choice(tuple(chosen), Tuned(key, tried, edges), losses, corrected(compared, tried))
 
 
@@ -114,7 +118,14 @@ def _edge(one: Group, key: str, note: Mapping[str, Any]) -> Edge | None:
 
 def untried(sweep: Sweep, groups: Sequence[Group]) -> list[str]:
     """The requested ranks that the sweep ended without."""
-    axes = sweep.config.get("axes")
-    asked = axes.get("lora_r", []) if isinstance(axes, Mapping) else []
-    met = [one.rows[0].get("lora_r") or FULL for one in groups]
-    return [rank if rank == FULL else f"r={rank}" for rank in asked if rank not in met]
+    by_sweep: dict[Any, list[Row]] = {}
+    for one in groups:
+        by_sweep.setdefault(one.axes.get(SWEEP), []).append(one.rows[0])
+    found = []
+    for name, rows in (by_sweep or {None: []}).items():
+        axes = (sweep.config_of(rows[0]) if rows else sweep.config).get("axes")
+        asked = axes.get("lora_r", []) if isinstance(axes, Mapping) else []
+        met = [row.get("lora_r") or FULL for row in rows]
+        own = "" if name is None else f" {SWEEP}={name}"
+        found += [f"{rank if rank == FULL else f'r={rank}'}{own}" for rank in asked if rank not in met]
+    return found

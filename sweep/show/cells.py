@@ -32,7 +32,7 @@ def columns(answer: Answer) -> list[TableColumn]:
         found.append(TableColumn(compared.label, lambda one: compared.text(one.loss, one.loss_sd)))
     if name := cut.name_of(answer):
         found.append(TableColumn(name, lambda one: METRICS["eval_loss"].text(one.cut_loss)))
-    if answer.recommendation and len(answer.compared) > 1:
+    if answer.picks and len(answer.compared) > 1:
         found += [
             TableColumn("vs lowest", above_lowest),
             TableColumn("above the best", above_best),

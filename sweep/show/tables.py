@@ -1,4 +1,4 @@
-"""The answer as a table for people, as Markdown for a pull request, as CSV and as JSON."""
+"""The answer as a table for people, as Markdown for a pull request, as CSV, JSON and Parquet."""
 
 import csv
 import io
@@ -7,9 +7,10 @@ import math
 import shutil
 import sys
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
-from sweep.answer.answer import Answer
+from sweep.answer.answer import Answer, Basis, Comparison, Configuration, Verdict
+from sweep.answer.groups import text_of
 from sweep.common.formatting import share
 from sweep.show.cells import cells, values
 
@@ -62,15 +63,69 @@ def flat(answer: Answer) -> tuple[list[str], list[dict[str, Any]]]:
 
 
 def _plain(one: dict[str, Any]) -> dict[str, Any]:
-    comparison, axes = one.pop("comparison") or {}, one.pop("axes")
-    lists = {name: " ".join(str(part) for part in one.pop(name) if part is not None) for name in ("trials", "seeds")}
+    one = _one_level(one)
+    lists = {name: " ".join(str(part) for part in one[name] if part is not None) for name in ("trials", "seeds")}
+    return {**one, **lists}
+
+
+def _one_level(one: dict[str, Any]) -> dict[str, Any]:
+    """A configuration's values, then its axes, then those of its comparison."""
+    comparison, axes = dict(one["comparison"] or {}), one["axes"]
     comparison.pop("seeds", None)  # how many: the row's seeds say it
-    return {**one, **lists, **axes, **comparison}
+    own = {name: value for name, value in one.items() if name not in ("comparison", "axes", "trials", "seeds")}
+    return {**own, "trials": one["trials"], "seeds": one["seeds"], **axes, **comparison}
+
+
+def parquet(answer: Answer) -> bytes:
+    """A row per configuration with the names of CSV, lists as lists. Types do not depend on what was measured."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = [_one_level(one) for one in answer.as_dict()["configurations"]]
+    axes = dict.fromkeys(name for one in answer.configurations for name in one.axes)
+    metrics = [name for one in answer.configurations[:1] for name in one.results]
+    types = {
+        **_types(Configuration),
+        **dict.fromkeys(metrics, pa.float64()),
+        **dict.fromkeys(axes),
+        **_types(Comparison),
+    }
+    columns = {name: [row.get(name) for row in rows] for name in types}
+    table = pa.table({name: _array(values, types[name]) for name, values in columns.items()})
+    pq.write_table(table, buffer := io.BytesIO())
+    return buffer.getvalue()
+
+
+def _types(kind: type) -> dict[str, Any]:
+    """Arrow types of a dataclass's fields, those left out that stand under names of their own."""
+    import pyarrow as pa
+
+    text, whole, number = pa.string(), pa.int64(), pa.float64()
+    known: dict[Any, Any] = {
+        **dict.fromkeys([str, str | None, Basis, Verdict], text),
+        **dict.fromkeys([int, int | None], whole),
+        **dict.fromkeys([float, float | None], number),
+        **dict.fromkeys([bool, bool | None], pa.bool_()),
+        tuple[str, ...]: pa.list_(text),
+        tuple[int | None, ...]: pa.list_(whole),
+    }
+    hints = get_type_hints(kind)
+    apart = {"axes", "results", "comparison"} if kind is Configuration else {"seeds"}
+    return {name: known[hint] for name, hint in hints.items() if name not in apart}
+
+
+def _array(values: Sequence[Any], kind: Any) -> Any:
+    """Values of a setting keep their type where it is one, and are texts otherwise."""
+    import pyarrow as pa
+
+    if kind is None and len({type(value) for value in values} - {type(None)}) > 1:
+        values = [None if value is None else text_of(value) for value in values]
+    return pa.array(values, kind)
 
 
 def _markdown(answer: Answer) -> str:
     headings, rows = cells(answer)
-    lines = [f"### {heading(answer)}", "", _escaped(said(answer)), "", *_lines(headings, rows)]
+    lines = [f"### {heading(answer)}", "", *_paragraphs(said(answer)), *_lines(headings, rows)]
     if tried := values(answer):
         lines += [f"{_escaped(tried.title)}:", "", *_lines(tried.headings, tried.rows)]
     lines += [
@@ -79,6 +134,10 @@ def _markdown(answer: Answer) -> str:
         *_bullets("Not compared", lost(answer)),
     ]
     return "\n".join(lines)
+
+
+def _paragraphs(text: str) -> list[str]:
+    return [part for line in text.splitlines() for part in (_escaped(line), "")]
 
 
 def _lines(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -110,9 +169,9 @@ def heading(answer: Answer) -> str:
 
 def said(answer: Answer) -> str:
     """The recommendation, or why there is none."""
-    if answer.recommendation is None:
+    if not answer.picks:
         return "No recommendation: no completed trial has a loss that compares."
-    return f"{'So far: ' if answer.partial else ''}{answer.recommendation.text}"
+    return "\n".join(f"{'So far: ' if answer.partial else ''}{one.text}" for one in answer.picks)
 
 
 def warnings(answer: Answer) -> list[str]:
@@ -151,13 +210,13 @@ def _table(answer: Answer, color: bool, width: int) -> str:
 
 def _tables(answer: Answer, width: int) -> list[Any]:
     """The comparison, and below it what the values of a tuned setting were chosen from."""
-    parts = _fitting(*cells(answer), width, answer.recommendation.label if answer.recommendation else None)
+    parts = _fitting(*cells(answer), width, [one.label for one in answer.picks])
     if tried := values(answer):
         parts += [_plain_text(f"{tried.title}."), *_fitting(tried.headings, tried.rows, width)]
     return parts
 
 
-def _fitting(headings: list[str], rows: list[list[str]], width: int, pick: str | None = None) -> list[Any]:
+def _fitting(headings: list[str], rows: list[list[str]], width: int, picks: Sequence[str] = ()) -> list[Any]:
     """One table, or where the lines are too short for it, one below the other."""
     widths = [max(len(line[index]) for line in [headings, *rows]) + 3 for index in range(len(headings))]
     chunks: list[list[int]] = [[0]]
@@ -165,10 +224,10 @@ def _fitting(headings: list[str], rows: list[list[str]], width: int, pick: str |
         if sum(widths[place] for place in [*chunks[-1], index]) + 1 > width and len(chunks[-1]) > 1:
             chunks.append([0])
         chunks[-1].append(index)
-    return [part for chunk in chunks for part in (_rich(headings, rows, chunk, pick), "")]
+    return [part for chunk in chunks for part in (_rich(headings, rows, chunk, picks), "")]
 
 
-def _rich(headings: list[str], rows: list[list[str]], chunk: list[int], pick: str | None) -> Any:
+def _rich(headings: list[str], rows: list[list[str]], chunk: list[int], picks: Sequence[str]) -> Any:
     from rich import box
     from rich.table import Table
 
@@ -176,9 +235,9 @@ def _rich(headings: list[str], rows: list[list[str]], chunk: list[int], pick: st
     for index in chunk:
         table.add_column(headings[index], justify="left" if index == 0 else "right", no_wrap=True)
     for row in rows:
-        mark = "→ " if row[0] == pick else "  "
+        mark = "→ " if row[0] in picks else "  "
         line = [(mark if index == 0 else "") + row[index] for index in chunk]
-        table.add_row(*(_plain_text(cell) for cell in line), style="bold green" if row[0] == pick else None)
+        table.add_row(*(_plain_text(cell) for cell in line), style="bold green" if row[0] in picks else None)
     return table
 
 

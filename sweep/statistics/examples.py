@@ -62,13 +62,18 @@ def shared(sweep: "Sweep", losses: Mapping[str, float], weight: str) -> Shared:
 def _of_all(frame: "pd.DataFrame", losses: Mapping[str, float], weight: str) -> Shared:
     sums, weights = (frame.pivot(index="trial_id", columns="example_id", values=name) for name in ("loss_sum", weight))
     total = sums.shape[1]
-    everywhere = sums.columns[(sums.notna() & weights.notna()).all()]
+    in_all = (sums.notna() & weights.notna()).all()
+    cut = in_all & (weights.max() > weights.min()) & (weight == "tokens")
+    everywhere = sums.columns[in_all & ~cut]
     about = frame.drop_duplicates("example_id").set_index("example_id").loc[everywhere]
     again = about["content_hash"].notna() & about["content_hash"].duplicated()
     distinct = list(everywhere[~again])
     warnings = []
-    if len(everywhere) < total:
-        warnings.append(f"{total - len(everywhere)} of {total} held-out examples are not in all trials: left out.")
+    if not in_all.all():
+        warnings.append(f"{(~in_all).sum()} of {total} held-out examples are not in all trials: left out.")
+    if cut.any():
+        what = "are longer in some trials than in others, cut at another max_length for one"
+        warnings.append(f"{cut.sum()} of {total} held-out examples {what}: left out.")
     if again.any():
         warnings.append(f"{again.sum()} of {total} held-out examples are duplicates, token by token: each counts once.")
     if not distinct:

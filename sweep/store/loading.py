@@ -41,6 +41,10 @@ class Sweep:
         """The content of sweep.json; empty for rows from a single file."""
         return self.store.read_sweep() if self.store else {}
 
+    def config_of(self, row: Row) -> Mapping[str, Any]:
+        """The content of the sweep.json that a row's trial is of."""
+        return self.config
+
     @property
     def name(self) -> str:
         return self.location.rstrip("/").rsplit("/", 1)[-1]
