@@ -32,8 +32,8 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.power import rate, share
+from sweep.ladder import LORA_START, Ladder
 from sweep.policies.asked import Result, decide
-from sweep.policies.ladder import LORA_START, Ladder
 from sweep.policies.standing import ByBounds
 from sweep.policies.tune import Tune
 from sweep.policies.tuned import Tuned

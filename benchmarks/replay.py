@@ -18,8 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sweep.ladder import LORA_START, Ladder
 from sweep.policies.asked import Result, Wanted, decide
-from sweep.policies.ladder import LORA_START, Ladder
 from sweep.policies.tune import Tune
 from sweep.policies.tuned import Tuned
 from sweep.space import Rank, Trial

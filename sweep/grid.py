@@ -59,7 +59,10 @@ def _sweep(words: list[str]) -> int:
     if config.dry_run:
         sizes, lengths = trainable.footprints(planned.todo, resolve), trainable.lengths(planned.todo, resolve)
         rooms = admission.foreseen(config)
-        dry_run.show(planned, dry_run.Foreseen(sizes, lengths, forecast(planned.todo), rooms))
+        wanted = session.chooser_of(planned, store).wanted
+        first = [one.trial for one in wanted.trials]
+        peaks = forecast(planned.todo)
+        dry_run.show(planned, dry_run.Foreseen(sizes, lengths, peaks, rooms, first, wanted.at_most))
         return OK
     with session.run(planned, store, trainable, resolve, forecast) as held:
         return _answer(held)
@@ -81,16 +84,17 @@ def _answer(session: "Session") -> int:
         print(f"warning: {error} (python -m sweep.report {config.location})", file=sys.stderr)
     if not session.interrupted:
         tracked.track(found, config, store)
-    ids = {trial.trial_id for trial in session.planned.trials}
+    ids = set(session.asked)
     columns = ["trial_id", "status", "log", "error_message"]
     rows = [row for row in store.trials().select(columns).to_pylist() if row["trial_id"] in ids]
+    fine = FINE | {"diverged"} if config.tune else FINE  # a rate that is too high was found out
     for row in rows:
-        if row["status"] not in FINE:
+        if row["status"] not in fine:
             print(_ending(row, store), file=sys.stderr)
     if session.interrupted:
         print(GO_ON, file=sys.stderr)
         return INTERRUPTED
-    return OK if len(rows) == len(ids) and all(row["status"] in FINE for row in rows) else SOME_FAILED
+    return OK if len(rows) == len(ids) and all(row["status"] in fine for row in rows) else SOME_FAILED
 
 
 def _ending(row: "Row", store: "Store") -> str:

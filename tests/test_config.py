@@ -7,6 +7,7 @@ from sweep.config.fields import declared
 from sweep.config.layers import preset_names, resolve, verbose
 from sweep.config.sweep_config import SweepConfig
 from sweep.contract.trainable import Trainable
+from sweep.space import Rank
 
 OWN = ["--model_name_or_path", "M", "--dataset_name", "D.json"]
 
@@ -173,3 +174,45 @@ def test_all_complaints_come_at_once() -> None:
         "--grid foo",
     ):
         assert word in said
+
+
+# --- --tune and --race --------------------------------------------------------------------------------------------------
+
+
+def test_a_rate_begins_where_the_user_or_a_preset_says_else_where_published_rules_do() -> None:
+    def starts(*words: str) -> tuple[float, float]:
+        ladders = good(*words, "--tune", "learning_rate").ladders
+        assert ladders is not None
+        return ladders.lora.values[ladders.lora.start], ladders.full.values[ladders.full.start]
+
+    assert starts(*OWN) == (3e-4, 3e-5)
+    assert starts(*OWN, "--learning_rate", "2e-5") == (2e-5, 2e-6)
+    assert starts("--preset", "demo") == (8e-3, 8e-4)
+    assert starts(*OWN, "--ladder", "1e-4", "1e-3", "1e-2") == (1e-4, 1e-4), "the nearest of the given ones"
+
+
+def test_a_ladder_has_the_settings_type_and_no_value_that_it_cannot_have() -> None:
+    ladders = good(*OWN, "--tune", "per_device_train_batch_size").ladders
+    assert ladders is not None and ladders.lora.values == (8, 24, 80, 240, 800, 2400)
+    assert all(type(value) is int for value in ladders.lora.values)
+    dropout = good(*OWN, "--tune", "lora_dropout", "--lora_r", "8").ladders
+    assert dropout is not None and max(dropout.lora.values) < 1
+
+
+def test_what_may_be_trained_is_every_rank_value_and_seed() -> None:
+    config = good(
+        *OWN, "--lora_r", "8", "full", "--tune", "learning_rate", "--race", "--max_seeds", "4", "--seeds", "7"
+    )
+    trials = config.trials()
+    assert config.all_seeds == (7, 0, 1, 2), "those that were named, then the smallest others"
+    assert len(trials) == len({trial.trial_id for trial in trials}) == 2 * 10 * 4
+    rates: dict[Rank, set[float]] = {trial.rank: set() for trial in trials}
+    for trial in trials:
+        rates[trial.rank].add(trial.settings["learning_rate"])
+    assert max(rates["full"]) == pytest.approx(max(rates[8]) / 10)
+
+
+def test_a_tuned_trial_at_a_rate_is_the_grids_trial_at_that_rate() -> None:
+    tuned = good(*OWN, "--tune", "learning_rate", "--ladder", "1e-4", "1e-3").trials()
+    grid = good(*OWN, "--grid", "learning_rate=1e-4,1e-3").trials()
+    assert {trial.trial_id for trial in tuned} == {trial.trial_id for trial in grid}

@@ -3,6 +3,7 @@
 import pytest
 
 from sweep.run import runner
+from sweep.run.watch import Stopper
 
 
 class Tuner:
@@ -11,7 +12,7 @@ class Tuner:
 
 
 def test_a_store_that_is_away_explains_what_tune_raises() -> None:
-    stopper = runner._Stopper()
+    stopper = Stopper()
     with pytest.raises(EOFError):
         runner._fit(Tuner(), stopper)
     stopper.away = True

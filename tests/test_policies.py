@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweep.errors import ConfigError
+from sweep.ladder import LORA_START, Ladder
 from sweep.policies import asked, explain
 from sweep.policies.asked import Ask, Decision, Done, Policy, Result, Results, Step, decide
 from sweep.policies.grid import Grid
-from sweep.policies.ladder import LORA_START, Ladder
 from sweep.policies.race import Arm, Place, Standing
 from sweep.policies.tune import Tune
 from sweep.policies.tuned import Tuned

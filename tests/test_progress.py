@@ -3,6 +3,7 @@
 import pytest
 from rich.console import Console
 
+from sweep.policies.asked import Decision, Request, Wanted
 from sweep.run.progress import INTERVAL, LASTS, Progress
 from sweep.space import Trial
 
@@ -102,3 +103,31 @@ def test_a_trial_that_was_rejected_is_told_as_that(told: Told) -> None:
     told.progress.ended("one", "rejected")
     assert told.after(1) == ["one: rejected; 1 rejected, 1 waiting"]
     assert "rejected" in told.table()
+
+
+def test_of_trials_that_are_chosen_those_wanted_are_shown_with_what_was_decided(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    trials = [Trial(name, 8, 16.0, 0, {}, {}, "") for name in ("one", "two", "three")]
+    progress = Progress(trials, {}, Clock(), chooses=True)
+    first = Decision("value", "r=8: learning_rate 0.001 first")
+    out = Decision("left", "r=2 gets no more seeds after 2: it is at least 3.00% above the best")
+    progress.decided(Wanted(("one",), (Request(trials[0]),), (), False, "", 9, (first,)))
+    progress.started("one")
+    progress.ended("one", "completed")
+    progress.started("three")  # begun early
+    progress.decided(Wanted(("one", "two"), (Request(trials[1]),), (), False, "", 7, (first, out)))
+    progress.ended("three", "completed")
+    said = [line.partition("] ")[2] for line in capsys.readouterr().err.splitlines()]
+    assert said == [
+        "r=8: learning_rate 0.001 first",
+        "one: started",
+        "one: completed; 1 completed, at most 9",
+        "three: started",
+        "r=2 gets no more seeds after 2: it is at least 3.00% above the best",
+        "three: completed; 2 completed, 1 waiting, at most 7",
+    ]
+    console = Console(width=120)
+    with console.capture() as shown:
+        console.print(progress._table())
+    assert "2 completed, 1 waiting, at most 7" in shown.get() and out.text in shown.get()

@@ -18,7 +18,7 @@ from sweep.plan import planning as plan
 from sweep.show.reproduce import words
 
 OWN = ["--model_name_or_path", "M", "--dataset_name", "D.json"]
-NOT_FLAGS = {"settings", "sources"}
+NOT_FLAGS = {"settings", "sources", "ladders"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class Extended(SweepConfig):
     budget: float | None = flag(
         "hours that may be spent", None, "N", within=Range(above=0, most=9), beyond="A day has 24."
     )
-    ladder: tuple[int, ...] = flag("rungs", (), "RUNG", within=Range(least=1, most=99), example="1 2 4")
+    rungs: tuple[int, ...] = flag("rungs", (), "RUNG", within=Range(least=1, most=99), example="1 2 4")
 
 
 @pytest.fixture
@@ -77,35 +77,35 @@ def test_help_shows_every_flag_with_its_default_and_every_choice() -> None:
 @pytest.mark.usefixtures("extended")
 def test_one_declaration_makes_a_flag_a_yaml_key_and_a_typed_setting(tmp_path: Path) -> None:
     assert "light | dark: of the room (default: light)" in command_line.help_text()
-    config, problems = resolved("--shade", "dark", "--budget", "1e0", "--ladder", "1", "2")
+    config, problems = resolved("--shade", "dark", "--budget", "1e0", "--rungs", "1", "2")
     assert not problems
-    assert (config.shade, config.budget, config.ladder) == ("dark", 1.0, (1, 2))
-    (tmp_path / "my.yaml").write_text("shade: dark\nbudget: 3\nladder: 4\n")
+    assert (config.shade, config.budget, config.rungs) == ("dark", 1.0, (1, 2))
+    (tmp_path / "my.yaml").write_text("shade: dark\nbudget: 3\nrungs: 4\n")
     config, problems = resolved("--config", str(tmp_path / "my.yaml"), "--budget", "none")
     assert not problems
-    assert (config.shade, config.budget, config.ladder) == ("dark", None, (4,))
+    assert (config.shade, config.budget, config.rungs) == ("dark", None, (4,))
 
 
 @pytest.mark.usefixtures("extended")
 def test_one_declaration_makes_the_checks_and_names_the_setting_as_it_was_written(tmp_path: Path) -> None:
-    (tmp_path / "my.yaml").write_text("shade: drak\nladder: [0, 1]\n")
+    (tmp_path / "my.yaml").write_text("shade: drak\nrungs: [0, 1]\n")
     _, problems = resolved("--config", str(tmp_path / "my.yaml"), "--budget", "10")
     written = f"(in {tmp_path / 'my.yaml'})"
     assert problems == [
         f"shade {written}: expected one of light, dark, got 'drak'. Did you mean dark?",
         "--budget: must be above 0 and at most 9, got 10. A day has 24.",
-        f"ladder {written}: 0 cannot be used: give whole numbers from 1 to 99, as in --ladder 1 2 4.",
+        f"rungs {written}: 0 cannot be used: give whole numbers from 1 to 99, as in --rungs 1 2 4.",
     ]
 
 
 @pytest.mark.usefixtures("extended")
 def test_one_declaration_makes_the_record_and_the_command_that_makes_the_sweep_again() -> None:
-    config, _ = resolved("--shade", "dark", "--ladder", "1", "2")
+    config, _ = resolved("--shade", "dark", "--rungs", "1", "2")
     kept = json.loads(json.dumps(plan.content(config, config.trials(), {})))
-    assert kept["flags"] == {"shade": "dark", "ladder": [1, 2]}
+    assert kept["flags"] == {"shade": "dark", "rungs": [1, 2]}
     again, problems = layers.resolve(words(kept, kept["axes"], kept["base"]), False)
     assert not problems and isinstance(again, Extended)
-    assert (again.shade, again.ladder, again.lora_r) == ("dark", (1, 2), config.lora_r)
+    assert (again.shade, again.rungs, again.lora_r) == ("dark", (1, 2), config.lora_r)
 
 
 @pytest.mark.usefixtures("extended")
@@ -153,3 +153,17 @@ def test_a_complaint_about_several_settings_names_each_as_it_was_written(tmp_pat
     _, (said,) = resolved("--config", str(file), "--lora_r", "full", "--lora_alpha_rule", "rslora")
     blamed = f"lora_alpha (in {file}), use_dora (in {file}), --lora_alpha_rule"
     assert said.startswith(f"{blamed}: has no effect, since every trial is full fine-tuning.")
+
+
+def test_a_dry_run_of_a_race_says_what_comes_first_and_how_many_there_can_be(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config, problems = resolved("--lora_r", "8", "32", "--tune", "learning_rate", "--race", "--max_seeds", "4")
+    assert not problems
+    trials = config.trials()
+    first = next(trial for trial in trials if trial.lora_r == 32 and trial.settings["learning_rate"] == 3e-4)
+    dry_run.show(plan.Plan(config, trials, {}), dry_run.Foreseen(first=[first], at_most=31))
+    said = capsys.readouterr().out
+    assert first.trial_id in said and trials[0].trial_id not in said
+    assert "learning_rate, LoRA: 0.0003 first, of 1e-06, 3e-06, 1e-05, 3e-05, 0.0001, 0.0003, 0.001, " in said
+    assert "Race: at most 4 seeds of a rank" in said and "At most 31 to run, 0 done" in said

@@ -32,6 +32,11 @@ class Synthetic(Trainable):
         "step_time_s": (float, "seconds that a step takes"),
         "fail_at": (int | None, "step at which the trial raises"),
         "save_every": (int | None, "steps between checkpoints"),
+        "enough_rank": (int, "rank from which on a larger one is no better"),
+        "best_rate": (float, "learning rate with the lowest loss; without it the rate means nothing"),
+        "rate_slope": (float, "how much the loss rises a decade beside the best rate, as a share of it"),
+        "diverges_above": (float, "learning rate above which a trial diverges at its first step"),
+        "run_noise": (float, "standard deviation of a run's loss, as a share of it"),
         "rank_bytes": (int, "bytes of device memory to report for each rank at a micro-batch of 8"),
     }
 
@@ -55,6 +60,8 @@ class Synthetic(Trainable):
             time.sleep(settings.get("step_time_s", 0.0))
             losses.append(loss_at(step, settings))
             context.report(_row(step, losses[-1], settings, step / steps))
+            if settings.get("learning_rate", 0.0) > settings.get("diverges_above", math.inf):
+                return {"status": "diverged", "train_loss": losses[-1]}
             if step == settings.get("fail_at"):
                 raise RuntimeError(f"asked to fail at step {step}")
             if settings.get("save_every") and step % settings["save_every"] == 0:
@@ -113,10 +120,20 @@ def _extent(settings: Settings) -> Extent:
 
 
 def loss_at(step: int, settings: Any) -> float:
-    """The curve: a function of step, rank and seed alone."""
-    floor = 2.0 + 1.0 / math.sqrt(settings.get("lora_r", 512))
+    """The curve: a function of step and settings alone."""
+    rank = min(settings.get("lora_r", 512), settings.get("enough_rank", math.inf))
+    floor = 2.0 + 1.0 / math.sqrt(rank)
     noise = random.Random(f"{settings.get('seed', 0)} {step}").gauss(0, 0.01)
-    return floor + 1.0 / math.sqrt(step) + noise
+    return (floor + 1.0 / math.sqrt(step) + noise) * _of_run(settings)
+
+
+def _of_run(settings: Any) -> float:
+    """What the learning rate and the run itself do to the loss, as a factor."""
+    rank, rate, seed = (settings.get(key, 0) for key in ("lora_r", "learning_rate", "seed"))
+    noise = random.Random(f"{rank} {rate} {seed}").gauss(0, settings.get("run_noise", 0.0))
+    best = settings.get("best_rate")
+    away = math.log10(rate / best) if best and rate else 0.0
+    return math.exp(settings.get("rate_slope", 0.02) * away**2 + noise)
 
 
 def evals(settings: Any, loss: float) -> list[Row]:

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from sweep.common import reading
 from sweep.common.formatting import reason, sentence
-from sweep.config import command_line, values
+from sweep.config import command_line, tuning, values
 from sweep.config.coercion import coerce, shown, unset
 from sweep.config.fields import nearest, settings_of
 from sweep.config.reader import Reader
@@ -40,7 +40,7 @@ def resolve(argv: Sequence[str], cuda: bool) -> tuple[SweepConfig | None, list[P
         return None, [*problems, *error.complaints]
     for source, raw in layers:
         reader.layer(source, raw)
-    config = _config(reader, problems)
+    config = tuning.with_ladders(_config(reader, problems), reader.known, values.RANGES, problems)
     return config, problems + values.of_flags(config, kind.REQUIRED)
 
 

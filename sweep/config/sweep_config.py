@@ -1,5 +1,6 @@
 """The settings of a sweep. Each is declared once, here; its flag, `--help`, YAML key, checks and record follow from that."""
 
+import itertools
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -8,6 +9,7 @@ from typing import Any, Literal
 from sweep.config.flags import Range, Recorded, declared, flag
 from sweep.contract.cards import CARDS
 from sweep.errors import Complaint, Problem, written
+from sweep.ladder import Ladders
 from sweep.space import AlphaRule, Rank, Trial, trials
 
 HIGHEST_RANK = 2**16  # no model has a wider layer
@@ -42,6 +44,25 @@ class SweepConfig:
     )
     lora_alpha_rule: AlphaRule = flag(
         "fixed | proportional (lora_alpha/16 per rank) | rslora", "fixed", "RULE", recorded="rules"
+    )
+    tune: str | None = flag(
+        "a numeric setting whose best value is found for each rank: learning_rate", None, "KEY", recorded="flags"
+    )
+    ladder: tuple[float, ...] = flag(
+        "values of it to choose from; default: 1 and 3 of every decade, two decades either way of where it begins",
+        (),
+        "VALUE",
+        example="1e-4 3e-4 1e-3",
+    )
+    race: bool = flag("train more seeds only of ranks that can still change the answer", False, "", recorded="flags")
+    max_seeds: int = flag(
+        "seeds of a rank in a race: --seeds, then further ones",
+        10,  # so many looks were simulated: benchmarks/race.py
+        "N",
+        within=Range(least=1),
+    )
+    budget_gpu_hours: float | None = flag(
+        "with --tune or --race: begin no trial once so many are spent", None, "HOURS", within=Range(above=0)
     )
     preset: str | None = flag(
         "settings to start from: demo | opt-350m-codealpaca | opt-350m-codealpaca-fast", None, "NAME", recorded=None
@@ -114,6 +135,7 @@ class SweepConfig:
 
     settings: Mapping[str, Any]
     sources: Mapping[str, str] = field(default_factory=dict)
+    ladders: Ladders | None = None  # with `tune`: made of `ladder`, or of where the setting begins
 
     @property
     def location(self) -> str:
@@ -126,8 +148,34 @@ class SweepConfig:
         address = self.address or os.environ.get("RAY_ADDRESS")
         return None if address == "local" else address or None
 
+    @property
+    def chooses(self) -> bool:
+        """Whether what is trained depends on what was measured, so that `trials` are those that there may be."""
+        return self.tune is not None or self.race
+
+    @property
+    def all_seeds(self) -> tuple[int, ...]:
+        """The seeds of each configuration: a race may take more than were named, the smallest ones that were not."""
+        if not self.race:
+            return self.seeds
+        unnamed = (seed for seed in itertools.count() if seed not in self.seeds)
+        return tuple(itertools.islice(itertools.chain(self.seeds, unnamed), self.max_seeds))
+
     def trials(self) -> list[Trial]:
-        return trials(self.settings, self.lora_r, self.seeds, self.grid, self.lora_alpha_rule)
+        """All that this command may train."""
+        if self.ladders is None:
+            return trials(self.settings, self.lora_r, self.all_seeds, self.grid, self.lora_alpha_rule)
+        return [
+            trial
+            for rank, ladder in ((rank, self.ladders.of(rank)) for rank in self.lora_r)
+            for trial in trials(
+                self.settings,
+                [rank],
+                self.all_seeds,
+                {self.ladders.key: ladder.values},
+                self.lora_alpha_rule,
+            )
+        ]
 
     def recorded(self, part: Recorded) -> dict[str, Any]:
         """The flags that a part of sweep.json records."""
@@ -151,6 +199,8 @@ class SweepConfig:
         return replace(problem, key=self._full(problem.key), source=self.source(problem.key))
 
     def _full(self, key: str) -> str:
+        if key == self.tune and self.ladder:
+            return "ladder"
         return f"grid {key}" if key in self.grid else key
 
 

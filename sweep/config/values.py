@@ -12,7 +12,7 @@ from sweep.contract.cards import card
 from sweep.errors import Complaint, ConfigError, Problem
 from sweep.space import FULL, REFERENCE_RANK, Trial, is_lora_setting
 
-_RANGES = {
+RANGES = {
     "per_device_train_batch_size": Range(least=1),
     "per_device_eval_batch_size": Range(least=1),
     "gradient_accumulation_steps": Range(least=1),
@@ -172,7 +172,7 @@ def _out_of(within: Range, value: float) -> str:
 
 
 def _out_of_range(settings: Settings) -> Iterator[Complaint]:
-    for key, within in _RANGES.items():
+    for key, within in RANGES.items():
         value = settings.get(key)
         if isinstance(value, int | float) and value not in within:
             yield Complaint(key, _out_of(within, value))

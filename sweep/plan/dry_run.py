@@ -13,7 +13,7 @@ from sweep.contract.disk import Footprint
 from sweep.contract.length import Length
 from sweep.plan import admission
 from sweep.plan.planning import Plan
-from sweep.space import differing
+from sweep.space import FULL, Trial, differing
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,16 @@ class Foreseen:
         lengths: their own.
         peaks: their predicted peaks of max_memory_allocated, in bytes.
         rooms: the device memory that a trial may get.
+        first: where trials are chosen from what is measured, those that are wanted now.
+        at_most: how many there can be in all then.
     """
 
     sizes: Mapping[str, Footprint] = field(default_factory=dict)
     lengths: Mapping[str, Length] = field(default_factory=dict)
     peaks: Mapping[str, int] = field(default_factory=dict)
     rooms: Sequence[Room] = ()
+    first: Sequence[Trial] = ()
+    at_most: int = 0
 
     def refusals(self) -> dict[str, str]:
         """Why each of those that fit no room does not."""
@@ -46,18 +50,34 @@ def show(planned: Plan, foreseen: Foreseen) -> None:
     console.print(_trials(planned, foreseen))
     console.print(_settings(planned))
     length.show(planned.todo, foreseen.lengths, console)
-    for line in [*disk.sentences(planned.todo, foreseen.sizes), *_memory(foreseen)]:
+    for line in [*_choosing(config), *disk.sentences(planned.todo, foreseen.sizes), *_memory(foreseen)]:
         print(line)
     rejected = len(_rejected(planned, foreseen))
     counts = {"to run": len(planned.todo) - rejected, "done": len(planned.trials) - len(planned.todo)}
+    if config.chooses:
+        counts["to run"], rejected = foreseen.at_most - counts["done"], 0
     counts |= {"to be rejected": rejected} if rejected else {}
-    found = ", ".join(f"{count} {what}" for what, count in counts.items())
+    found = ("At most " if config.chooses else "") + ", ".join(f"{count} {what}" for what, count in counts.items())
     print(f"{found}, in {config.location}. Nothing was started.")
 
 
 def _rejected(planned: Plan, foreseen: Foreseen) -> set[str]:
     """The trials that would not be started."""
     return set(foreseen.refusals()) if planned.config.admit == "fit" else set()
+
+
+def _choosing(config: SweepConfig) -> list[str]:
+    """What is tried of a tuned setting, and how far a race goes."""
+    kinds = {FULL if rank == FULL else "LoRA": rank for rank in config.lora_r} if config.ladders else {}
+    found = []
+    for kind, rank in kinds.items():
+        assert config.ladders is not None
+        ladder = config.ladders.of(rank)
+        values = ", ".join(f"{value:g}" for value in ladder.values)
+        found.append(f"{config.tune}, {kind}: {ladder.values[ladder.start]:g} first, of {values}.")
+    if config.race:
+        found.append(f"Race: at most {config.max_seeds} seeds of a rank, fewer where that decides.")
+    return found
 
 
 def _memory(foreseen: Foreseen) -> list[str]:
@@ -74,14 +94,19 @@ def _trials(planned: Plan, foreseen: Foreseen) -> Any:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title="Trials", title_justify="left", box=None)
-    axes = list(planned.config.grid)
+    title = "Trials that come first" if planned.config.chooses else "Trials"
+    table = Table(title=title, title_justify="left", box=None)
+    tuned = [planned.config.tune] if planned.config.tune else []
+    axes = [*planned.config.grid, *tuned]
     memory = ("GPU memory", "fits") if foreseen.peaks else ()
     for name in ("trial", "rank", "alpha", "seed", *axes, *memory, "state"):
         table.add_column(name, justify="right" if name in ("rank", "alpha", "seed", "GPU memory") else "left")
     todo = {trial.trial_id for trial in planned.todo}
     rejected = _rejected(planned, foreseen)
+    first = {trial.trial_id for trial in foreseen.first}
     for trial in planned.trials:
+        if planned.config.chooses and trial.trial_id not in first | planned.ended.keys():
+            continue
         state = planned.ended.get(trial.trial_id, "")
         alpha = "" if trial.lora_alpha is None else f"{trial.lora_alpha:g}"
         values = [escape(str(trial.axes[axis])) for axis in axes]

@@ -15,23 +15,30 @@ from sweep.errors import NotASweep, OtherSweep, StoreError
 from sweep.plan.shrink import can_shrink
 from sweep.space import Trial, ignored_in_trial_id
 from sweep.store.columns import AGAIN
-from sweep.store.store import Store, unreadable
+from sweep.store.store import Row, Store, unreadable
+
+# Columns of a trial's row from which it is decided what to train next.
+KNOWN = (
+    *("trial_id", "status", "micro_batch", "eval_loss", "train_loss"),
+    *("train_runtime", "gpus_per_trial", "started_at", "ended_at"),
+)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The trials of a command, and how each that has run ended (by id)."""
+    """The trials that a command may run, and of each that has run (by id) how it ended and its row's columns of KNOWN."""
 
     config: SweepConfig
     trials: Sequence[Trial]
     ended: Mapping[str, str]
     shrinkable: frozenset[str] = frozenset()  # of those that ran out of memory, what --on_oom shrink runs once more
+    rows: Mapping[str, Row] = field(default_factory=dict)
     made_of: identity.Identity = field(default_factory=dict)
     sweep_id: str | None = None  # drawn for a new sweep; None for one of a version that gave none
 
     @property
     def todo(self) -> list[Trial]:
-        """Trials to run: those without a row, and those whose ending may be another one now."""
+        """Trials that may run: those without a row, and those whose ending may be another one now."""
         ended, again = self.ended, self.shrinkable if self.config.on_oom == "shrink" else frozenset()
         return [one for one in self.trials if ended.get(one.trial_id, "failed") in AGAIN or one.trial_id in again]
 
@@ -53,14 +60,13 @@ def make(config: SweepConfig, store: Store, made_of: identity.Identity | None = 
         return Plan(config, trials, {}, made_of=made_of, sweep_id=secrets.token_hex(8))
     refuse_other(before, content(config, trials, made_of), config.location)
     try:
-        table = store.trials().select(["trial_id", "status", "micro_batch", "train_loss"]).to_pylist()
+        table = store.trials().select(KNOWN).to_pylist()
     except (OSError, pa.ArrowException) as error:
         raise unreadable(config.location, error) from error
     rows = {row["trial_id"]: row for row in table}
     shrinkable = frozenset(trial.trial_id for trial in trials if can_shrink(trial, rows.get(trial.trial_id)))
-    return Plan(
-        config, trials, {name: row["status"] for name, row in rows.items()}, shrinkable, made_of, before.get("id")
-    )
+    ended = {name: row["status"] for name, row in rows.items()}
+    return Plan(config, trials, ended, shrinkable, rows, made_of, before.get("id"))
 
 
 def _refuse_remains(store: Store) -> None:
@@ -88,6 +94,8 @@ def refuse_other(before: Mapping[str, Any], now: Mapping[str, Any], location: st
             for key in keys
             if old.get(key) != new.get(key)
         ]
+    old, new = (one.get("tune", {}).get("key") for one in (before, now))
+    ways += [f"tune: {old or 'nothing'} there, {new or 'nothing'} now"] if old != new else []
     ways += identity.changes(before.get("content", {}), now["content"])
     if ways:
         listed = "\n".join(f"  - {way}" for way in ways)
@@ -107,18 +115,41 @@ def content(config: SweepConfig, trials: Sequence[Trial], made_of: identity.Iden
         "name": config.name,
         "base": dict(config.settings),
         "rules": config.recorded("rules"),
-        "axes": {
-            "lora_r": list(config.lora_r),
-            "seed": list(config.seeds),
-            **{key: list(values) for key, values in config.grid.items()},
-        },
-        "trials": [listed(trial) for trial in trials],
+        "axes": _axes(config),
+        "trials": [] if config.chooses else [listed(trial) for trial in trials],  # else once they are wanted
         "content": identity.content(made_of),
         "flags": {key: value for key, value in config.recorded("flags").items() if value != FLAGS[key].default},
         "margin": config.margin,
     }
     written: dict[str, Any] = redact.value(everything)
-    return written
+    return {**written, **_choosing(config)}
+
+
+def _axes(config: SweepConfig) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {"lora_r": list(config.lora_r), "seed": list(config.all_seeds)}
+    found |= {key: list(values) for key, values in config.grid.items()}
+    if config.ladders:
+        found[config.ladders.key] = sorted({*config.ladders.lora.values, *config.ladders.full.values})
+    return found
+
+
+def _choosing(config: SweepConfig) -> dict[str, Any]:
+    """What this command's policy is made of: see sweep.policies.made. `tune` and `race` are empty where it does neither."""
+    ladders = config.ladders
+    tune = (
+        {
+            "key": ladders.key,
+            "ladder": list(ladders.lora.values),
+            "start": ladders.lora.start,
+            "full_ladder": list(ladders.full.values),
+            "full_start": ladders.full.start,
+        }
+        if ladders
+        else {}
+    )
+    space = {"lora_r": list(config.lora_r), "seed": list(config.all_seeds), "grid": dict(config.grid)}
+    policy = {**space, "margin": config.margin, "on_oom": config.on_oom, "budget_gpu_hours": config.budget_gpu_hours}
+    return {"tune": tune, "race": {"max_seeds": config.max_seeds} if config.race else {}, "policy": policy}
 
 
 def listed(trial: Trial) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from sweep.space import Trial
-from sweep.store.store import Row, Store
+from sweep.store.store import Row
 
 MICRO, ACCUMULATION = "per_device_train_batch_size", "gradient_accumulation_steps"
 EVALUATION = "per_device_eval_batch_size"
@@ -54,11 +54,3 @@ def can_shrink(trial: Trial, row: Row | None, endings: Collection[str] = ("oom",
     if row is None or row["status"] not in endings or row["micro_batch"] is not None or row["train_loss"] is not None:
         return False
     return shrunk(trial) is not None
-
-
-def to_shrink(trials: Sequence[Trial], store: Store, endings: Collection[str] = ("oom",)) -> list[Attempted]:
-    """Those of the trials that are to train once more."""
-    names = store.trial_names()
-    have = [trial for trial in trials if trial.trial_id in names]
-    wanted = [trial for trial in have if can_shrink(trial, store.trial(trial.trial_id), endings)]
-    return [again for trial in wanted if (again := shrunk(trial))]

@@ -4,6 +4,7 @@
 
 `results` is every row there is, in any order, those of trials that nobody asked for included. `Wanted` has
 
+    asked       ids of all trials that it wanted so far, ended or not: what the answer is made of
     trials      what the policy waits for, in the order in which to begin them: start as many as there are free slots
     likely      what it may want next, likeliest first, for slots that are still free; never needed for a decision
     done, why   whether nothing more is wanted, and the reason in a sentence
@@ -28,10 +29,10 @@ A policy is written as a course: a generator that yields trials, is sent their r
 
     asked.py      the course, and who plays it
     grid.py       every trial of a grid
-    ladder.py     the values to try of a tuned setting
     tune.py       each rank's best value of a setting, and which ranks need no more
     race.py       seeds where they can still change the answer
     tuned.py      tune, then a grid or a race over seeds at each rank's best value
     standing.py   how a race stands: the answer's own bounds; the one module here that imports from sweep.answer
+    made.py       the policy that sweep.json describes; a trial's row as policies see it
     explain.py    decisions as rows and as text, and whether rows give them again
 """

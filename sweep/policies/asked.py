@@ -10,7 +10,7 @@ from sweep.space import Rank, Trial
 Kind = Literal["value", "best", "out", "shrunk", "look", "left", "done"]
 
 NO_ROOM = frozenset({"oom", "rejected"})  # needs more memory than there is: found out while it trained, or beforehand
-ENDED = frozenset({"completed", "diverged", "failed"}) | NO_ROOM
+ENDED = frozenset({"completed", "pruned", "diverged", "failed"}) | NO_ROOM
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,9 @@ class Policy(Protocol):
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a policy wants, as sweep.policies describes it."""
+    """What a policy wants, as sweep.policies describes it; `asked` are the ids of all trials that it wanted so far."""
 
+    asked: tuple[str, ...]
     trials: tuple[Request, ...]
     likely: tuple[Request, ...]
     done: bool
@@ -134,24 +135,24 @@ def decide(
     rows = {one.trial_id: one for one in known}
     course, answer = policy.course(), None
     decisions: list[Decision] = []
-    asked: set[str] = set()
+    asked: dict[str, None] = {}
     while True:
         step = course.send(answer)
         answer = None
         if isinstance(step, Decision):
             decisions.append(step)
         elif isinstance(step, Done):
-            return _done(step.why, decisions, len(asked))
+            return _done(step.why, decisions, asked)
         else:
-            asked.update(trial.trial_id for trial in step.trials)
+            asked.update((trial.trial_id, None) for trial in step.trials)
             open_ones = _requests(step.trials, rows, shrink)
             if not open_ones:
                 answer = _answer(step.trials, rows)
                 continue
             spent = sum(one.gpu_hours for one in rows.values())
             if budget_gpu_hours is not None and spent >= budget_gpu_hours:
-                return _done(f"{spent:.2f} of {budget_gpu_hours:g} GPU-hours are spent", decisions, len(asked))
-            return _waiting(step, open_ones, _requests(step.likely, rows, shrink), decisions, len(asked))
+                return _done(f"{spent:.2f} of {budget_gpu_hours:g} GPU-hours are spent", decisions, asked)
+            return _waiting(step, open_ones, _requests(step.likely, rows, shrink), decisions, asked)
 
 
 def _answer(trials: Iterable[Trial], rows: Results) -> Results:
@@ -170,14 +171,20 @@ def _requests(trials: Iterable[Trial], rows: Results, shrink: bool) -> list[Requ
     return list(found.values())
 
 
-def _done(why: str, decisions: Sequence[Decision], asked: int) -> Wanted:
-    return Wanted((), (), True, why, asked, (*decisions, Decision("done", why)))
+def _done(why: str, decisions: Sequence[Decision], asked: Iterable[str]) -> Wanted:
+    names = tuple(asked)
+    return Wanted(names, (), (), True, why, len(names), (*decisions, Decision("done", why)))
 
 
 def _waiting(
-    step: Ask, open_ones: Sequence[Request], likely: Iterable[Request], decisions: Sequence[Decision], asked: int
+    step: Ask,
+    open_ones: Sequence[Request],
+    likely: Iterable[Request],
+    decisions: Sequence[Decision],
+    asked: Iterable[str],
 ) -> Wanted:
     names = {one.trial.trial_id for one in open_ones}
     others = tuple(one for one in likely if one.trial.trial_id not in names)
     why = f"waits for {', '.join(names)}" if len(names) == 1 else f"waits for {len(names)} trials"
-    return Wanted(tuple(open_ones), others, False, why, asked + step.after, tuple(decisions))
+    so_far = tuple(asked)
+    return Wanted(so_far, tuple(open_ones), others, False, why, len(so_far) + step.after, tuple(decisions))

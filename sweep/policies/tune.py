@@ -12,8 +12,8 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass, field
 from typing import Literal
 
+from sweep.ladder import Ladder
 from sweep.policies.asked import NO_ROOM, Decision, Result, Results, Step, ask
-from sweep.policies.ladder import Ladder
 from sweep.space import FULL, AlphaRule, Rank, Trial
 
 # A rank that missed the margin by more is not brought within it by the next value. On 17 published grids (benchmarks.replay)

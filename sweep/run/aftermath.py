@@ -107,6 +107,24 @@ def write_missing_rows(trials: Sequence[Trial], store: Store, seen: Seen, stoppe
             _write(trial, store, {"status": "failed", **nothing})
 
 
+def settled(trial: Trial, store: Store, seen: Seen) -> Row:
+    """The row of a trial that has ended, as far as it is known: one that was told to stop writes its own later.
+
+    Raises:
+        OSError: the store refuses.
+    """
+    name = trial.trial_id
+    if name in seen.pruned:
+        return {"trial_id": name, "status": "pruned"}
+    if name in seen.errors:
+        end_as(trial, store, {"status": "failed", **seen.errors[name]})
+    if (row := store.trial(name)) is None:
+        write_missing_rows([trial], store, seen, stopped=False)
+        row = store.trial(name)
+    assert row is not None, "it was written just now"
+    return row
+
+
 def note_pruned(trials: Sequence[Trial], store: Store, seen: Seen) -> None:
     """Writes the scheduler's decisions into the rows that stopped trials have written so far; the others follow later."""
     for trial in [one for one in trials if one.trial_id in seen.pruned]:

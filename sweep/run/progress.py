@@ -10,9 +10,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from sweep.common.formatting import clock, size
+from sweep.policies.asked import Wanted
 from sweep.space import Trial
 
 INTERVAL = 15.0  # seconds between plain lines
+NEWEST = 6  # decisions below the table: as many as leave room for it
 LASTS = 2.0  # seconds after which a phase is worth a plain line of its own
 MARKS = {
     "waiting": "dim",
@@ -80,9 +82,18 @@ class Progress:
     """Shows the runner's events. To be entered around a run."""
 
     def __init__(
-        self, trials: Sequence[Trial], ended: Mapping[str, str], clock: Callable[[], float] = time.monotonic
+        self,
+        trials: Sequence[Trial],
+        ended: Mapping[str, str],
+        clock: Callable[[], float] = time.monotonic,
+        chooses: bool = False,
     ) -> None:
-        self._lines = {trial.trial_id: _line(trial, ended.get(trial.trial_id)) for trial in trials}
+        """`chooses`: the trials are those that there may be; they are shown once they are wanted or begun."""
+        self._may_be = {trial.trial_id: trial for trial in trials}
+        shown = [trial for trial in trials if not chooses or trial.trial_id in ended]
+        self._lines = {trial.trial_id: _line(trial, ended.get(trial.trial_id)) for trial in shown}
+        self._chooses, self._told = chooses, 0
+        self._wanted: Wanted | None = None
         self._clock = clock
         self._began = self._ticked = self._said = clock()
         self._live: Any = None
@@ -98,7 +109,8 @@ class Progress:
             self._live = Live(get_renderable=self._table, console=console, refresh_per_second=2, redirect_stdout=False)
             self._live.__enter__()
         else:
-            print(f"{len(self._lines)} trials; {self._counts()}", file=sys.stderr, flush=True)
+            count = f"at most {len(self._may_be)}" if self._chooses else len(self._lines)
+            print(f"{count} trials; {self._counts() or 'none begun'}", file=sys.stderr, flush=True)
             self._ticker = threading.Thread(target=self._tick_on, name="progress", daemon=True)
             self._ticker.start()
         return self
@@ -115,7 +127,7 @@ class Progress:
     # --- what the runner tells -----------------------------------------------------------------------------------
 
     def started(self, trial_id: str) -> None:
-        self._lines[trial_id].enters("starting", None, -math.inf)  # said by the line that follows
+        self._line_of(trial_id).enters("starting", None, -math.inf)  # said by the line that follows
         self._say(f"{trial_id}: started")
 
     def phase(self, trial_id: str, phase: str, rows_left: int | None) -> None:
@@ -125,9 +137,23 @@ class Progress:
         self._lines[trial_id].heard(result, self._clock())
 
     def ended(self, trial_id: str, status: str) -> None:
-        line = self._lines[trial_id]
+        line = self._line_of(trial_id)
         line.status = status
         self._say(f"{trial_id}: {status}{f', {_sentence(line)}' if line.step else ''}; {self._counts()}")
+
+    def decided(self, wanted: Wanted) -> None:
+        """Takes in what the policy decided, and says what is new of it."""
+        new, self._told, self._wanted = wanted.decisions[self._told :], len(wanted.decisions), wanted
+        if self._chooses:
+            for name in wanted.asked:
+                self._line_of(name)
+            for one in new:
+                self._say(one.text)
+
+    def _line_of(self, trial_id: str) -> Line:
+        if trial_id not in self._lines:
+            self._lines[trial_id] = _line(self._may_be[trial_id], None)
+        return self._lines[trial_id]
 
     # --- how it looks --------------------------------------------------------------------------------------------
 
@@ -141,7 +167,7 @@ class Progress:
         self._ticked = now
         if all_due := now - self._said >= INTERVAL:
             self._said = now
-        for name, line in self._lines.items():
+        for name, line in list(self._lines.items()):  # another thread adds to them
             lasts = bool(line.doing) and before - line.phase_from < LASTS <= now - line.phase_from
             if line.status == "running" and (all_due or lasts):
                 self._say(f"{name}: {_sentence(line)}")
@@ -152,15 +178,19 @@ class Progress:
 
     def _counts(self) -> str:
         count: dict[str, int] = {}
-        for line in self._lines.values():
+        for line in list(self._lines.values()):
             count[line.status] = count.get(line.status, 0) + 1
-        return ", ".join(f"{number} {status}" for status, number in count.items())
+        most = [f"at most {self._wanted.at_most}"] if self._chooses and self._wanted else []
+        return ", ".join([*(f"{number} {status}" for status, number in count.items()), *most])
 
     def _table(self) -> Any:
+        from rich.console import Group
         from rich.table import Table
+        from rich.text import Text
 
-        on_gpu = any(line.memory_bytes for line in self._lines.values())
-        table = Table(title=f"{self._counts()} · {clock(self._clock() - self._began)}", title_justify="left", box=None)
+        on_gpu = any(line.memory_bytes for line in list(self._lines.values()))
+        title = f"{self._counts()} · {clock(self._clock() - self._began)}"
+        table = Table(title=title, title_justify="left", box=None)
         for name in (
             "rank",
             "seed",
@@ -175,7 +205,14 @@ class Progress:
             table.add_column(name, justify="left" if name in ("rank", "axes", "status") else "right", no_wrap=True)
         for line in self._shown():
             table.add_row(*_cells(line), style=MARKS.get(line.status, "red"))
-        return table
+        newest = self._newest()
+        return table if newest is None else Group(table, Text(newest))
+
+    def _newest(self) -> str | None:
+        """The last decisions: who is in the race, who left it, what is tried next."""
+        if not self._chooses or self._wanted is None:
+            return None
+        return "\n".join(one.text for one in self._wanted.decisions[-NEWEST:])
 
     def _shown(self) -> list[Line]:
         """At most as many lines as fit on the screen, running trials first."""

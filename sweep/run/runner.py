@@ -2,37 +2,40 @@
 
 import contextlib
 import logging
+import math
 import os
 import signal
 import threading
-import types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import ray
 from ray import tune
 from ray.tune.experiment import Trial as TuneTrialState
-from ray.tune.logger import JsonLoggerCallback
 
 from sweep import redact
 from sweep.common.quiet import quiet_tune
 from sweep.config.sweep_config import SweepConfig
+from sweep.contract.admission import refusal
 from sweep.contract.identity import fingerprints
 from sweep.contract.loading import load_trainable
 from sweep.errors import Complaint, ConfigError, StoreUnreachable
 from sweep.plan import admission
 from sweep.plan.admission import Forecast
 from sweep.plan.planning import Plan
-from sweep.plan.shrink import Attempted, as_planned, to_shrink
-from sweep.run import access, ray_internals
-from sweep.run.aftermath import Seen, note_pruned, reject, store_errors_in_one_line, write_missing_rows
-from sweep.run.restarts import Restarts
-from sweep.space import Trial, smaller_ranks
+from sweep.plan.shrink import Attempted, as_planned, shrunk
+from sweep.policies.asked import Request
+from sweep.run import access
+from sweep.run.aftermath import reject, settled, store_errors_in_one_line, write_missing_rows
+from sweep.run.chooser import Chooser
+from sweep.run.searcher import PolicySearcher
+from sweep.run.watch import Listener, ResultLog, Stopper, Watch, compared, interruptible, name_of
+from sweep.space import smaller_ranks
 from sweep.store.store import Row, Store
-from sweep.trial.spec import SweepSpec, TrialSpec
+from sweep.trial.spec import SweepSpec, TrialSpec, request_name
 
 ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # one result log is enough: ours are in Parquet
@@ -44,15 +47,6 @@ ENVIRONMENT = {
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # a trial without a GPU hides them itself, whoever started the node
 }
-
-
-class Listener(Protocol):
-    """Receives trials' events, in the driver's thread."""
-
-    def started(self, trial_id: str) -> None: ...
-    def phase(self, trial_id: str, phase: str, rows_left: int | None) -> None: ...
-    def row(self, trial_id: str, result: Mapping[str, Any]) -> None: ...
-    def ended(self, trial_id: str, status: str) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -125,38 +119,33 @@ def unavailable() -> str | None:
 
 def run(
     planned: Plan,
+    chooser: Chooser,
     store: Store,
     shared: Any,
     provenance: Mapping[str, Any],
     listener: Listener,
     forecast: Forecast,
 ) -> bool:
-    """Runs a plan's trials until they end; each has a row afterwards. Returns whether it was interrupted."""
+    """Runs the trials that are wanted until they end; each has a row afterwards. Returns whether it was interrupted."""
     from sweep.store import leftovers
 
-    trials, config = planned.todo, planned.config
+    trials, config = planned.trials, planned.config
     resources = connect(config)
     root = leftovers.spool_dir(store, planned.sweep_id)
-    watch = _Watch(listener, trials, store, config)
-    with store_errors_in_one_line(store, root), _interruptible() as stopper:
+    watch = Watch(listener, trials, store, config)
+    with store_errors_in_one_line(store, root), interruptible() as stopper:
         watch.stopper = stopper
-
-        def attempt(trials: Sequence[Attempted]) -> None:
-            foreseen = [] if stopper.stop_all() else admission.with_predictions(trials, forecast)
-            if admitted := _admitted(foreseen, resources, config, store, listener):
-                tuner = _tuner(admitted, planned, resources, store, root, shared, provenance, watch)
-                with contextlib.nullcontext() if config.verbose else quiet_tune():
-                    _fit(tuner, stopper)
-                leftovers.upload_all(store, root)
-
         try:
-            before = to_shrink(trials, store)  # an earlier command's
-            attempt(as_planned([trial for trial in trials if trial not in [one.trial for one in before]]))
-            if config.on_oom == "shrink":
-                attempt(to_shrink(trials, store, ("oom", "rejected")))
+            attempts = _attempts(planned, forecast)
+            searcher = _searcher(chooser, attempts, resources, store, watch, config)
+            tuner = _tuner(searcher, attempts, planned, resources, store, root, shared, provenance, watch)
+            with contextlib.nullcontext() if config.verbose else quiet_tune():
+                _fit(tuner, stopper)
+            leftovers.upload_all(store, root)
         finally:
             store.scrub()
-        write_missing_rows(trials, store, watch.seen, stopper.stop_all())
+        begun = [trial for trial in trials if trial.trial_id in chooser.begun]
+        write_missing_rows(begun, store, watch.seen, stopper.stop_all())
     if stopper.away:
         raise StoreUnreachable(
             f"{store.location} could not be written to for too long, so the sweep was stopped. Run the same command to resume."
@@ -164,22 +153,18 @@ def run(
     return stopper.stopped
 
 
-def _admitted(
-    trials: Sequence[Attempted], resources: Resources, config: SweepConfig, store: Store, listener: Listener
-) -> Sequence[Attempted]:
-    """Without those that fit no card, which get their rows."""
-    if config.admit == "all" or all(one.predicted_bytes is None for one in trials):
-        return trials
-    nodes = None if config.cluster is None else ray.nodes()
-    fitting, refused = admission.parted(trials, admission.rooms(config, resources.gpus, nodes))
-    for one in trials:
-        if why := refused.get(one.trial.trial_id):
-            reject(one, store, why)
-            listener.ended(one.trial.trial_id, "rejected")
-    return fitting
+def _attempts(planned: Plan, forecast: Forecast) -> dict[str, Attempted]:
+    """Every trial that may run, as it may be run, by what Tune is told of it."""
+    again = [shrunk(trial) for trial in planned.trials] if planned.config.on_oom == "shrink" else []
+    ways = (as_planned(planned.trials), [one for one in again if one is not None])
+    return {_request(one): one for way in ways for one in admission.with_predictions(way, forecast)}
 
 
-def _fit(tuner: Any, stopper: "_Stopper") -> None:
+def _request(one: Attempted) -> str:
+    return request_name(_space_of(one))
+
+
+def _fit(tuner: Any, stopper: Stopper) -> None:
     """Runs Tune to its end. It reads its own error files back then, which a full disk may have cut off (EOFError)."""
     try:
         tuner.fit()
@@ -189,44 +174,92 @@ def _fit(tuner: Any, stopper: "_Stopper") -> None:
 
 
 def _tuner(
-    trials: Sequence[Attempted],
+    searcher: PolicySearcher,
+    attempts: Mapping[str, Attempted],
     planned: Plan,
     resources: Resources,
     store: Store,
     root: Path,
     shared: Any,
     provenance: Mapping[str, Any],
-    watch: "_Watch",
+    watch: Watch,
 ) -> Any:
     from sweep.trial.tune_trial import TuneTrial
 
     config = planned.config
-    spec = _spec(trials, planned, resources, store, root, provenance)
+    spec = _spec(attempts, planned, resources, store, root, provenance)
     trainable = tune.with_parameters(TuneTrial, kind=load_trainable(config.trainable), shared=shared, sweep=spec)
     return tune.Tuner(
         tune.with_resources(trainable, {"CPU": resources.cpus, **({"GPU": resources.gpus} if resources.gpus else {})}),
-        param_space={"trial": tune.grid_search([_space_of(one.trial) for one in trials])},
         tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            num_samples=-1,  # as many as the searcher has
             scheduler=_scheduler(config),
-            max_concurrent_trials=config.max_concurrent_trials,
             reuse_actors=True,
-            trial_name_creator=_name,
-            trial_dirname_creator=_name,
+            trial_name_creator=name_of,
+            trial_dirname_creator=_folder,
         ),
         run_config=tune.RunConfig(
             name=_run_name(store),
             storage_path=f"{store.absolute}/tune",
             verbose=0,
             stop=watch.stopper,
-            callbacks=[_ResultLog(), watch],
+            callbacks=[ResultLog(), watch],
             failure_config=tune.FailureConfig(max_failures=config.max_failures),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # they are ours: see store/checkpoints.py
         ),
     )
 
 
+def _searcher(
+    chooser: Chooser,
+    attempts: Mapping[str, Attempted],
+    resources: Resources,
+    store: Store,
+    watch: Watch,
+    config: SweepConfig,
+) -> PolicySearcher:
+    def slots() -> float:
+        if config.max_concurrent_trials is not None:
+            return config.max_concurrent_trials
+        # All of a grid's trials are wanted, and those that wait make a cluster grow. Others are asked for as slots are free.
+        return fits(ray.nodes(), resources) if config.chooses else math.inf
+
+    def row_of(trial_id: str) -> Row | None:
+        if trial_id in watch.lost:
+            watch.lost.discard(trial_id)
+            return None
+        return settled(chooser.candidates[trial_id], store, watch.seen)
+
+    def config_of(request: Request) -> Row:
+        one = shrunk(request.trial) if request.shrink else Attempted(request.trial, {})
+        assert one is not None, "a trial that can be shrunk"
+        return {"trial": _space_of(one)}
+
+    known = config.admit == "fit" and any(one.predicted_bytes is not None for one in attempts.values())
+    nodes = None if config.cluster is None else ray.nodes()
+    rooms = admission.rooms(config, resources.gpus, nodes) if known else []
+
+    def refused(found: Row) -> Row | None:
+        one = attempts[request_name(found["trial"])]
+        if (why := refusal(one.predicted_bytes, rooms)) is None:
+            return None
+        reject(one, store, why)
+        watch.rejected(one.trial.trial_id)
+        return settled(one.trial, store, watch.seen)
+
+    return PolicySearcher(chooser, slots, row_of, config_of, refused, watch.stopper, config.storage_patience_s)
+
+
+def fits(nodes: Sequence[Mapping[str, Any]], resources: Resources) -> int:
+    """How many trials run at once on the nodes that are there."""
+    asked = {"CPU": resources.cpus, "GPU": resources.gpus}
+    having = [node["Resources"] for node in nodes if node["Alive"]]
+    return sum(min(int(one.get(key, 0) / amount) for key, amount in asked.items() if amount) for one in having)
+
+
 def _spec(
-    trials: Sequence[Attempted],
+    attempts: Mapping[str, Attempted],
     planned: Plan,
     resources: Resources,
     store: Store,
@@ -246,7 +279,7 @@ def _spec(
         patience_s=config.storage_patience_s,
         verbose=config.verbose,
         provenance=dict(provenance),
-        trials={one.trial.trial_id: _trial_spec(one, planned) for one in trials},
+        trials={name: _trial_spec(one, planned) for name, one in attempts.items()},
     )
 
 
@@ -258,14 +291,16 @@ def _trial_spec(one: Attempted, planned: Plan) -> TrialSpec:
     return TrialSpec(name, one.settings, one.columns, axes, made_of, one.columns["micro_batch"], smaller)
 
 
-def _name(trial: TuneTrialState) -> str:
-    return str(trial.config["trial"]["trial_id"])
+def _folder(trial: TuneTrialState) -> str:
+    """Where Tune keeps its files of a trial: one that is shrunk was in this run before."""
+    return request_name(trial.config["trial"])
 
 
-def _space_of(trial: Trial) -> Row:
+def _space_of(one: Attempted) -> Row:
     """What Tune shows of a trial as its configuration."""
+    trial, micro = one.trial, one.columns["micro_batch"]
     shown = {"trial_id": trial.trial_id, "lora_r": trial.lora_r, "seed": trial.seed, **trial.axis_columns()}
-    return {key: redact.value(value) for key, value in shown.items()}
+    return {**{key: redact.value(value) for key, value in shown.items()}, **({"micro_batch": micro} if micro else {})}
 
 
 def _run_name(store: Store) -> str:
@@ -281,7 +316,7 @@ def _scheduler(config: SweepConfig) -> Any:
     end = config.asha_max_t or (steps if steps > 0 else 10**9)
     return tune.schedulers.ASHAScheduler(
         time_attr="step",
-        metric=_compared(config),
+        metric=compared(config),
         mode="min",
         max_t=end,
         grace_period=min(config.asha_grace_period, end),
@@ -290,100 +325,3 @@ def _scheduler(config: SweepConfig) -> Any:
         # Unless it is asked for, a trial that has come to its last step is not stopped before it is evaluated and saved.
         stop_last_trials=config.asha_max_t is not None,
     )
-
-
-def _compared(config: SweepConfig) -> str:
-    """What a scheduler decides by."""
-    return "eval_loss" if config.settings.get("eval_strategy", "no") != "no" else "loss"
-
-
-class _ResultLog(JsonLoggerCallback):  # type: ignore[misc]  # ray has no types
-    """Tune's own, without the results that only say that an attempt was claimed, or what a trial does."""
-
-    def log_trial_result(self, iteration: int, trial: TuneTrialState, result: Row) -> None:
-        if _says_something(result):
-            super().log_trial_result(iteration, trial, result)
-
-
-def _says_something(result: Row) -> bool:
-    return "step" in result or "status" in result
-
-
-class _Watch(tune.Callback):  # type: ignore[misc]  # ray has no types
-    """Passes Tune's events on, and keeps how each trial ended and what its process died of."""
-
-    def __init__(self, listener: Listener, trials: Sequence[Trial], store: Store, config: SweepConfig) -> None:
-        self._listener = listener  # not kept by Tune, which writes its callbacks down: a live display cannot be pickled
-        self._trials, self._store, self._compared = trials, store, _compared(config)
-        self._restarts = Restarts(config.max_failures)
-        self.stopper = _Stopper()
-        self.seen = Seen()
-
-    def __getstate__(self) -> Row:
-        return {key: value for key, value in vars(self).items() if key not in ("_listener", "_trials")}
-
-    def on_trial_start(self, iteration: int, trials: Any, trial: TuneTrialState, **info: Any) -> None:
-        self._restarts.started(trial)
-        note_pruned(self._trials, self._store, self.seen)
-        self.seen.unfinished.setdefault(_name(trial), {})
-        self._listener.started(_name(trial))
-
-    def on_trial_result(self, iteration: int, trials: Any, trial: TuneTrialState, result: Row, **info: Any) -> None:
-        self._restarts.heard(trial)
-        if "phase" in result:
-            self._listener.phase(_name(trial), result["phase"], result.get("rows_left"))
-        if _says_something(result):
-            self.seen.unfinished[_name(trial)] = result
-            self._listener.row(_name(trial), result)
-
-    def on_trial_complete(self, iteration: int, trials: Any, trial: TuneTrialState, **info: Any) -> None:
-        last = self.seen.unfinished.pop(_name(trial), {})
-        if (
-            "status" not in last
-        ):  # not its own ending, so the scheduler's decision: when all are to stop, this is not called
-            found = {"pruned_step": last.get("step"), "pruned_value": last.get(self._compared)}
-            self.seen.pruned[_name(trial)] = {**found, "pruned_metric": self._compared}
-        ray_internals.forget_running_means(trial)
-        self._listener.ended(_name(trial), last.get("status", "pruned"))
-
-    def on_trial_recover(self, iteration: int, trials: Any, trial: TuneTrialState, **info: Any) -> None:
-        self._restarts.restarted(trial)
-
-    def on_trial_error(self, iteration: int, trials: Any, trial: TuneTrialState, **info: Any) -> None:
-        text = ray_internals.last_error(trial)
-        self.stopper.away |= StoreUnreachable.__name__ in text
-        self.seen.died(_name(trial), text)
-        self._listener.ended(_name(trial), "failed")
-
-
-class _Stopper(tune.Stopper):  # type: ignore[misc]  # ray has no types
-    """Ends all trials once asked to, or once the store has stayed unreachable."""
-
-    stopped = away = False
-
-    def __call__(self, trial_id: str, result: Row) -> bool:
-        return False
-
-    def stop_all(self) -> bool:
-        return self.stopped or self.away
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[_Stopper]:
-    """Ctrl-C lets trials end at their next step and leave rows; a second one ends the driver at once."""
-    stopper = _Stopper()
-
-    def interrupt(number: int, frame: types.FrameType | None) -> None:
-        if stopper.stopped:
-            raise KeyboardInterrupt
-        stopper.stopped = True
-
-    if threading.current_thread() is not threading.main_thread():
-        yield stopper
-        return
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stopper
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,7 +1,7 @@
 """One command's session with a sweep: holds its folder, uploads what is pending, runs what is left, and reports it."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -16,6 +16,7 @@ from sweep.plan.admission import Forecast
 from sweep.plan.planning import Plan
 from sweep.run import watchdog
 from sweep.run.aftermath import store_errors_in_one_line
+from sweep.run.chooser import Chooser, Record
 from sweep.run.progress import Progress
 from sweep.run.watchdog import Witness
 from sweep.store import leftovers, lock
@@ -28,10 +29,11 @@ OF_ANOTHER = (
 
 @dataclass(frozen=True)
 class Session:
-    """A plan after its run; the folder is locked by this command while the session lasts."""
+    """A plan after its run; the folder is locked by this command while it lasts. `asked` are the trials that were wanted."""
 
     planned: Plan
     store: Store
+    asked: Collection[str]
     interrupted: bool = False
 
 
@@ -49,8 +51,9 @@ def run(planned: Plan, store: Store, trainable: Trainable, resolve: Resolve, for
     root = leftovers.spool_dir(store, planned.sweep_id)
     for folder in leftovers.of_other_sweeps(store, root):
         print(f"{folder} {OF_ANOTHER}", file=sys.stderr)
-    if not planned.todo and not leftovers.pending(root):
-        yield Session(planned, store)
+    wanted = chooser_of(planned, store).wanted
+    if wanted.done and not leftovers.pending(root):
+        yield Session(planned, store, wanted.asked)
         return
     with (
         lock.held(store, lambda error: witness.end(str(error))) as store,
@@ -61,13 +64,24 @@ def run(planned: Plan, store: Store, trainable: Trainable, resolve: Resolve, for
         # With those, and with what another driver may have done meanwhile.
         planned = plan.make(planned.config, store, planned.made_of)
         root = leftovers.spool_dir(store, planned.sweep_id)
-        interrupted = bool(planned.todo) and _run(planned, store, trainable, resolve, forecast, witness)
+        chooser = chooser_of(planned, store)
+        interrupted = not chooser.wanted.done and _run(planned, chooser, store, trainable, resolve, forecast, witness)
         with store_errors_in_one_line(store, root):
-            yield Session(planned, store, interrupted)
+            yield Session(planned, store, chooser.wanted.asked, interrupted)
+
+
+def chooser_of(planned: Plan, store: Store) -> Chooser:
+    return Chooser.of(planned, plan.content(planned.config, planned.trials, planned.made_of), store)
 
 
 def _run(
-    planned: Plan, store: Store, trainable: Trainable, resolve: Resolve, forecast: Forecast, witness: Witness
+    planned: Plan,
+    chooser: Chooser,
+    store: Store,
+    trainable: Trainable,
+    resolve: Resolve,
+    forecast: Forecast,
+    witness: Witness,
 ) -> bool:
     """Runs the trials to their ends; returns whether that was interrupted."""
     shared, notes = trainable.prepare(planned.todo, resolve)
@@ -83,12 +97,18 @@ def _run(
     origin = {"versions": provenance.versions(), **provenance.git(), **notes}
     known = {"id": planned.sweep_id} if planned.sweep_id else {}
     summary = {"provenance": {**origin, **identity.summary(planned.made_of)}}
-    store.write_sweep({**known, **plan.merged(before, now), "loss_unit": trainable.LOSS_UNIT, **summary})
+    content = {**known, **plan.merged(before, now), "loss_unit": trainable.LOSS_UNIT, **summary}
+    store.write_sweep(content)
+    record = Record(store, content, chooser.candidates)
 
     def lost(why: str) -> None:
         with suppress(Exception):  # what Tune wrote of itself, while there is somebody to do it
             store.scrub()
         witness.end(f"Ray's services are gone ({why})")
 
-    with Progress(planned.trials, planned.ended) as progress, watchdog.watching(runner.unavailable, lost):
-        return runner.run(planned, store, shared, origin, progress, forecast)
+    with (
+        Progress(planned.trials, planned.ended, chooses=planned.config.chooses) as progress,
+        watchdog.watching(runner.unavailable, lost),
+    ):
+        chooser.tell(record, progress.decided)
+        return runner.run(planned, chooser, store, shared, origin, progress, forecast)

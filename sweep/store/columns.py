@@ -298,7 +298,16 @@ EVALS = (
     Column("content_hash", _text, "hash of its tokens and of which of them have a loss: duplicates have the same"),
 )
 
-TABLES = {"trials": TRIALS, "steps": STEPS, "evals": EVALS}
+DECISIONS = (
+    Column("sequence", _int, "its number, from 0"),
+    Column("kind", _text, "value, best, out, shrunk, look, left or done: see docs/tune.md"),
+    Column("rank", _text, "the rank that it is about: a number, or full", null="where it is about all"),
+    Column("value", _float, "the tuned setting's value that it is about", null="where it is about none"),
+    Column("text", _text, "the decision in words"),
+    Column("numbers", _text, "JSON: what it was decided from"),
+)
+
+TABLES = {"trials": TRIALS, "steps": STEPS, "evals": EVALS, "decisions": DECISIONS}
 LOSSES = tuple(column.name for column in TRIALS if column.unit == _LOSS)
 # What the answer gives, in its order: of a configuration, and of a trial's steps.
 METRICS = {column.name: column for column in _TRIALS if column.metric}

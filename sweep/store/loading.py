@@ -69,9 +69,16 @@ class Sweep:
         return _frame(self._trial_table)
 
     def records(self) -> list[Row]:
-        """The same rows as dictionaries, with None where a value is null."""
+        """The rows that an answer is made of, as dictionaries with None where a value is null.
+
+        Where a sweep chose its trials, those that it wanted: of what else it began, to keep slots busy, an answer would
+        depend on how many slots there were.
+        """
         rows: list[Row] = self._trial_table.to_pylist()
-        return rows
+        if not (self.config.get("tune") or self.config.get("race")):
+            return rows
+        wanted = {entry["trial_id"] for entry in self.config.get("trials") or ()}
+        return [row for row in rows if row["trial_id"] in wanted]
 
     @cached_property
     def steps(self) -> "pd.DataFrame":

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from ray.tune import ResultGrid
     from ray.tune.experiment import Trial
 
+SHRUNK = ".shrunk"  # ends the name of a trial's folder for its second time in a run, with half the micro-batch
+
 
 @dataclass(frozen=True)
 class _Attempt:
@@ -34,11 +36,15 @@ class _Attempt:
 
     @property
     def trial_id(self) -> str:
-        return self.trial_fs_path.rsplit("/", 1)[1]
+        return self.trial_fs_path.rsplit("/", 1)[1].removesuffix(SHRUNK)
 
     @property
     def experiment_dir_name(self) -> str:
         return self.trial_fs_path.rsplit("/", 2)[1]
+
+    @property
+    def shrunk(self) -> bool:
+        return self.trial_fs_path.endswith(SHRUNK)
 
     def config(self) -> Row:
         return dict(json.loads(self._text("params.json") or "{}"))
@@ -84,11 +90,12 @@ def _checkpoint(store: Store, trial_id: str, row: Row | None) -> str | None:
 
 
 def _chosen(fs: pafs.FileSystem, tune: str) -> Iterator[tuple[str, _Attempt, list[Row]]]:
-    best: dict[str, tuple[tuple[bool, bool, str], _Attempt, list[Row]]] = {}
+    best: dict[str, tuple[tuple[bool, bool, str, bool], _Attempt, list[Row]]] = {}
     for attempt in _attempts(fs, tune):
         results = attempt.results()
         completed = bool(results) and bool(results[-1].get("done")) and results[-1].get("status") == "completed"
-        order = (completed, bool(results), attempt.experiment_dir_name)  # a run's name begins with its time
+        # A run's name begins with its time.
+        order = (completed, bool(results), attempt.experiment_dir_name, attempt.shrunk)
         if attempt.trial_id not in best or order > best[attempt.trial_id][0]:
             best[attempt.trial_id] = (order, attempt, results)
     for trial_id, (_, attempt, results) in sorted(best.items()):

@@ -5,6 +5,7 @@
         trials/<trial_id>.parquet     one row: how the trial ended
         steps/<trial_id>/*.parquet    a row per optimizer step
         evals/<trial_id>.parquet      a row per held-out example
+        decisions/decisions.parquet   a row per decision on what to train next
         logs/<trial_id>.log           what the trial's process printed
         checkpoints/<trial_id>/       its newest checkpoint, finally the trained adapter or model (see checkpoints.py)
         tune/                         Ray Tune's own files: its state and its result log
@@ -28,13 +29,14 @@ from sweep import redact
 from sweep.common.formatting import in_one_line, reason
 from sweep.errors import NewerSchema, NotASweep, StoreError
 from sweep.store import parquet
-from sweep.store.columns import EVALS, SCHEMA_VERSION, STEPS, TRIALS, Column, schema
+from sweep.store.columns import DECISIONS, EVALS, SCHEMA_VERSION, STEPS, TRIALS, Column, schema
 from sweep.store.location import Location
 from sweep.store.sweep_json import parse_sweep_json
 
 Row = dict[str, Any]
 log = logging.getLogger(__name__)
 _MERGED = "steps.parquet"
+_DECISIONS = "decisions/decisions.parquet"
 _PART = re.compile(r"part-(\d+)-(\d+)\.parquet$")
 
 
@@ -164,6 +166,16 @@ class Store(Location):
             ):  # of a process killed as it wrote
                 self.remove(name)
         return int(table.num_rows)
+
+    # --- decisions -------------------------------------------------------------------------------------------------
+
+    def write_decisions(self, rows: Sequence[Row]) -> None:
+        """Writes all decisions that there are so far, over those that were."""
+        self._write_rows(_DECISIONS, DECISIONS, rows)
+
+    def decisions(self) -> pa.Table:
+        """The decisions in their order; empty where none was written yet."""
+        return self._read([_DECISIONS] if self.exists(_DECISIONS) else [], DECISIONS)
 
     # --- Ray Tune's files ------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ def parse_sweep_json(data: bytes) -> tuple[dict[str, Any], str]:
         return {}, "it is not JSON, or was cut off"
     if not isinstance(content, dict) or "schema_version" not in content:
         return {}, "it has no schema_version"
-    mappings = ("base", "axes", "rules", "flags", "content", "provenance", "tune")
+    mappings = ("base", "axes", "rules", "flags", "content", "provenance", "tune", "race", "policy")
     kinds = {**dict.fromkeys(mappings, dict), "trials": list}
     odd = [key for key, kind in kinds.items() if not isinstance(content.get(key, kind()), kind)]
     axes, trials = content.get("axes"), content.get("trials")

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sweep.store.result_grid import SHRUNK
+
 
 @dataclass(frozen=True)
 class TrialSpec:
@@ -26,6 +28,12 @@ class TrialSpec:
     smaller_ranks: tuple[int, ...] = ()
 
 
+def request_name(trial: Mapping[str, Any]) -> str:
+    """Which of a sweep's trials Tune is asked for, by what it is told of it: a trial itself, or the same one shrunk."""
+    name: str = trial["trial_id"]
+    return f"{name}{SHRUNK}" if trial.get("micro_batch") else name
+
+
 @dataclass(frozen=True)
 class SweepSpec:
     """What all trials of a sweep have in common.
@@ -39,7 +47,8 @@ class SweepSpec:
         must_fit: whether a trial whose predicted memory does not fit its device is not trained.
         patience_s: seconds that a trial waits for an unreachable store.
         verbose: whether a trial's output is shown as well as logged.
-        provenance: for every row.
+        provenance: what goes into every row.
+        trials: by `request_name`.
     """
 
     name: str

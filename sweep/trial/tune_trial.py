@@ -9,7 +9,7 @@ from sweep.contract.outcomes import seen_by_tune, without_nulls
 from sweep.contract.trainable import Trainable
 from sweep.store.store import Row
 from sweep.trial.attempt import Attempt, Ended
-from sweep.trial.spec import SweepSpec
+from sweep.trial.spec import SweepSpec, request_name
 from sweep.trial.worker import NotClean, Worker
 
 POLL_S = 0.5
@@ -24,7 +24,7 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]  # ray has no types
 
     def reset_config(self, new_config: Row) -> bool:
         self.worker.end()
-        self.name: str = new_config["trial"]["trial_id"]
+        self.name = request_name(new_config["trial"])
         self.attempt: Attempt | None = None
         self.last: Row = {}
         return True

@@ -16,6 +16,36 @@ FLAGS = [
     flag("--max_steps 0", "--max_steps: must be at least 1, or -1 to train for num_train_epochs, got 0"),
     flag("--max_steps", "--max_steps: expected a whole number, got no value"),
     flag("--no_max_steps", "--no_max_steps: unrecognized setting. Did you mean max_steps?"),
+    flag("--tune", "--tune: expected a text, got no value"),
+    flag("--tune lr", "--tune: unrecognized setting 'lr'. Did you mean learning_rate?"),
+    flag("--tune bf16", "--tune: bf16 is true or false, and only numbers have neighbours to try"),
+    flag("--tune lora_r", "--tune: lora_r cannot be tuned: name a setting of the trainer, such as learning_rate"),
+    flag("--tune seed", "--tune: seed cannot be tuned"),
+    flag("--tune lora_dropout --lora_r 8 full", "--tune: lora_dropout means nothing to full fine-tuning"),
+    flag("--tune lora_alpha --lora_alpha_rule proportional", "--tune: under --lora_alpha_rule proportional"),
+    flag("--tune weight_decay", "--tune: values are tried from one above 0, got 0. Name them all with --ladder"),
+    flag(
+        "--tune learning_rate --grid learning_rate=1e-4,1e-3",
+        "--tune: each rank is tuned once, and --grid learning_rate makes several of each. Leave one of the two out",
+    ),
+    flag("--tune learning_rate --ladder", "--ladder: no value is given. Name them, as in --ladder 1e-4 3e-4 1e-3"),
+    flag(
+        "--tune learning_rate --ladder 1e-4 often", "--ladder: often cannot be used: give numbers, as in --ladder 1e-4"
+    ),
+    flag("--tune learning_rate --ladder 1e-4 1e-4", "--ladder: 0.0001 is there twice. Name each once"),
+    flag("--tune learning_rate --ladder -1 1e-4", "--ladder: must be at least 0, got -1"),
+    flag(
+        "--tune per_device_train_batch_size --ladder 1.5", "--ladder: 1.5 cannot be used: --per_device_train_batch_size"
+    ),
+    flag("--ladder 1e-4", "--ladder: means nothing without --tune. Add --tune learning_rate, or leave it out"),
+    flag("--max_seeds 5", "--max_seeds: means nothing without --race. Add it, or name the seeds with --seeds"),
+    flag("--race --max_seeds 0", "--max_seeds: must be at least 1, got 0"),
+    flag(
+        "--budget_gpu_hours 3", "--budget_gpu_hours: means nothing without --tune or --race: a grid trains every trial"
+    ),
+    flag("--race --budget_gpu_hours 0", "--budget_gpu_hours: must be above 0, got 0"),
+    flag("--race --scheduler asha", "--scheduler asha with --race: it stops trials by a guess at an early step"),
+    flag("--tune learning_rate --scheduler asha", "--scheduler asha with --tune: it stops trials by a guess"),
     flag("--learning_rate nan", "--learning_rate: expected a number, got 'nan'"),
     flag("--learning_rate 1e999", "--learning_rate: expected a number, got '1e999'"),
     flag("--learning_rate -1", "--learning_rate: must be at least 0, got -1"),

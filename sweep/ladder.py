@@ -4,11 +4,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sweep.errors import ConfigError
+from sweep.errors import Complaint, ConfigError
+from sweep.space import FULL, Rank
 
 # Learning rates. LoRA's best one is about ten times that of full fine-tuning, and about the same for every rank while alpha
 # is fixed (J. Schulman et al., "LoRA Without Regret", Thinking Machines Lab, 2025; N. Chen, S. Villar and S. Hayou,
 # "Learning Rate Scaling across LoRA Ranks and Transfer to Full Finetuning", ICML 2026).
+LEARNING_RATE = "learning_rate"
 LORA_START = 3e-4
 FULL_SHARE = 0.1
 _DECADES = 2  # either way of the start
@@ -31,13 +33,24 @@ class Ladder:
             ConfigError: there are no values, and nothing to begin them from.
         """
         if not values and not start > 0:
-            raise ConfigError(
-                [f"--tune: values are tried from one above 0, got {start:g}. Name them all with --ladder."]
-            )
+            text = f": values are tried from one above 0, got {start:g}. Name them all with --ladder."
+            raise ConfigError([Complaint("tune", text)])
         chosen = tuple(sorted(set(values))) or _decades(start)
         ratios = min(start, *chosen) > 0
         distance = [abs(math.log(value / start)) if ratios else abs(value - start) for value in chosen]
         return cls(chosen, distance.index(min(distance)))
+
+
+@dataclass(frozen=True)
+class Ladders:
+    """What is tried of a setting: with LoRA, and with full fine-tuning."""
+
+    key: str
+    lora: Ladder
+    full: Ladder
+
+    def of(self, rank: Rank) -> Ladder:
+        return self.full if rank == FULL else self.lora
 
 
 def _decades(start: float) -> tuple[float, ...]:
