@@ -16,7 +16,7 @@ FLAGS = [
     flag("--max_steps 0", "--max_steps: must be at least 1, or -1 to train for num_train_epochs, got 0"),
     flag("--max_steps", "--max_steps: expected a whole number, got no value"),
     flag("--no_max_steps", "--no_max_steps: unrecognized setting. Did you mean max_steps?"),
-    flag("--tune", "--tune: expected a text, got no value"),
+    flag("--tune", "--tune: expected a string, got no value"),
     flag("--tune lr", "--tune: unrecognized setting 'lr'. Did you mean learning_rate?"),
     flag("--tune bf16", "--tune: bf16 is true or false, and only numbers have neighbours to try"),
     flag("--tune lora_r", "--tune: lora_r cannot be tuned: name a setting of the trainer, such as learning_rate"),
@@ -32,7 +32,7 @@ FLAGS = [
     flag(
         "--tune learning_rate --ladder 1e-4 often", "--ladder: often cannot be used: give numbers, as in --ladder 1e-4"
     ),
-    flag("--tune learning_rate --ladder 1e-4 1e-4", "--ladder: 0.0001 is there twice. Name each once"),
+    flag("--tune learning_rate --ladder 1e-4 1e-4", "--ladder: 0.0001 appears twice. Name each once"),
     flag("--tune learning_rate --ladder -1 1e-4", "--ladder: must be at least 0, got -1"),
     flag(
         "--tune per_device_train_batch_size --ladder 1.5", "--ladder: 1.5 cannot be used: --per_device_train_batch_size"
