@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sweep.run.aftermath import Seen, note_pruned, write_missing_rows
+from sweep.run.aftermath import Seen, note_pruned, settled, write_missing_rows
 from sweep.space import Trial, trials
 from sweep.store.store import Row, Store
 
@@ -72,3 +72,21 @@ def test_a_decision_waits_for_the_trials_row_and_is_written_once(store: Store, t
     note_pruned([trial], store, seen)
     row = store.trial(trial.trial_id)
     assert row is not None and row["status"] == "pruned" and not seen.pruned
+
+
+def test_a_trial_whose_process_died_has_its_row_with_what_it_left_as_soon_as_ray_gives_it_up(
+    store: Store, trial: Trial, tmp_path: Path
+) -> None:
+    """What is trained next depends on it, so it is not left to the end of the run."""
+    folder = tmp_path / "spool" / trial.trial_id / "1"
+    folder.mkdir(parents=True)
+    (folder / "log").write_text("these were its last words")
+    row = settled(trial, store, Seen(errors={trial.trial_id: {"error_type": "ProcessDied"}}), tmp_path / "spool")
+    assert (row["status"], row["error_type"]) == ("failed", "ProcessDied")
+    assert row["log"] and "its last words" in store.read_log(trial.trial_id)
+    assert not folder.exists()
+
+
+def test_a_pruned_trial_is_known_before_its_own_row_is_there(store: Store, trial: Trial, tmp_path: Path) -> None:
+    assert settled(trial, store, Seen(pruned={trial.trial_id: DECIDED}), tmp_path)["status"] == "pruned"
+    assert store.trial(trial.trial_id) is None

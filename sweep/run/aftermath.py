@@ -107,16 +107,21 @@ def write_missing_rows(trials: Sequence[Trial], store: Store, seen: Seen, stoppe
             _write(trial, store, {"status": "failed", **nothing})
 
 
-def settled(trial: Trial, store: Store, seen: Seen) -> Row:
+def settled(trial: Trial, store: Store, seen: Seen, root: Path) -> Row:
     """The row of a trial that has ended, as far as it is known: one that was told to stop writes its own later.
+
+    Of one whose process died, what it left in `root` is uploaded first.
 
     Raises:
         OSError: the store refuses.
     """
+    from sweep.store import leftovers
+
     name = trial.trial_id
     if name in seen.pruned:
         return {"trial_id": name, "status": "pruned"}
     if name in seen.errors:
+        leftovers.upload_all(store, root, name)
         end_as(trial, store, {"status": "failed", **seen.errors[name]})
     if (row := store.trial(name)) is None:
         write_missing_rows([trial], store, seen, stopped=False)

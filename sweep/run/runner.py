@@ -137,7 +137,7 @@ def run(
         watch.stopper = stopper
         try:
             attempts = _attempts(planned, forecast)
-            searcher = _searcher(chooser, attempts, resources, store, watch, config)
+            searcher = _searcher(chooser, attempts, resources, store, root, watch, config)
             tuner = _tuner(searcher, attempts, planned, resources, store, root, shared, provenance, watch)
             with contextlib.nullcontext() if config.verbose else quiet_tune():
                 _fit(tuner, stopper)
@@ -216,6 +216,7 @@ def _searcher(
     attempts: Mapping[str, Attempted],
     resources: Resources,
     store: Store,
+    root: Path,
     watch: Watch,
     config: SweepConfig,
 ) -> PolicySearcher:
@@ -229,7 +230,7 @@ def _searcher(
         if trial_id in watch.lost:
             watch.lost.discard(trial_id)
             return None
-        return settled(chooser.candidates[trial_id], store, watch.seen)
+        return settled(chooser.candidates[trial_id], store, watch.seen, root)
 
     def config_of(request: Request) -> Row:
         one = shrunk(request.trial) if request.shrink else Attempted(request.trial, {})
@@ -246,7 +247,7 @@ def _searcher(
             return None
         reject(one, store, why)
         watch.rejected(one.trial.trial_id)
-        return settled(one.trial, store, watch.seen)
+        return settled(one.trial, store, watch.seen, root)
 
     return PolicySearcher(chooser, slots, row_of, config_of, refused, watch.stopper, config.storage_patience_s)
 
