@@ -9,7 +9,7 @@ from sweep.space import FULL, Rank
 
 # Learning rates. LoRA's best one is about ten times that of full fine-tuning, and about the same for every rank while alpha
 # is fixed (J. Schulman et al., "LoRA Without Regret", Thinking Machines Lab, 2025; N. Chen, S. Villar and S. Hayou,
-# "Learning Rate Scaling across LoRA Ranks and Transfer to Full Finetuning", ICML 2026).
+# "Learning Rate Scaling across LoRA Ranks and Transfer to Full Finetuning", arXiv:2602.06204, 2026).
 LEARNING_RATE = "learning_rate"
 LORA_START = 3e-4
 FULL_SHARE = 0.1
