@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sweep.common.program import prog
 from sweep.errors import StoreError, SweepError
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def as_json(found: Replay) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the decisions; returns the exit code."""
     flags = argparse.ArgumentParser(
-        prog="python -m sweep.decisions",
+        prog=prog("decisions"),
         description="What a sweep decided to train next, from which numbers, and whether its rows give that again.",
         epilog="Exit code: 0 they do, 1 they do not, 2 there is no such sweep.",
     )
