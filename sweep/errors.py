@@ -3,6 +3,7 @@
 SweepError                 something a user can fix; the command line prints it without a traceback and exits with its code, 2
 ├── ConfigError            the settings are wrong: carries every complaint, not just the first
 ├── RowsError              a file of results cannot be understood: carries every complaint
+├── PushFailed             what was exported could not be uploaded to the Hub: the command exits 1
 └── StoreError             a sweep directory cannot be used
     ├── NotASweep          there is no sweep at that location
     ├── NewerSchema        it was written by a later version of this project
@@ -68,6 +69,12 @@ class RowsError(SweepError):
         super().__init__(
             "\n".join([f"{path!r} cannot be used:", *(f"  - {complaint}" for complaint in self.complaints)])
         )
+
+
+class PushFailed(SweepError):
+    """The Hub did not take an exported folder; the folder is complete."""
+
+    exit_code = 1
 
 
 class StoreError(SweepError):

@@ -3,9 +3,11 @@
     <root>/<owner>/<name>/<commit>/…    the files of a commit (40 hexadecimal digits)
     <root>/<owner>/<name>/refs.json     {"main": commit, …}
 
-HF_ENDPOINT of a process names it. It answers what `hf_hub_download` and `HfApi.model_info` ask.
+HF_ENDPOINT of a process names it. It answers what `hf_hub_download` and `HfApi.model_info` ask, and to whoever has TOKEN what
+`HfApi.create_repo` (whose request it keeps in `created.json`) and `HfApi.upload_folder` do.
 """
 
+import base64
 import hashlib
 import json
 import re
@@ -16,7 +18,12 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import yaml
+
 FILE = re.compile(r"/(?P<repo>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<file>.+)")
+COMMIT = re.compile(r"/api/models/(?P<repo>[^/]+/[^/]+)/(?P<what>preupload|commit)/main")
+TOKEN = "hf_standing_in_for_a_token"
+NAME = re.compile(r"[\w.-]+/[\w.-]+")
 INFO = re.compile(r"/api/models/(?P<repo>[^/]+/[^/?]+)(/(revision|tree)/(?P<revision>[^/?]+))?")
 
 
@@ -40,6 +47,24 @@ def point(root: Path, repo: str, **refs: str) -> None:
     (root / repo / "refs.json").write_text(json.dumps(refs))
 
 
+def complaints(card: str) -> list[str]:
+    """What the Hub refuses in a model card's metadata, of what this project could write into it."""
+    found = re.match(r"---\n(.*?)\n---\n", card, re.DOTALL)
+    data = yaml.safe_load(found[1]) if found else None
+    if not isinstance(data, dict):
+        return ["no metadata"]
+    names = [name for key in ("base_model", "datasets") for name in _listed(data.get(key))]
+    wrong = [f"{name!r} is no name of the Hub" for name in names if not NAME.fullmatch(name)]
+    for result in [one for model in data.get("model-index", []) for one in model["results"]]:
+        parts = [result["task"], result["dataset"], *result["metrics"]]
+        wrong += [f"{part} has no type" for part in parts if not isinstance(part.get("type"), str)]
+    return wrong
+
+
+def _listed(value: Any) -> list[str]:
+    return value if isinstance(value, list) else [value] if value else []
+
+
 class _Handler(BaseHTTPRequestHandler):
     root: Path
 
@@ -48,6 +73,54 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self._answer(body=True)
+
+    def do_POST(self) -> None:
+        path, data = self.path.split("?")[0], self.rfile.read(int(self.headers["Content-Length"]))
+        if path == "/api/validate-yaml":
+            wrong = complaints(json.loads(data)["content"])
+            self._json(400 if wrong else 200, {"errors": [{"message": text} for text in wrong], "warnings": []})
+        elif self.headers["Authorization"] != f"Bearer {TOKEN}":
+            self._send(401, b"", {})
+        elif path == "/api/repos/create":
+            self._create(json.loads(data))
+        elif found := COMMIT.fullmatch(path):
+            self._preupload(data) if found["what"] == "preupload" else self._commit_files(found["repo"], data)
+        else:
+            self._send(404, b"", {})
+
+    def _create(self, asked: dict[str, Any]) -> None:
+        repo = f"{asked['organization']}/{asked['name']}"
+        exists = (self.root / repo).is_dir()
+        if not exists:
+            (self.root / repo).mkdir(parents=True)
+            (self.root / repo / "created.json").write_text(json.dumps(asked))
+        self._json(409 if exists else 200, {"url": f"http://{self.headers['Host']}/{repo}"})
+
+    def _preupload(self, data: bytes) -> None:
+        files = json.loads(data)["files"]
+        self._json(
+            200, {"files": [{"path": one["path"], "uploadMode": "regular", "shouldIgnore": False} for one in files]}
+        )
+
+    def _commit_files(self, repo: str, data: bytes) -> None:
+        commit = hashlib.sha1(data).hexdigest()
+        for line in map(json.loads, data.splitlines()):
+            if line["key"] == "file":
+                file = self.root / repo / commit / line["value"]["path"]
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(base64.b64decode(line["value"]["content"]))
+        point(self.root, repo, main=commit)
+        self._json(
+            200,
+            {
+                "commitUrl": f"http://{self.headers['Host']}/{repo}/commit/{commit}",
+                "commitOid": commit,
+                "success": True,
+            },
+        )
+
+    def _json(self, code: int, content: dict[str, Any]) -> None:
+        self._send(code, json.dumps(content).encode(), {"Content-Type": "application/json"})
 
     def log_message(self, *args: Any) -> None:
         """Nothing is printed."""

@@ -42,7 +42,7 @@ _REFUSED = {
     "auto_find_batch_size": "each trial would settle on a batch size of its own, and their losses would not compare. "
     "--on_oom shrink trains one that ran out of memory again, with half the micro-batch accumulated twice",
     "push_to_hub": "every trial would push to the same repository. Afterwards push the one that you choose: "
-    "`hf upload USER/NAME FOLDER`, FOLDER being the `checkpoint` of its trial row, below the sweep's folder",
+    "`python -m sweep.export FOLDER --push_to_hub USER/NAME`, FOLDER being the sweep's",
 }
 
 Settings = Mapping[str, Any]

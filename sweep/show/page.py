@@ -54,7 +54,7 @@ def render_html(sweep: Sweep, answer: Answer) -> str:
         lost=lost(answer),
         deliberate=[one.text for one in answer.differences if one.kind == "axis"],
         neutral=[one.text for one in answer.differences if one.kind == "neutral"],
-        provenance=_flat(answer.provenance),
+        provenance=flat(answer.provenance),
         commands=commands(sweep, answer),
     )
 
@@ -86,12 +86,12 @@ def _flags(text: str) -> Markup:
     return Markup(re.sub(r"--\w+", r"<code>\g<0></code>", whole))
 
 
-def _flat(provenance: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+def flat(provenance: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     """Nested provenance as names and texts; a library's version stands under the library's name."""
     lines: list[tuple[str, str]] = []
     for key, value in provenance.items():
         if isinstance(value, Mapping):
-            lines += _flat(value, "" if key == "versions" else f"{prefix}{key} ")
+            lines += flat(value, "" if key == "versions" else f"{prefix}{key} ")
         else:
             lines.append((f"{prefix}{key}", str(value)))
     return lines

@@ -125,9 +125,9 @@ def _array(values: Sequence[Any], kind: Any) -> Any:
 
 def _markdown(answer: Answer) -> str:
     headings, rows = cells(answer)
-    lines = [f"### {heading(answer)}", "", *_paragraphs(said(answer)), *_lines(headings, rows)]
+    lines = [f"### {heading(answer)}", "", *_paragraphs(said(answer)), *table_lines(headings, rows)]
     if tried := values(answer):
-        lines += [f"{_escaped(tried.title)}:", "", *_lines(tried.headings, tried.rows)]
+        lines += [f"{_escaped(tried.title)}:", "", *table_lines(tried.headings, tried.rows)]
     lines += [
         _escaped(answer.basis_text),
         *_bullets("Warnings", warnings(answer)),
@@ -140,7 +140,8 @@ def _paragraphs(text: str) -> list[str]:
     return [part for line in text.splitlines() for part in (_escaped(line), "")]
 
 
-def _lines(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def table_lines(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table in Markdown, and an empty line."""
     return [_line(headings), _line(["---", *["---:"] * (len(headings) - 1)]), *(_line(row) for row in rows), ""]
 
 

@@ -182,7 +182,7 @@ FLAGS = [
     flag(
         "--push_to_hub",
         "--push_to_hub: not in a sweep: every trial would push to the same repository. Afterwards push the one that you "
-        "choose: `hf upload USER/NAME FOLDER`",
+        "choose: `python -m sweep.export FOLDER --push_to_hub USER/NAME`",
     ),
     flag(
         "--model_init_kwargs x", "--model_init_kwargs: expected a mapping such as {attn_implementation: sdpa}, got 'x'"

@@ -1,0 +1,49 @@
+"""What a trial was trained from: its base model and its data, each of the Hub or of this machine."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweep.common.names import exists_locally, resolver
+from sweep.publish.hub import is_repo
+from sweep.publish.trained import Trained
+
+_FILES = (".json", ".jsonl", ".csv", ".parquet", ".txt", ".arrow")
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base model.
+
+    Attributes:
+        name: as the user wrote it.
+        path: its folder on this machine; None for the Hub's, and where it is not here.
+        commit: the Hub's commit that was trained on; None for a folder.
+    """
+
+    name: str
+    path: str | None = None
+    commit: str | None = None
+
+    @property
+    def of_hub(self) -> bool:
+        return self.commit is not None
+
+
+def base_of(trained: Trained) -> Base | None:
+    """The trial's base model; None for a trainable that has none."""
+    name = trained.settings.get("model_name_or_path")
+    if not isinstance(name, str):
+        return None
+    repo, _, commit = str(trained.provenance.get("model_fingerprint")).rpartition("@")
+    if repo == name:
+        return Base(name, commit=commit)
+    path = resolver(str(Path.cwd()))(name)
+    return Base(name, path=str(Path(path).resolve()) if exists_locally(path) else None)
+
+
+def hub_data(trained: Trained) -> str | None:
+    """The trial's data set, if it is the Hub's: a repository's name that is no file's, nor a folder's here."""
+    name = trained.settings.get("dataset_name")
+    if not isinstance(name, str) or name.endswith(_FILES) or not is_repo(name):
+        return None
+    return None if exists_locally(resolver(str(Path.cwd()))(name)) else name
