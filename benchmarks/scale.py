@@ -44,8 +44,10 @@ class Memory:
 def ours(trials: int, folder: str, memory: Memory) -> float:
     """Seconds of the runner: what is imported and checked before is not its work."""
     from sweep.config.layers import resolve
+    from sweep.plan.admission import nothing
     from sweep.plan.planning import make
     from sweep.run.runner import run
+    from sweep.run.session import chooser_of
     from sweep.store.store import Store
 
     seeds = [str(seed) for seed in range(trials)]
@@ -54,7 +56,7 @@ def ours(trials: int, folder: str, memory: Memory) -> float:
     assert config is not None and not complaints, complaints
     store = Store(config.location)
     planned = make(config, store)
-    seconds, interrupted = timed(lambda: run(planned, store, None, {}, memory))
+    seconds, interrupted = timed(lambda: run(planned, chooser_of(planned, store), store, None, {}, memory, nothing))
     assert not interrupted
     assert set(store.trials().column("status").to_pylist()) == {"completed"}
     return seconds

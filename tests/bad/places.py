@@ -120,7 +120,7 @@ ASKED = [
     asked(
         "sweep and table",
         ["one", "--from_csv", "x.csv"],
-        "give a sweep's folder, or --from_csv FILE, and not both",
+        "give a sweep's folder, or several, or --from_csv FILE, and not both",
         analysis.main,
     )
 ]
