@@ -99,7 +99,8 @@ def test_a_tuned_sweep_cuts_the_largest_rank_at_its_chosen_rate(tmp_path: Path) 
     axes = [{"learning_rate": 3e-4}] * 6 + [{"learning_rate": 2e-3}] * 6
     best_of_two = [one for one in best if one["lora_r"] != 2]
     kept = [*slow, *best_of_two]
-    note = {"tune": {"key": "learning_rate", "ladder": [3e-4, 2e-3]}}
+    wanted = [{"trial_id": one["trial_id"], "lora_r": one["lora_r"], "seed": one["seed"]} for one in kept]
+    note = {"tune": {"key": "learning_rate", "ladder": [3e-4, 2e-3]}, "trials": wanted}
     found = of_rows(tmp_path, kept, axes[: len(kept)], **note)
     two = found.configuration("r=2 learning_rate=0.0003")
     assert two.tuned and two.cut_loss == pytest.approx(3.082), "whatever the rank's own rate"

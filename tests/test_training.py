@@ -86,7 +86,7 @@ def test_an_evaluation_that_runs_out_of_memory_is_tried_with_half_its_batch(
         assert sizes == {3: [5, 2, 2, 1], 1: [5, 2, 1, 1, 1, 1, 1]}[fits]
         assert again["eval_loss"] == pytest.approx(whole["eval_loss"], rel=1e-6)
         assert again["train_loss"] == whole["train_loss"]
-    assert "tried again with 2 at a time" in capsys.readouterr().out
+    assert "retrying with 2 at a time" in capsys.readouterr().out
 
 
 def test_a_trial_says_what_it_does_before_its_first_step_and_after_its_last(tmp_path: Path) -> None:
