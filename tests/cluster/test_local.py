@@ -141,10 +141,14 @@ def test_a_lost_node_costs_no_row_and_changes_no_number(cluster: Cluster) -> Non
     assert sweep.returncode == 0, output
     tables = cluster.tables(DISTURBED)
     assert [row["status"] for row in tables["trials"]] == ["completed"] * TRIALS
-    (moved,) = [row["trial_id"] for row in tables["trials"] if row["attempts"] > 1]
+    # More than one on a slow machine: a worker outlives its raylet for moments, in which it may begin another trial.
+    moved = [row["trial_id"] for row in tables["trials"] if row["attempts"] > 1]
     assert losses(tables["steps"]) == losses(cluster.tables(SWEEP)["steps"])
-    again = [row["step"] for row in tables["steps"] if row["trial_id"] == moved and row["attempt"] == 2]
-    assert again[0] > 10  # it went on from a checkpoint
+    again = {
+        name: [row["step"] for row in tables["steps"] if (row["trial_id"], row["attempt"]) == (name, 2)]
+        for name in moved
+    }
+    assert any(steps and steps[0] > 10 for steps in again.values())  # resumed from a checkpoint
 
 
 def test_down_leaves_nothing_running(cluster: Cluster) -> None:
