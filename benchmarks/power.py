@@ -50,13 +50,13 @@ def cell(noise: Design, ranks: int, sweeps: int) -> dict[str, Any]:
         (0.0,) + (log1p(MARGIN),) * (ranks - 1),
     )
     shown = apart.decided(MARGIN)
-    decided, pick = shown.any(axis=1), shown.argmax(axis=1)
+    decided, pick = np.asarray(shown.any(axis=1)), shown.argmax(axis=1)
     return {
         "decided": share(decided),
         "right": share(decided & (pick == beyond)),
         "wrong_pick": rate(decided & (pick < beyond)),
-        "within_at_margin": rate(near.decided(MARGIN)[:, 1:].any(axis=1)),
-        "different_when_equal": rate(equal.different().any(axis=(1, 2))),
+        "within_at_margin": rate(np.asarray(near.decided(MARGIN)[:, 1:].any(axis=1))),
+        "different_when_equal": rate(np.asarray(equal.different().any(axis=(1, 2)))),
     }
 
 

@@ -1,6 +1,7 @@
 """A prediction as tables for people, and as one JSON object."""
 
 import io
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -25,13 +26,18 @@ ON_CPU = "`peak` is the host memory that tensors take; Python and its libraries 
 
 def text(found: Prediction) -> str:
     """Tables and sentences, as wide as the terminal."""
+    return printed([_memory(found), _work(found)], _lines(found))
+
+
+def printed(tables: Sequence[Any], lines: Sequence[str]) -> str:
+    """Rich tables and the sentences below them, as wide as the terminal, but at least 100 characters."""
     from rich.console import Console
 
     buffer = io.StringIO()
     console = Console(file=buffer, width=max(100, Console().width))
-    console.print(_memory(found))
-    console.print(_work(found))
-    for line in _lines(found):
+    for table in tables:
+        console.print(table)
+    for line in lines:
         console.print(line, highlight=False, markup=False)
     return buffer.getvalue().rstrip()
 

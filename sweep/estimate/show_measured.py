@@ -1,11 +1,11 @@
 """A measurement as tables for people, and as one JSON object."""
 
-import io
 from dataclasses import asdict
 from typing import Any
 
 from sweep.common.formatting import size
 from sweep.estimate.measured import Comparison, Line, Measured
+from sweep.estimate.show import printed
 
 WORDS = {
     "logging": "Logging at every step against every 50th",
@@ -16,14 +16,7 @@ WORDS = {
 
 def text(found: Measured) -> str:
     """Tables and sentences, as wide as the terminal."""
-    from rich.console import Console
-
-    buffer = io.StringIO()
-    console = Console(file=buffer, width=max(100, Console().width))
-    console.print(_table(found))
-    for line in _lines(found):
-        console.print(line, highlight=False, markup=False)
-    return buffer.getvalue().rstrip()
+    return printed([_table(found)], _lines(found))
 
 
 def _table(found: Measured) -> Any:
