@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from sweep.common.program import prog
+from sweep.common.program import Parser
 from sweep.config.sweep_config import FLAGS
 from sweep.errors import SweepError
 
@@ -91,10 +91,8 @@ def parquet(answer: "Answer") -> bytes:
     return parquet(answer)
 
 
-def parser() -> argparse.ArgumentParser:
-    flags = argparse.ArgumentParser(
-        prog=prog("analysis"), description="Which configuration to take, how sure that is, and at what price."
-    )
+def parser() -> Parser:
+    flags = Parser("analysis", description="Which configuration to take, how sure that is, and at what price.")
     flags.add_argument(
         "sweep", nargs="*", help="a sweep's folder or URI, e.g. results/demo; several are compared in one table"
     )

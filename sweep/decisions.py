@@ -3,7 +3,6 @@
 Trains nothing: the rows of the trials are played through the policy once more.
 """
 
-import argparse
 import json
 import signal
 import sys
@@ -11,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sweep.common.program import prog
+from sweep.common.program import Parser
 from sweep.errors import StoreError, SweepError
 
 if TYPE_CHECKING:
@@ -84,14 +83,7 @@ def as_json(found: Replay) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the decisions; returns the exit code."""
-    flags = argparse.ArgumentParser(
-        prog=prog("decisions"),
-        description="What a sweep decided to train next, from which numbers, and whether its rows give that again.",
-        epilog="Exit code: 0 they do, 1 they do not, 2 there is no such sweep.",
-    )
-    flags.add_argument("sweep", help="a sweep's folder or URI, e.g. results/demo")
-    flags.add_argument("--format", choices=("table", "json"), default="table")
-    given = flags.parse_args(arguments)
+    given = parser().parse_args(arguments)
     from sweep.store.store import Store
 
     try:
@@ -101,6 +93,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return NOT_A_SWEEP
     print((as_json if given.format == "json" else as_text)(found))
     return CONTRADICTED if found.contradictions else OK
+
+
+def parser() -> Parser:
+    flags = Parser(
+        "decisions",
+        description="What a sweep decided to train next, from which numbers, and whether its rows give that again.",
+        epilog="Exit code: 0 they do, 1 they do not, 2 there is no such sweep.",
+    )
+    flags.add_argument("sweep", help="a sweep's folder or URI, e.g. results/demo")
+    flags.add_argument("--format", choices=("table", "json"), default="table")
+    return flags
 
 
 if __name__ == "__main__":

@@ -3,13 +3,12 @@
 By default the recommended trial's. `--push_to_hub USER/REPO` also uploads the folder to the Hugging Face Hub.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sweep import analysis
-from sweep.common.program import prog
+from sweep.common.program import Parser
 from sweep.errors import SweepError
 
 if TYPE_CHECKING:
@@ -41,9 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def parser() -> argparse.ArgumentParser:
-    flags = argparse.ArgumentParser(
-        prog=prog("export"),
+def parser() -> Parser:
+    flags = Parser(
+        "export",
         description="Writes a trained adapter, or a fully fine-tuned model, with its model card into a folder.",
     )
     flags.add_argument("sweep", help="a sweep's folder or URI, e.g. results/demo")

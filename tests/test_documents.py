@@ -56,6 +56,31 @@ def test_readmes_tree_is_the_projects() -> None:
     assert {file.parent.name for file in rooms} <= told
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_leads_somewhere(document: Path) -> None:
+    assert dead_links(document.read_text(encoding="utf-8"), document.parent) == []
+
+
+def dead_links(text: str, folder: Path) -> list[str]:
+    """The links to files, and to headings of Markdown files, that are not there."""
+    links = re.findall(r"\]\((?!https?:)([^()\s]+)\)", text)
+    return [link for link in links if not _leads(link, folder, text)]
+
+
+def _leads(link: str, folder: Path, text: str) -> bool:
+    name, _, heading = link.partition("#")
+    file = folder / name
+    if not heading or not file.exists():
+        return file.exists()
+    return heading in _anchors(file.read_text(encoding="utf-8") if name else text)
+
+
+def _anchors(text: str) -> set[str]:
+    """The headings as GitHub makes anchors of them."""
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in headings}
+
+
 def tree_of_readme() -> str:
     (tree,) = re.findall(r"## How it is built\n\n```\n(.*?)```", (PROJECT / "README.md").read_text(), re.DOTALL)
     return str(tree)
@@ -64,6 +89,12 @@ def tree_of_readme() -> str:
 @pytest.mark.parametrize("lost", ["sweep/old.py", "`benchmarks/gone`", "docs/nothing.md", "python -m sweep.old"])
 def test_what_is_not_there_is_found(lost: str) -> None:
     assert len(missing(f"See {lost}, and python -m benchmarks.NAME or sweep/grid.py.")) == 1
+
+
+@pytest.mark.parametrize("lost", ["gone.md", "docs/answer.md#no-heading", "sweep/old.py", "#nowhere"])
+def test_a_dead_link_is_found(lost: str) -> None:
+    text = f"# Here, too\n[a](docs/answer.md#several-sweeps), [here](#here-too), [b](https://example.org/gone.md) and [c]({lost})"
+    assert dead_links(text, PROJECT) == [lost]
 
 
 def test_what_is_not_in_the_tree_is_found() -> None:

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 
 from sweep.errors import NewerSchema, NotASweep, StoreError
-from sweep.store import columns
 from sweep.store.store import Store
 
 
@@ -18,11 +17,6 @@ def store(tmp_path: Path) -> Store:
 
 def step(number: int, attempt: int = 1, trial: str = "a") -> dict[str, Any]:
     return {"trial_id": trial, "attempt": attempt, "step": number, "loss": float(attempt)}
-
-
-def test_the_page_of_columns_is_made_from_the_definition() -> None:
-    page = Path(__file__).parent.parent / "docs" / "columns.md"
-    assert page.read_text() == columns.markdown(), "run: python -m sweep.store.columns > docs/columns.md"
 
 
 def test_a_row_comes_back_as_it_was_written_and_what_is_missing_is_null(store: Store) -> None:

@@ -32,7 +32,7 @@ def test_every_name_of_the_json_is_documented(tmp_path: Path) -> None:
     found = of_rows(tmp_path, rows)
     names = names_in(found)
     assert {"models_different", "values", "reason", "suggestions", "memory", "directions"} <= names
-    documented = set(re.findall(r"`(\w+)`", Path("docs/answer.md").read_text()))
+    documented = set(re.findall(r"`(\w+)`", Path("docs/answer-reference.md").read_text()))
     assert names <= documented
     (results,) = {tuple(one.results) for one in found.configurations}
     spreads = [f"{column.name}_sd" for column in METRICS.values() if column.shown_as.spread]

@@ -1,6 +1,6 @@
 """The answer to "which rank?", as plain frozen data: every number that is printed, drawn or exported.
 
-docs/answer.md documents each name. None means "not measured" or "cannot be said".
+None means "not measured" or "cannot be said". docs/answer-reference.md is made from the docstrings here.
 """
 
 from collections.abc import Mapping
@@ -18,22 +18,53 @@ Edge = Literal["lowest", "highest"]  # of the values that could be tried
 
 @dataclass(frozen=True)
 class Comparison:
-    """One configuration's compared loss against the best one's."""
+    """One configuration's compared loss against the best one's, as shares of the lowest measured loss.
 
-    difference: float  # above the lowest measured loss, as a fraction of it
-    lower: float | None  # at least this far above the best, whichever that is
-    upper: float | None  # at most this far above it
+    Attributes:
+        difference: above the lowest measured loss
+        lower: at least so far above the best, whichever that is; null without a bound
+        upper: at most so far above it; null without a bound
+        basis: what the bounds of this configuration are over
+        seeds: how many went in
+        examples: how many held-out ones went in; clusters where the data name them
+        verdict: within the margin, worse than it allows, or undecided; with basis `none` as measured
+        different: claimed to differ from the best under any seed; only with basis `seeds`
+        models_different: the trained models differ beyond these held-out examples; only with basis `examples`
+    """
+
+    difference: float
+    lower: float | None
+    upper: float | None
     basis: Basis
     seeds: int
     examples: int
     verdict: Verdict
-    different: bool  # claimed to differ from the best under any seed; needs basis "seeds"
-    models_different: bool  # the trained models differ on the population of held-out examples; basis "examples"
+    different: bool
+    models_different: bool
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """Trials whose settings are equal but for the seed, and their means over the completed ones (memory: the largest)."""
+    """Trials whose settings are equal but for the seed, and their means over the completed ones (memory: the largest).
+
+    Attributes:
+        label: short name: the rank, and what else tells it apart
+        method: `lora` or `full`
+        lora_r: rank; null for full fine-tuning
+        lora_alpha: alpha; null for full fine-tuning
+        axes: values of the grid's further axes, by setting
+        trials: ids of the completed trials
+        seeds: their seeds
+        loss: mean of the compared metric over the trials that are compared
+        loss_sd: its standard deviation over seeds
+        results: every metric by its column's name; NAME_sd is a standard deviation over seeds
+        comparison: its loss against the others'; null where there is none to compare
+        tuned: whether it is its rank's best value of the tuned setting; null where nothing was tuned
+        tuning_loss: mean by which a rank's values compare, over the seeds that all of them have; null without one
+        cut_loss: held-out loss of the largest rank's trained adapter cut to this rank, a mean over the seeds that both have;
+            null for the largest rank, and where it was not measured
+        cut_from: the configuration whose adapter was cut
+    """
 
     label: str
     method: str
@@ -42,14 +73,14 @@ class Configuration:
     axes: Mapping[str, Value]
     trials: tuple[str, ...]
     seeds: tuple[int | None, ...]
-    loss: float | None  # the compared metric
-    loss_sd: float | None  # its standard deviation over seeds
-    results: Mapping[str, float | None]  # every metric by its column's name; NAME_sd is a standard deviation over seeds
+    loss: float | None
+    loss_sd: float | None
+    results: Mapping[str, float | None]
     comparison: Comparison | None
-    tuned: bool | None = None  # whether it is its rank's best value of the tuned setting; None: nothing was tuned
-    tuning_loss: float | None = None  # mean over the seeds that all values of its rank share
-    cut_loss: float | None = None  # held-out loss of a larger rank's adapter cut to this one's, over the seeds of both
-    cut_from: str | None = None  # the configuration whose adapter was cut
+    tuned: bool | None = None
+    tuning_loss: float | None = None
+    cut_loss: float | None = None
+    cut_from: str | None = None
 
     def value(self, key: str) -> Value:
         """Its value of a setting that the grid varies or that was tuned; None where it has none."""
@@ -62,18 +93,30 @@ class Configuration:
 
 @dataclass(frozen=True)
 class Tuned:
-    """A setting of which each rank has its own best value."""
+    """A setting of which each rank has its own best value.
+
+    Attributes:
+        key: the setting
+        tried: how many configurations gave a loss to choose from
+        edges: chosen configurations whose value is at an end of the ladder, so that a better one may lie beyond
+    """
 
     key: str
-    tried: int  # configurations that gave a loss to choose from
-    edges: Mapping[
-        str, Edge
-    ]  # chosen configurations whose value is at an end of the ladder: a better one may lie beyond
+    tried: int
+    edges: Mapping[str, Edge]
 
 
 @dataclass(frozen=True)
 class Saving:
-    """What the pick costs less than another configuration: 0.1 is a tenth less, negative is more."""
+    """What the pick costs less than another configuration: 0.1 is a tenth less, negative is more.
+
+    Attributes:
+        label: the other configuration
+        role: the one with the lowest measured loss, or full fine-tuning
+        memory: peak of a GPU's memory
+        time: training time
+        parameters: trainable ones
+    """
 
     label: str
     role: Literal["best", "full"]
@@ -84,48 +127,84 @@ class Saving:
 
 @dataclass(frozen=True)
 class Suggestion:
-    """What more would settle something open: either of the two, or both where the text says so."""
+    """What more would settle something open: either of the two, or both where the text says so.
+
+    Attributes:
+        configurations: of which more is needed
+        seeds: about so many more of each; null: no reasonable number would do
+        text: the same in words
+        examples: about so many held-out examples in all; null: they are not what is missing
+        either: one of the two is enough
+    """
 
     configurations: tuple[str, ...]
-    seeds: int | None  # about so many more of each; None: no number within reason would do
+    seeds: int | None
     text: str
-    examples: int | None = None  # about so many held-out examples in all; None: they are not what is missing
-    either: bool = False  # one of the two is enough
+    examples: int | None = None
+    either: bool = False
 
 
 @dataclass(frozen=True)
 class Recommendation:
-    """The cheapest configuration that is good enough, and how sure that is."""
+    """The cheapest configuration that is good enough, and how sure that is.
+
+    Attributes:
+        label: the pick
+        trial_id: its trial with the lowest compared loss
+        best: the configuration with the lowest measured loss
+        decided: the pick is shown to be within the margin for the configuration: basis `seeds`, and without doubts
+        basis: what the pick's bounds are over
+        tied: configurations shown to be within the margin of the pick, either way
+        not_told_apart: neither shown to differ from the pick nor to be tied with it
+        savings: against the best and against full fine-tuning
+        suggestions: what would settle more
+        text: the paragraph that is printed
+    """
 
     label: str
-    trial_id: str  # its trial with the lowest compared loss
-    best: str  # the configuration with the lowest measured loss
-    decided: bool  # shown within the margin for the configuration; False: measured so, or for these models only
+    trial_id: str
+    best: str
+    decided: bool
     basis: Basis
-    tied: tuple[str, ...]  # shown to be within the margin of the pick, either way
-    not_told_apart: tuple[str, ...]  # neither shown to differ from the pick nor to be tied with it
+    tied: tuple[str, ...]
+    not_told_apart: tuple[str, ...]
     savings: tuple[Saving, ...]
     suggestions: tuple[Suggestion, ...]
     text: str
 
 
-# Varied on purpose; may change the loss; may change time and memory only; measured to change nothing.
 DifferenceKind = Literal["axis", "confound", "cost", "neutral"]
 
 
 @dataclass(frozen=True)
 class DifferenceInSettings:
-    """Something besides the rank and the seed that is not the same in all compared trials."""
+    """Something besides the rank and the seed that is not the same in all compared trials.
+
+    Attributes:
+        name: what differs
+        values: each value, with the labels of the configurations that have it
+        kind: varied on purpose; may change the loss; may change time and memory only; measured to change nothing. `confound`
+            and `cost` are warnings where the answer is printed
+        text: the same as a sentence
+    """
 
     name: str
-    values: Mapping[str, tuple[str, ...]]  # value as text → labels of the configurations that have it
+    values: Mapping[str, tuple[str, ...]]
     kind: DifferenceKind
     text: str
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A trial that is not compared, and why."""
+    """A trial that is not compared, and why.
+
+    Attributes:
+        trial_id: which trial
+        label: its configuration
+        seed: its seed
+        status: how it ended (columns.md), or `running` or `not started`
+        reason: its error, or what the status means
+    """
 
     trial_id: str
     label: str
@@ -136,7 +215,13 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Front:
-    """The configurations that no other beats in all of the metrics at once."""
+    """The configurations that no other beats in all of the metrics at once (Pareto front).
+
+    Attributes:
+        metrics: what is traded
+        directions: which way is better, of each: `min` or `max`
+        labels: the configurations
+    """
 
     metrics: tuple[str, ...]
     directions: tuple[str, ...]
@@ -145,7 +230,29 @@ class Front:
 
 @dataclass(frozen=True)
 class Answer:
-    """Everything that a sweep says."""
+    """Everything that a sweep says.
+
+    Attributes:
+        name: the sweep's name, or the file's; several sweeps' with commas between them
+        partial: true while trials run, wait or can be resumed
+        metric: what is compared: `eval_loss`, `bits_per_byte` or `train_loss`; null where nothing compares, or where sweeps of
+            different data compare different ones
+        confidence: at which each bound holds: 0.95
+        margin: how far above the best a loss may be, as a share
+        prefer: the costs in the order in which they decide: `memory`, `time`, `parameters`
+        basis: the weakest of all pairs: `seeds` (claims about configurations), `examples` (about the trained models), `none`
+        basis_text: the same in words
+        statuses: number of trials by status; `running` and `not started` are derived
+        configurations: what is compared
+        recommendation: what to take; null where no completed trial has a loss, or where sweeps have different data
+        fronts: what is best at which price
+        differences: what differed besides rank and seed
+        outcomes: trials that are not compared
+        warnings: what to know before believing the rest
+        tuned: the setting of which each rank has its own best value; null where no setting was tuned
+        provenance: versions, commit, fingerprints, as recorded
+        recommendations: one for each set of sweeps with the same data, where several sweeps have different data; otherwise empty
+    """
 
     name: str
     partial: bool
@@ -164,9 +271,7 @@ class Answer:
     warnings: tuple[str, ...]
     tuned: Tuned | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
-    recommendations: tuple[
-        Recommendation, ...
-    ] = ()  # of sweeps on different data: one for each; then there is no single one
+    recommendations: tuple[Recommendation, ...] = ()
 
     @property
     def picks(self) -> tuple[Recommendation, ...]:

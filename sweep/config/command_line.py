@@ -98,12 +98,12 @@ def help_text() -> str:
     )
     parser.add_argument("--help_all", action="store_true", help="show the trainer's settings as well")
     for flag in FLAGS.values():
-        shown = "" if flag.default in (None, {}, (), False) else f" (default: {_shown(flag.default)})"
+        default = "" if flag.default in (None, {}, (), False) else f" (default: {shown(flag.default)})"
         if flag.hint is bool:
             parser.add_argument(f"--{flag.name}", action="store_true", help=flag.help)
         else:
             nargs = "+" if flag.many else None
-            parser.add_argument(f"--{flag.name}", metavar=flag.metavar, nargs=nargs, help=flag.help + shown)
+            parser.add_argument(f"--{flag.name}", metavar=flag.metavar, nargs=nargs, help=flag.help + default)
     return parser.format_help()
 
 
@@ -128,7 +128,8 @@ def help_of_settings(argv: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A default as `--help` shows it."""
     if isinstance(value, tuple):
         return " ".join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

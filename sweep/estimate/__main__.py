@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sweep import redact
-from sweep.common.program import prog
+from sweep.common.program import Parser
 from sweep.common.quiet import set_quiet_environment
 from sweep.contract.cards import CARDS, card
 from sweep.errors import Complaint, ConfigError, Problem, SweepError
@@ -25,7 +25,7 @@ OK, SOME_FAILED, BAD_CONFIGURATION, INTERRUPTED = 0, 1, 2, 130
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
-    own, words = _parser().parse_known_args(sys.argv[1:] if argv is None else list(argv))
+    own, words = parser().parse_known_args(sys.argv[1:] if argv is None else list(argv))
     try:
         return _estimate(own, words)
     except SweepError as error:
@@ -36,15 +36,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=prog("estimate"),
+def parser() -> Parser:
+    flags = Parser(
+        "estimate",
         description="What a sweep takes before it runs: memory by rank, what fits a card, hours and money. "
         "Unless --measure is given, no weights are downloaded, no GPU is needed, and nothing is allocated.",
         epilog="Every flag and preset of python -m sweep.grid works here, too.",
         allow_abbrev=False,
     )
-    add = parser.add_argument
+    add = flags.add_argument
     add(
         "--device",
         choices=("cuda", "cpu"),
@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--rows", type=int, help="number of training rows; with --length, replaces reading the data")
     add("--length", type=int, help="tokens per row")
     add("--format", choices=("table", "json"), default="table", help="output format (default: table)")
-    return parser
+    return flags
 
 
 def _estimate(own: argparse.Namespace, words: list[str]) -> int:

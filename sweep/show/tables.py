@@ -47,7 +47,7 @@ def finite(value: Any) -> Any:
 
 
 def _csv(answer: Answer) -> str:
-    """A row per configuration, with the names of docs/answer.md; the comparison's follow under theirs, axes as they are."""
+    """A row per configuration, with the names of docs/answer-reference.md; the comparison's follow under theirs, axes as they are."""
     names, plain = flat(answer)
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, names, lineterminator="\n")

@@ -348,7 +348,7 @@ def markdown() -> str:
     lines = [
         "# Columns",
         "",
-        "Made by `python -m sweep.store.columns`; null means not measured. Losses are in the unit",
+        "Made by `python -m docs.generate`; null means not measured. Losses are in the unit",
     ]
     lines += ["that the trainable declares (`loss_unit` in sweep.json): nats per token unless it is another's.", ""]
     for name, columns in TABLES.items():
@@ -375,7 +375,3 @@ def _line(column: Column) -> str:
     better = {"min": "lower", "max": "higher", None: "neither"}[column.metric.better] if column.metric else ""
     null = f"; null {column.null}" if column.null else ""
     return f"| `{column.name}` | {column.type} | {column.unit} | {better} | {column.meaning}{null} |"
-
-
-if __name__ == "__main__":
-    print(markdown(), end="")
