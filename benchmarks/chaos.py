@@ -1,9 +1,10 @@
 """Kills what demo sweeps stand on, and compares what is left with an undisturbed sweep, bit for bit.
 
-    python -m benchmarks.chaos [--rounds 1] [--seed 0] [--victims worker driver gcs_server raylet]
+    python -m benchmarks.chaos [--rounds 1] [--seed 0] [--victims worker driver gcs_server raylet] [--race]
 
 Each victim is sent SIGKILL and SIGTERM at any time, while a trial evaluates, and while a checkpoint is uploaded; after each end
-the same command again. Only processes of the sweep's own tree are killed. Prints one JSON object. About 13 minutes on two cores.
+the same command again. With --race the sweep chooses its trials, and victims die while it records a decision, too. Only
+processes of the sweep's own tree are killed. Prints one JSON object. About 13 minutes on two cores.
 """
 
 import argparse
@@ -33,6 +34,7 @@ VICTIMS, SIGNALS, WINDOWS = (
     ("SIGKILL", "SIGTERM"),
     ("any", "evaluation", "upload"),
 )
+DECISION = "decision"  # the window that a race has as well
 SWEEP = [
     "--preset",
     "demo",
@@ -49,6 +51,7 @@ SWEEP = [
     "100",
 ]
 SWEEP += ["--trainable", "benchmarks.windows:Slow", "--max_steps", "30"]
+RACE = ["--tune", "learning_rate", "--ladder", "2.4e-3", "8e-3", "2.4e-2", "--race", "--max_seeds", "3"]
 # What a trial measured and learned; times, places and process ids are another run's own.
 COMPARED = ["trial_id", "status", "steps", "train_loss", "eval_loss", "tokens", "epochs", "trainable_parameters"]
 TRUE_ENDINGS = {"completed", "interrupted"}  # nothing else may be said of a trial: no scheduler, no error of its own
@@ -115,9 +118,12 @@ class Chaos:
         self.seen |= tree
         workers = trial_processes(driver.pid)
         if kill.window != "any":
-            pids = [pid for pid in inside(self.folder / "windows", kill.window) if pid in tree]
-            workers = [tree[pid] for pid in pids]
-            time.sleep(self.random.uniform(0, 2 * PAUSE_S) if pids else 0)
+            pids = inside(self.folder / "windows", kill.window)
+            if kill.window != DECISION:
+                workers = [tree[pid] for pid in pids if pid in tree]
+            elif driver.pid not in pids:
+                return False
+            time.sleep(self.random.uniform(0, 2 * PAUSE_S) if workers else 0)
         if not workers:
             return False
         worker = self.random.choice(workers)
@@ -205,12 +211,15 @@ def kill_all(driver: int) -> None:
 
 
 def state(folder: Path) -> dict[str, Any]:
-    """Everything of a sweep that must not depend on what happened to it."""
+    """Everything of a sweep that must not depend on what happened to it. A race may begin more than it wants, to keep slots busy."""
     store = Store(str(folder / "chaos"))
+    wanted = {entry["trial_id"] for entry in store.read_sweep()["trials"]}
     trials = store.trials().select(COMPARED).sort_by("trial_id").to_pylist()
     steps = store.steps().select(["trial_id", "step", "loss", "grad_norm", "learning_rate", "tokens"]).to_pylist()
     evals = store.evals().sort_by([("trial_id", "ascending"), ("example_id", "ascending")]).to_pylist()
-    return {"trials": trials, "steps": steps, "evals": evals}
+    tables = {"trials": trials, "steps": steps, "evals": evals}
+    measured = {name: [row for row in rows if row["trial_id"] in wanted] for name, rows in tables.items()}
+    return {**measured, "decisions": store.decisions().to_pylist()}
 
 
 def first_difference(calm: list[Any], left: list[Any]) -> str:
@@ -255,9 +264,11 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--victims", nargs="+", choices=VICTIMS, default=VICTIMS)
+    parser.add_argument("--race", action="store_true", help="a sweep that chooses its trials instead of a grid")
     args = parser.parse_args()
-    kills = [Kill(*one) for one in product(args.victims, SIGNALS, WINDOWS)] * args.rounds
-    print(json.dumps(compare(kills, args.seed)))
+    windows = (*WINDOWS, DECISION) if args.race else WINDOWS
+    kills = [Kill(*one) for one in product(args.victims, SIGNALS, windows)] * args.rounds
+    print(json.dumps(compare(kills, args.seed, RACE if args.race else ())))
 
 
 if __name__ == "__main__":

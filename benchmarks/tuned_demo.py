@@ -1,8 +1,9 @@
 """`--tune learning_rate --race` on the demo against the full grid of ranks, rates and seeds, for real.
 
-    python -m benchmarks.tuned_demo [--folder results/tuned-demo] [--seeds 0 1 2]
+    python -m benchmarks.tuned_demo [--folder results/tuned-demo] [--seeds 0 1 2] [--max_seeds 10] [--max_steps 60 ...]
 
-Both sweeps are kept in the folder: the same command again resumes them. About 20 minutes on two quiet cores.
+Both sweeps are kept in the folder: run the same command to resume them. Further flags are given to both. About 20 minutes on
+two quiet cores.
 
     race, grid     the rank and rate that each picks, and its trials; of the race those that were wanted and those begun
     same_pick      whether both pick the same rank
@@ -39,10 +40,10 @@ def pick(sweep: Sweep) -> dict[str, Any]:
     return {"lora_r": chosen.lora_r, KEY: chosen.axes[KEY], "trials": len(sweep.records())}
 
 
-def measure(folder: str, seeds: Sequence[str]) -> dict[str, Any]:
-    race = swept(folder, "race", "--tune", KEY, "--ladder", *RATES, "--race")
+def measure(folder: str, seeds: Sequence[str], max_seeds: str, both: Sequence[str]) -> dict[str, Any]:
+    race = swept(folder, "race", "--tune", KEY, "--ladder", *RATES, "--race", "--max_seeds", max_seeds, *both)
     begun = len(race.trials)
-    full = swept(folder, "grid", "--grid", f"{KEY}={','.join(RATES)}", "--seeds", *seeds)
+    full = swept(folder, "grid", "--grid", f"{KEY}={','.join(RATES)}", "--seeds", *seeds, *both)
     found = {"race": {**pick(race), "begun": begun}, "grid": pick(full)}
     share = begun / found["grid"]["trials"]
     same = found["race"]["lora_r"] == found["grid"]["lora_r"]
@@ -53,8 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     flags = argparse.ArgumentParser(prog="python -m benchmarks.tuned_demo")
     flags.add_argument("--folder", default="results/tuned-demo")
     flags.add_argument("--seeds", nargs="+", default=["0", "1", "2"], help="of the full grid")
-    given = flags.parse_args(arguments)
-    show("tuned_demo", measure(given.folder, given.seeds))
+    flags.add_argument("--max_seeds", default="10", help="of the race")
+    given, both = flags.parse_known_args(arguments)
+    show("tuned_demo", measure(given.folder, given.seeds, given.max_seeds, both))
 
 
 if __name__ == "__main__":

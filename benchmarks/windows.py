@@ -1,12 +1,16 @@
-"""SFT for a sweep under attack: it takes its time while it evaluates and while a checkpoint is uploaded, and says that it does."""
+"""SFT for a sweep under attack: slow while a trial evaluates, a checkpoint is uploaded or a decision is recorded, and says so."""
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any
 
+from sweep.common.names import Resolve
+from sweep.errors import Problem
+from sweep.space import Trial
+from sweep.store.store import Store
 from trainables.sft import SFT
 
 FOLDER = "CHAOS_WINDOWS"  # environment variable: where the marks are made
@@ -14,7 +18,13 @@ PAUSE_S = 0.5  # before and after
 
 
 class Slow(SFT):
-    """The demo's trainable, with windows to kill in."""
+    """The demo's trainable, with windows to kill in: one in the driver, two in the trials' processes."""
+
+    def check(self, trials: Sequence[Trial], resolve: Resolve) -> Sequence[Problem]:
+        """The driver calls it, before anything starts."""
+        if not hasattr(Store.write_decisions, "__wrapped__"):
+            Store.write_decisions = _slowly("decision", Store.write_decisions)  # type: ignore[method-assign]
+        return super().check(trials, resolve)
 
     def warm(self) -> None:
         super().warm()

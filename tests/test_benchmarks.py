@@ -1,11 +1,17 @@
 """Each benchmark runs, small, and prints what its table row needs. Its figures are for a quiet machine, not for a test."""
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from benchmarks import tuned_demo
+
+ROOT = Path(__file__).parents[1]
 
 SMALL = ["--lora_r", "2", "--seeds", "0", "--max_steps", "2", "--repetitions", "1"]
 TINY: dict[str, list[str]] = {
@@ -19,6 +25,7 @@ TINY: dict[str, list[str]] = {
     "trainer_costs": ["--steps", "4", "--rounds", "1"],
     "power": ["--sweeps", "20", "--advised", "5", "--ranks", "3", "--seeds", "3", "--examples", "100"],
     "attack": ["--sweeps", "5", "--ranks", "2"],
+    "tuned_demo": ["--seeds", "0", "--max_seeds", "1", "--lora_r", "2", "8", "--max_steps", "2"],
 }
 KEYS = {
     "reporting": {"at_once", "wanted"},
@@ -37,14 +44,16 @@ KEYS = {
     },
     "power": {"small", "seeds", "advice"},
     "attack": {"duplicates", "clusters", "diverged", "bad_run_in_ten", "unequal_spread", "no_examples", "highest_rate"},
+    "tuned_demo": {"race", "grid", "same_pick", "trials_share", "wanted"},
     "trainer_costs": {"seconds_per_step", "seconds_per_step_in", "item_calls_per_step", "loss"},
 }
 
 
-def printed(name: str) -> dict[str, Any]:
-    """The one JSON object on stdout. Lines before it are the trainer's own."""
+def printed(name: str, folder: Path) -> dict[str, Any]:
+    """The one JSON object on stdout. Lines before it are the trainer's own. Results are kept in the folder it is run in."""
     command = [sys.executable, "-m", f"benchmarks.{name}", *TINY[name]]
-    done = subprocess.run(command, capture_output=True, text=True)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     lines = done.stdout.splitlines()
     found: dict[str, Any] = json.loads("\n".join(lines[lines.index("{") :]))
@@ -52,8 +61,8 @@ def printed(name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", sorted(TINY))
-def test_a_benchmark_prints_one_object_with_its_figures(name: str) -> None:
-    found = printed(name)
+def test_a_benchmark_prints_one_object_with_its_figures(name: str, tmp_path: Path) -> None:
+    found = printed(name, tmp_path)
     assert found["benchmark"] == name
     assert found.keys() >= KEYS[name]
     if name == "reporting":
@@ -70,5 +79,8 @@ def test_a_benchmark_prints_one_object_with_its_figures(name: str) -> None:
         assert found["highest_rate"] <= 1
     elif name == "trainer_costs":
         assert len(set(found["loss"].values())) == 1, "every way trains the same"
+    elif name == "tuned_demo":
+        assert found["grid"]["trials"] == 2 * len(tuned_demo.RATES)
+        assert 0 < found["trials_share"] == round(found["race"]["begun"] / found["grid"]["trials"], 3) <= 1
     else:
         assert found["ratio"] > 0
