@@ -75,3 +75,11 @@ def test_what_is_said_counts_every_trial_and_says_what_is_not_known() -> None:
     assert "240 kB for the steps of all trials and 12 kB for their held-out examples" in rows
     assert "60 kB for 1,000 steps of a trial" in disk.sentences(trials({}, [8], [0], {}, "fixed"), {})[-1]
     assert disk.sentences([], {}) == []
+
+
+def test_of_trials_that_are_chosen_later_the_largest_are_counted() -> None:
+    planned = trials({"max_steps": 1000, "test_split_size": 200}, [8, 16], [0, 1], {}, "fixed")
+    sizes = {one.trial_id: Footprint(newest=3 * 10**6, final=(one.lora_r or 0) * 10**5) for one in planned}
+    checkpoints, rows = disk.sentences(planned, sizes, at_most=3)
+    assert "at most 4.0 MB at the end, for at most 3 trials" in checkpoints
+    assert "at most 180 kB for the steps of all trials" in rows

@@ -20,20 +20,28 @@ class Footprint:
     final: int
 
 
-def sentences(trials: Sequence[Trial], sizes: Mapping[str, Footprint]) -> list[str]:
-    """What `--dry_run` says about the trials that would run; `sizes` has the footprints that are known."""
+def sentences(trials: Sequence[Trial], sizes: Mapping[str, Footprint], at_most: int | None = None) -> list[str]:
+    """What `--dry_run` says about the trials that would run.
+
+    Args:
+        sizes: the footprints that are known.
+        at_most: how many of the trials can run, where they are chosen while the sweep runs: the largest are counted.
+    """
+    finals = {name: one.final for name, one in sizes.items()}
+    trials = sorted(trials, key=lambda trial: finals.get(trial.trial_id, 0), reverse=True)[:at_most]
     known = [sizes[trial.trial_id] for trial in trials if trial.trial_id in sizes]
+    bound = "" if at_most is None else "at most "
     lines = []
     if known:
         lines.append(
-            f"Disk, checkpoints: {size(sum(one.final for one in known))} at the end, for {len(known)} trials: each keeps its "
+            f"Disk, checkpoints: {bound}{size(sum(one.final for one in known))} at the end, for {bound}{len(known)} trials: each keeps its "
             f"final weights ({_range(one.final for one in known)}). While a trial trains it keeps its newest checkpoint, with the "
             f"optimizer ({_range(one.newest for one in known)}), and for a moment two."
         )
     if len(known) < len(trials):
         lines.append(f"Disk, checkpoints: not known for {len(trials) - len(known)} trials.")
     if trials:
-        lines.append(f"Disk, rows: {_rows(trials)}.")
+        lines.append(f"Disk, rows: {bound}{_rows(trials)}.")
     return lines
 
 

@@ -50,12 +50,13 @@ def show(planned: Plan, foreseen: Foreseen) -> None:
     console.print(_trials(planned, foreseen))
     console.print(_settings(planned))
     length.show(planned.todo, foreseen.lengths, console)
-    for line in [*_choosing(config), *disk.sentences(planned.todo, foreseen.sizes), *_memory(foreseen)]:
-        print(line)
     rejected = len(_rejected(planned, foreseen))
     counts = {"to run": len(planned.todo) - rejected, "done": len(planned.trials) - len(planned.todo)}
     if config.chooses:
         counts["to run"], rejected = foreseen.at_most - counts["done"], 0
+    at_most = counts["to run"] if config.chooses else None
+    for line in [*_choosing(config), *disk.sentences(planned.todo, foreseen.sizes, at_most), *_memory(foreseen)]:
+        print(line)
     counts |= {"to be rejected": rejected} if rejected else {}
     found = ("At most " if config.chooses else "") + ", ".join(f"{count} {what}" for what, count in counts.items())
     print(f"{found}, in {config.location}. Nothing was started.")
