@@ -19,18 +19,23 @@ COMMANDS = {
 
 def main() -> None:
     """Runs the command that the command line names, as `python -m` does, and exits with its code."""
+    with program.piped():
+        name = _named()
+        sys.argv = [program.called(name), *sys.argv[2:]]
+        runpy.run_module(f"sweep.{name}", run_name="__main__")
+
+
+def _named() -> str:
     there = {name: text for name, text in COMMANDS.items() if find_spec(f"sweep.{name}")}
-    parser = argparse.ArgumentParser(
-        prog=program.CONSOLE,
+    parser = program.Parser(
+        None,
         usage="%(prog)s COMMAND [--help] …",
         description="Which LoRA rank should I use for this model, this data and this GPU?",
         epilog="\n".join(["commands:", *(f"  {name:<10} {text}" for name, text in there.items())]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("command", choices=there, help=argparse.SUPPRESS)
-    name = parser.parse_args(sys.argv[1:2]).command
-    sys.argv = [program.called(name), *sys.argv[2:]]
-    runpy.run_module(f"sweep.{name}", run_name="__main__")
+    return str(parser.parse_args(sys.argv[1:2]).command)
 
 
 if __name__ == "__main__":

@@ -5,13 +5,12 @@ The Python API is `load`, `answer`, `compare`, `render` and `parquet`; `sweep.lo
 """
 
 import argparse
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from sweep.common.program import Parser
+from sweep.common.program import Parser, command
 from sweep.config.sweep_config import FLAGS
 from sweep.errors import SweepError
 
@@ -182,5 +181,4 @@ def _unsaid(found: "Answer", format: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # whoever reads may stop reading: `| head`
-    sys.exit(main())
+    command(main)

@@ -4,13 +4,12 @@ Trains nothing: the rows of the trials are played through the policy once more.
 """
 
 import json
-import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sweep.common.program import Parser
+from sweep.common.program import Parser, command
 from sweep.errors import StoreError, SweepError
 
 if TYPE_CHECKING:
@@ -107,5 +106,4 @@ def parser() -> Parser:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # whoever reads may stop reading: `| head`
-    sys.exit(main())
+    command(main)

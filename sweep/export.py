@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sweep import analysis
-from sweep.common.program import Parser
+from sweep.common.program import Parser, command
 from sweep.errors import SweepError
 
 if TYPE_CHECKING:
@@ -64,4 +64,4 @@ def _doubts(found: "Answer", named: str | None) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command(main)

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 
 from sweep import analysis
-from sweep.common.program import Parser
+from sweep.common.program import Parser, command
 from sweep.errors import SweepError
 
 
@@ -34,4 +34,4 @@ def parser() -> Parser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command(main)

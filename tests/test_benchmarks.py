@@ -25,7 +25,19 @@ TINY: dict[str, list[str]] = {
     "trainer_costs": ["--steps", "4", "--rounds", "1"],
     "power": ["--sweeps", "20", "--advised", "5", "--ranks", "3", "--seeds", "3", "--examples", "100"],
     "attack": ["--sweeps", "5", "--ranks", "2"],
-    "tuned_demo": ["--seeds", "0", "--max_seeds", "1", "--lora_r", "2", "8", "--max_steps", "2", "--test_split_size", "8"],
+    "tuned_demo": [
+        "--seeds",
+        "0",
+        "--max_seeds",
+        "1",
+        "--lora_r",
+        "2",
+        "8",
+        "--max_steps",
+        "2",
+        "--test_split_size",
+        "8",
+    ],
 }
 KEYS = {
     "reporting": {"at_once", "wanted"},

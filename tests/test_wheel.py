@@ -84,7 +84,11 @@ def test_every_runnable_module_is_a_command() -> None:
     assert names - {"sweep"} <= console.COMMANDS.keys()
 
 
-@pytest.mark.parametrize("words", [["--help"], ["grid", "--help"], ["analysis", "--help"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "words",
+    [["--help"], ["--version"], ["grid", "--help"], ["grid", "--version"], ["analysis", "--help"]],
+    ids=" ".join,
+)
 def test_help_loads_nothing_heavy(words: list[str]) -> None:
     script = (
         "import sys\nfrom sweep.__main__ import main\n"

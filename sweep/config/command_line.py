@@ -4,8 +4,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from sweep.common import reading
-from sweep.common.program import prog
+from sweep.common import program, reading
 from sweep.config.coercion import describe
 from sweep.config.flags import Flag
 from sweep.config.sweep_config import FLAGS
@@ -78,20 +77,22 @@ def _values(text: str) -> list[Any]:
 
 
 def help_asked(argv: Sequence[str]) -> str:
-    """What `--help` or `--help_all` prints, if one of them is given; otherwise "".
+    """What `--help`, `--help_all` or `--version` prints, if one of them is given; otherwise "".
 
     Raises:
         ConfigError: the trainable that is given with `--help_all` does not exist.
     """
     if "--help" in argv or "-h" in argv:
         return help_text()
+    if "--version" in argv:
+        return program.version()
     return help_text() + help_of_settings(argv) if "--help_all" in argv else ""
 
 
 def help_text() -> str:
     """Help for the sweep's own settings."""
-    parser = argparse.ArgumentParser(
-        prog=prog("grid"),
+    parser = program.Parser(
+        "grid",
         description="Compares LoRA ranks by fine-tuning: one trial per rank, seed and further axis, then an answer.",
         epilog="Every trainer setting of TRL is a flag too (--learning_rate 1e-4, --max_steps 100, …): see --help_all.",
         formatter_class=argparse.RawDescriptionHelpFormatter,

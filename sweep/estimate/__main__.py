@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sweep import redact
-from sweep.common.program import Parser
+from sweep.common.program import Parser, command
 from sweep.common.quiet import set_quiet_environment
 from sweep.contract.cards import CARDS, card
 from sweep.errors import Complaint, ConfigError, Problem, SweepError
@@ -143,4 +143,4 @@ def _contradictory(own: argparse.Namespace) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command(main)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
+from sweep.common import program
 from sweep.trial import scratch
 
 INTERRUPTED = 130  # exit code, as a shell has it after Ctrl-C
@@ -18,7 +19,8 @@ def command(main: Callable[[], int]) -> NoReturn:
     """Runs `main` in a process of its own, and ends that with its exit code."""
     folder = scratch.settle(alone=True)  # Ray has its files elsewhere, and its processes theirs
     try:
-        code = main()
+        with program.piped():
+            code = main()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     _leave(code)
