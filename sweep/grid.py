@@ -13,6 +13,9 @@ from sweep.errors import SweepError
 from sweep.run import driver
 
 if TYPE_CHECKING:
+    from sweep.common.names import Resolve
+    from sweep.config.sweep_config import SweepConfig
+    from sweep.contract.trainable import Trainable
     from sweep.run.session import Session
     from sweep.store.store import Row, Store
 
@@ -40,19 +43,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _sweep(words: list[str]) -> int:
-    from sweep.common.quiet import set_quiet_environment
+    from sweep.common.quiet import notice, notices, set_quiet_environment
     from sweep.config import layers
     from sweep.config.checked import checked
+
+    if not layers.verbose(words):
+        set_quiet_environment()
+    config, trainable, resolve = checked(words)
+    with notices(not config.quiet):
+        if config.source("preset") == f"preset {layers.DEMO}":  # nobody asked for it
+            notice(DEMO_INSTEAD)
+        return _run(config, trainable, resolve)
+
+
+def _run(config: "SweepConfig", trainable: "Trainable", resolve: "Resolve") -> int:
     from sweep.estimate.peaks import PredictedPeaks
     from sweep.plan import admission, dry_run, planning
     from sweep.run import session
     from sweep.store.store import Store
 
-    if not layers.verbose(words):
-        set_quiet_environment()
-    config, trainable, resolve = checked(words)
-    if config.source("preset") == f"preset {layers.DEMO}":  # nobody asked for it
-        print(DEMO_INSTEAD, file=sys.stderr)
     store = Store(config.location)
     planned = planning.make(config, store, trainable.identify(config.trials(), resolve))
     forecast = PredictedPeaks(trainable, resolve)
@@ -71,6 +80,7 @@ def _sweep(words: list[str]) -> int:
 def _answer(session: "Session") -> int:
     """Prints the answer, writes the report, and says which trials did not complete; returns the exit code."""
     from sweep import analysis
+    from sweep.common.quiet import notice
     from sweep.show import tracked
     from sweep.show.page import write_page
 
@@ -79,7 +89,7 @@ def _answer(session: "Session") -> int:
     found = analysis.answer(sweep, margin=config.margin)
     print(analysis.render(found, "table"))
     try:
-        print(f"Report: {write_page(sweep, found)}", file=sys.stderr)
+        notice(f"Report: {write_page(sweep, found)}")
     except SweepError as error:
         print(f"warning: {error} (python -m sweep.report {config.location})", file=sys.stderr)
     if not session.interrupted:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sweep.common.quiet import quiet, quiet_tune, set_quiet_environment
+from sweep.common.quiet import notice, notices, quiet, quiet_tune, set_quiet_environment
 from sweep.grid import main
 
 
@@ -38,6 +38,18 @@ def test_the_command_is_quiet_unless_it_is_told_otherwise(
     os.environ.pop("WANDB_SILENT", None)
     assert main(["--lora_r", "none", *words]) == 2  # refused, and nothing was started
     assert os.environ["TRANSFORMERS_VERBOSITY"] == "debug" and os.environ.get("WANDB_SILENT") == silent
+
+
+def test_notices_are_left_out_for_the_block_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(RuntimeError), notices(False):
+        notice("unheard")
+        with notices(True):
+            notice("heard")
+        notice("unheard again")
+        raise RuntimeError
+    notice("after")
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "heard\nafter\n")
 
 
 def test_nothing_else_turns_logging_down() -> None:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from sweep.common.names import Resolve, exists_locally
+from sweep.common.quiet import notice
 from sweep.contract.disk import Footprint
 from sweep.contract.identity import Identity, Source
 from sweep.contract.length import Length
@@ -153,7 +154,7 @@ def _packing_complaints(trials: Sequence[Trial], resolve: Resolve) -> list[Compl
 
 def _say_tokenizing(rows: Rows) -> None:
     count = len(rows.train) + len(rows.held_out)
-    print(f"Tokenizing {count:,} rows, once: the tokens are kept.", file=sys.stderr)
+    notice(f"Tokenizing {count:,} rows, once: the tokens are kept.")
 
 
 def _by_data(trials: Sequence[Trial]) -> dict[str, Mapping[str, Any]]:

@@ -1,9 +1,11 @@
-"""Silences the libraries' banners, progress bars and log chatter: a sweep has its own display."""
+"""Silences the libraries' banners, progress bars and log chatter, since a sweep has its own display; and that, if asked to."""
 
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from contextvars import ContextVar
 from pathlib import Path
 
 _HUGGING_FACE = ("datasets", "huggingface_hub", "transformers", "accelerate", "httpx")
@@ -17,6 +19,24 @@ _READ_AT_IMPORT = {
     "TRL_EXPERIMENTAL_SILENCE": "1",
     "HF_HUB_VERBOSITY": "error",
 }
+
+_notices = ContextVar("notices", default=True)
+
+
+def notice(text: str) -> None:
+    """Says on standard error what goes on. Warnings and errors are none of these: they are printed whatever was asked."""
+    if _notices.get():
+        print(text, file=sys.stderr)
+
+
+@contextmanager
+def notices(shown: bool) -> Iterator[None]:
+    """Within the block, notices are shown or not."""
+    before = _notices.set(shown)
+    try:
+        yield
+    finally:
+        _notices.reset(before)
 
 
 def set_quiet_environment() -> None:

@@ -131,6 +131,7 @@ class SweepConfig:
         beyond="It is a share of the loss: half a percent is 0.005.",
     )
     dry_run: bool = flag("show the trials and where each setting came from; start nothing", False, "", recorded=None)
+    quiet: bool = flag("print the answer, warnings and errors only", False, "", recorded=None)
     verbose: bool = flag("let Ray, TRL and the hub print what they print", False, "", recorded=None)
 
     settings: Mapping[str, Any]

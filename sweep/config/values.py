@@ -100,7 +100,8 @@ def _kind(flag: Flag) -> str:
 
 def of_flags(config: SweepConfig, required: Sequence[str]) -> list[Problem]:
     """What is wrong with the sweep's own settings in combination, and which required settings are missing."""
-    return [*_names(config), *_missing(config, required), *_stopping(config), *_card(config), *_lora(config)]
+    rules = (_names(config), _missing(config, required), _stopping(config), _card(config), _lora(config), _said(config))
+    return [problem for rule in rules for problem in rule]
 
 
 def _names(config: SweepConfig) -> Iterator[Complaint]:
@@ -140,6 +141,11 @@ def _card(config: SweepConfig) -> Iterator[Problem]:
     if named is not None and config.gpus_per_trial == 0:
         key = "gpu" if config.gpu else "gpu_memory_gb"
         yield Complaint(key, ": names a card, and --gpus_per_trial 0 trains without one. Leave one of the two out.")
+
+
+def _said(config: SweepConfig) -> Iterator[Complaint]:
+    if config.quiet and config.verbose:
+        yield Complaint("quiet", ": contradicts --verbose. Give one of the two.")
 
 
 def _lora(config: SweepConfig) -> Iterator[Complaint]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from sweep.common.formatting import first_few, headline, plural
 from sweep.common.names import Resolve
+from sweep.common.quiet import notice
 from sweep.contract.predictor import Predictor
 from sweep.contract.trainable import Trainable
 from sweep.space import Trial
@@ -34,7 +35,7 @@ class PredictedPeaks:
             return _none(trials, error)
         if predictor is None:
             return {}
-        print(f"Predicting the memory of {plural(len(trials), 'trial')}.", file=sys.stderr)
+        notice(f"Predicting the memory of {plural(len(trials), 'trial')}.")
         return self._peaks(trials, predictor)
 
     def _peaks(self, trials: Sequence[Trial], predictor: Predictor) -> dict[str, int]:

@@ -16,6 +16,7 @@ FLAGS = [
     flag("--max_steps 0", "--max_steps: must be at least 1, or -1 to train for num_train_epochs, got 0"),
     flag("--max_steps", "--max_steps: expected a whole number, got no value"),
     flag("--no_max_steps", "--no_max_steps: unrecognized setting. Did you mean max_steps?"),
+    flag("--quiet --verbose", "--quiet: contradicts --verbose. Give one of the two"),
     flag("--tune", "--tune: expected a string, got no value"),
     flag("--tune lr", "--tune: unrecognized setting 'lr'. Did you mean learning_rate?"),
     flag("--tune bf16", "--tune: bf16 is true or false, and only numbers have neighbours to try"),
