@@ -1,8 +1,10 @@
 """The watchdog, with toys in place of Ray, and the process that outlives a driver."""
 
+import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,15 +56,15 @@ def test_another_drivers_lock_is_not_given_back(tmp_path: Path) -> None:
     assert (tmp_path / "sweep" / "lock.json").read_bytes() == b"{}"
 
 
-def said_of(look: watchdog.Look) -> str:
-    """What the watchdog makes of a look."""
+def said_of(look: watchdog.Look, alive: Callable[[], bool] = lambda: False) -> str:
+    """What the watchdog makes of a look, and of whether those who are asked are there."""
     heard, told = threading.Event(), []
 
     def lost(why: str) -> None:
         told.append(why)
         heard.set()
 
-    with watching(look, lost, every=0.001):
+    with watching(look, lost, alive, every=0.001):
         assert heard.wait(60)
     return str(told[0])
 
@@ -87,6 +89,35 @@ def silence() -> str | None:
 def test_a_look_that_does_not_come_back_is_a_loss_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watchdog, "ANSWER_S", 0)
     assert said_of(silence) == "no answer for 0 s"
+
+
+def test_services_that_are_there_may_answer_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watchdog, "ANSWER_S", 0)
+    slept_enough = threading.Event()
+    looks = iter([None, None, "the raylet has ended"])
+
+    def slow() -> str | None:
+        assert slept_enough.wait(60)
+        return next(looks)
+
+    def alive() -> bool:
+        slept_enough.set()
+        return True
+
+    assert said_of(slow, alive) == "the raylet has ended"
+
+
+def test_services_that_are_there_and_never_answer_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watchdog, "ANSWER_S", 0)
+    monkeypatch.setattr(watchdog, "PATIENCE_S", 1)
+    assert said_of(silence, lambda: True) == "no answer for 1 s"
+
+
+def test_whether_somebody_listens_does_not_depend_on_an_answer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as busy:  # accepts nothing
+        address = f"127.0.0.1:{busy.getsockname()[1]}"
+        assert watchdog.listens(address)
+    assert not watchdog.listens(address)
 
 
 def test_ray_is_given_up_within_half_a_minute_before_its_own_code_ends_the_process() -> None:

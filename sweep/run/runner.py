@@ -110,6 +110,11 @@ def _our_handlers() -> Iterator[None]:
             signal.signal(signal.SIGTERM, before)
 
 
+def services_address() -> str:
+    """Where the gcs_server of the Ray that this driver has joined listens, as host:port."""
+    return str(ray.get_runtime_context().gcs_address)
+
+
 def unavailable() -> str | None:
     """Which part of the Ray that this driver has joined is gone; None if none is. Hangs or raises if nothing answers."""
     here = ray.get_runtime_context().get_node_id()

@@ -106,9 +106,10 @@ def _run(
             store.scrub()
         witness.end(f"Ray's services are gone ({why})")
 
+    services = runner.services_address()
     with (
         Progress(planned.trials, planned.ended, chooses=planned.config.chooses) as progress,
-        watchdog.watching(runner.unavailable, lost),
+        watchdog.watching(runner.unavailable, lost, lambda: watchdog.listens(services)),
     ):
         chooser.tell(record, progress.decided)
         return runner.run(planned, chooser, store, shared, origin, progress, forecast)

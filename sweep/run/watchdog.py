@@ -8,6 +8,7 @@ or only that it is gone; then it prints that and releases the sweep's lock.
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -20,7 +21,9 @@ from sweep.store.store import Store
 Look: TypeAlias = Callable[[], "str | None"]
 
 LOOK_S = 5.0  # between looks
-ANSWER_S = 20  # without an answer for so long, Ray is gone
+ANSWER_S = 20  # without an answer for so long, Ray is gone if nothing listens where its services did
+PATIENCE_S = 120  # and otherwise after so long: under a load of 14 on two cores, living services took more than 20 s
+CONNECT_S = 2.0
 GONE = "the driver's process ended without a message: it was killed, or Ray ended it because its own services were gone"
 GO_ON = "Run the same command to resume."
 SHOW_CURSOR = "\x1b[?25h"
@@ -63,13 +66,19 @@ def witnessed(store: Store) -> Iterator[Witness]:
 
 
 @contextlib.contextmanager
-def watching(look: Look, lost: Callable[[str], None], every: float = LOOK_S) -> Iterator[None]:
-    """Within the block, calls `look` periodically in a thread; calls `lost` once, with what it found or that it got no answer."""
+def watching(
+    look: Look, lost: Callable[[str], None], alive: Callable[[], bool], every: float = LOOK_S
+) -> Iterator[None]:
+    """Within the block, calls `look` periodically in a thread; calls `lost` once, with what it found or that it got no answer.
+
+    Args:
+        alive: whether those who are asked are there; they may be slow, then.
+    """
     over = threading.Event()
 
     def watch() -> None:
         while not over.wait(every):
-            why = _answer(look)
+            why = _answer(look, alive)
             if why and not over.is_set():
                 lost(why)
                 return
@@ -81,7 +90,17 @@ def watching(look: Look, lost: Callable[[str], None], every: float = LOOK_S) -> 
         over.set()
 
 
-def _answer(look: Look) -> str | None:
+def listens(address: str) -> bool:
+    """Whether a process listens at host:port. The kernel takes the connection, however busy that process is."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), CONNECT_S):
+            return True
+    except OSError:
+        return False
+
+
+def _answer(look: Look, alive: Callable[[], bool]) -> str | None:
     found: list[str | None] = []
 
     def ask() -> None:
@@ -92,11 +111,13 @@ def _answer(look: Look) -> str | None:
 
     thread = threading.Thread(target=ask, name="look", daemon=True)
     thread.start()
-    for _ in range(ANSWER_S):  # in small pieces: a process that was suspended meanwhile has not waited so long
-        thread.join(1.0)
+    waited = 0
+    while waited < ANSWER_S or (waited < PATIENCE_S and alive()):
+        thread.join(1.0)  # in small pieces: a process that was suspended meanwhile has not waited so long
         if found:
             return found[0]
-    return f"no answer for {ANSWER_S} s"
+        waited += 1
+    return f"no answer for {waited} s"
 
 
 def main(location: str, nonce: str) -> None:
