@@ -38,6 +38,7 @@ TINY: dict[str, list[str]] = {
         "--test_split_size",
         "8",
     ],
+    "live": ["--trials", "2", "--seconds", "2"],
 }
 KEYS = {
     "reporting": {"at_once", "wanted"},
@@ -57,6 +58,7 @@ KEYS = {
     "power": {"small", "seeds", "advice"},
     "attack": {"duplicates", "clusters", "diverged", "bad_run_in_ten", "unequal_spread", "no_examples", "highest_rate"},
     "tuned_demo": {"race", "grid", "same_pick", "trials_share", "wanted"},
+    "live": {"of_a_core", "of_a_core_without", "ratio", "wanted"},
     "trainer_costs": {"seconds_per_step", "seconds_per_step_in", "item_calls_per_step", "loss"},
 }
 
@@ -89,6 +91,8 @@ def test_a_benchmark_prints_one_object_with_its_figures(name: str, tmp_path: Pat
     elif name == "attack":
         assert found["no_examples"]["2 ranks"]["different_when_equal"]["rate"] == 0
         assert found["highest_rate"] <= 1
+    elif name == "live":
+        assert found["of_a_core"] > 0
     elif name == "trainer_costs":
         assert len(set(found["loss"].values())) == 1, "every way trains the same"
     elif name == "tuned_demo":

@@ -1,10 +1,13 @@
 """What a person is told of trials while they run: plain lines where there is no terminal, a table where there is one."""
 
+from collections.abc import Sequence
+
 import pytest
 from rich.console import Console
 
+from sweep.live.state import Devices
 from sweep.policies.asked import Decision, Request, Wanted
-from sweep.run.progress import INTERVAL, LASTS, Progress
+from sweep.run.progress import INTERVAL, LASTS, MOST, Progress
 from sweep.space import Trial
 
 
@@ -19,10 +22,12 @@ class Clock:
 class Told:
     """A display of two trials, whose clock a test turns, and what it has said since it was last asked."""
 
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def __init__(
+        self, capsys: pytest.CaptureFixture[str], names: Sequence[str] = ("one", "two"), quiet: bool = False
+    ) -> None:
         self.clock, self._capsys = Clock(), capsys
-        trials = [Trial(name, 8, 16.0, 0, {}, {}, "") for name in ("one", "two")]
-        self.progress = Progress(trials, {}, self.clock)
+        trials = [Trial(name, 8, 16.0, 0, {}, {}, "") for name in names]
+        self.progress = Progress(trials, {}, self.clock, quiet=quiet)
 
     def after(self, seconds: float) -> list[str]:
         """Lines said in the seconds that follow, without their times."""
@@ -34,7 +39,7 @@ class Told:
     def table(self) -> str:
         console = Console(width=120)
         with console.capture() as shown:
-            console.print(self.progress._table())
+            console.print(self.progress.table())
         return shown.get()
 
 
@@ -43,7 +48,7 @@ def told(capsys: pytest.CaptureFixture[str]) -> Told:
     return Told(capsys)
 
 
-def test_a_plain_line_says_what_lasts_before_the_first_step_and_after_the_last(told: Told) -> None:
+def test_a_plain_line_says_what_lasts_before_the_first_step(told: Told) -> None:
     told.progress.started("one")
     assert told.after(LASTS + 1) == ["one: started"]
     told.progress.phase("one", "loading the model", None)
@@ -51,10 +56,15 @@ def test_a_plain_line_says_what_lasts_before_the_first_step_and_after_the_last(t
     told.progress.phase("one", "first step", None)
     assert told.after(LASTS + 1) == ["one: first step"]
     told.progress.row("one", {"step": 4, "total_steps": 4, "loss": 2.5})
+    assert told.after(5) == []
+
+
+def test_a_plain_line_says_what_lasts_after_the_last_step(told: Told) -> None:
+    told.progress.row("one", {"step": 4, "total_steps": 4, "loss": 2.5})
     assert told.after(LASTS + 1) == []
     for rows in (40, 32, 24):
         told.progress.phase("one", "evaluating", rows)
-        said = told.after(1)
+        said = told.after(LASTS / 3 + 0.1)
     assert said == ["one: step 4 of 4, loss 2.5000, evaluating, 24 rows left"]
     told.progress.ended("one", "completed")
     assert told.after(1) == ["one: completed, step 4 of 4, loss 2.5000; 1 completed, 1 waiting"]
@@ -73,10 +83,47 @@ def test_every_running_trial_has_a_line_at_intervals_whether_anything_was_heard_
         told.progress.row(name, {"step": 1, "total_steps": 9})
     told.progress.phase("two", "evaluating", 500)
     told.after(LASTS + 1)
-    assert told.after(INTERVAL) == ["one: step 1 of 9", "two: step 1 of 9, evaluating, 500 rows left"]
+    assert told.after(INTERVAL) == [
+        "one: step 1 of 9",
+        "two: step 1 of 9, evaluating, 500 rows left",
+        "0 of 2 trials done, 2 running, time left –",
+    ]
     told.progress.ended("one", "failed")
     told.after(1)
-    assert told.after(INTERVAL) == ["two: step 1 of 9, evaluating, 500 rows left"]
+    assert told.after(INTERVAL) == [
+        "two: step 1 of 9, evaluating, 500 rows left",
+        "1 of 2 trials done (1 failed), 1 running, time left –",
+    ]
+
+
+def test_of_many_trials_that_run_one_line_at_intervals_says_enough(capsys: pytest.CaptureFixture[str]) -> None:
+    names = [str(number) for number in range(MOST + 1)]
+    told = Told(capsys, names)
+    told.progress.runs_on(Devices("GPUs", MOST + 1, 1, MOST + 1))
+    for name in names:
+        told.progress.started(name)
+    assert told.after(1) == [f"{name}: started" for name in names]
+    assert told.after(INTERVAL) == ["0 of 9 trials done, 9 of 9 GPUs busy, time left –"]
+
+
+def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    told = Told(capsys, quiet=True)
+    with told.progress:
+        told.progress.started("one")
+        told.progress.row("one", {"step": 1, "total_steps": 9})
+        told.after(INTERVAL + 1)
+        told.progress.ended("one", "failed")
+    captured = capsys.readouterr()
+    assert captured.out == captured.err == ""
+
+
+def test_a_line_and_no_control_codes_where_there_is_no_terminal(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with told.progress:
+        told.progress.started("one")
+        told.progress.ended("one", "completed")
+    said = told.after(0)
+    assert len(said) == 3 and "\x1b" not in "".join(said)
 
 
 def test_the_table_says_what_a_trial_does_in_place_of_that_it_runs(told: Told) -> None:
@@ -129,5 +176,5 @@ def test_of_trials_that_are_chosen_those_wanted_are_shown_with_what_was_decided(
     ]
     console = Console(width=120)
     with console.capture() as shown:
-        console.print(progress._table())
-    assert "2 completed, 1 waiting, at most 7" in shown.get() and out.text in shown.get()
+        console.print(progress.table())
+    assert "2 of at most 7 trials done" in shown.get() and out.text in shown.get()

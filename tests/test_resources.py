@@ -10,6 +10,7 @@ from sweep.config import machine
 from sweep.config.layers import resolve
 from sweep.config.sweep_config import SweepConfig
 from sweep.errors import ConfigError
+from sweep.live.state import Devices
 from sweep.run import runner
 from trainables.sft import SFT
 
@@ -46,6 +47,26 @@ def settings(*words: str) -> SweepConfig:
 def test_a_trials_gpus(nodes: list[Any], words: list[str], gpus: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray, "nodes", lambda: nodes)
     assert runner.connect(settings(*words)).gpus == gpus
+
+
+@pytest.mark.parametrize(
+    ("nodes", "words", "devices"),
+    [
+        ([CPU_NODE], [], Devices("slots", 4, 1, 4)),
+        ([CPU_NODE, CPU_NODE], ["--cpus_per_trial", "2"], Devices("slots", 4, 1, 4)),
+        ([CPU_NODE], ["--max_concurrent_trials", "2"], Devices("slots", 2, 1, 2)),
+        ([CPU_NODE, GPU_NODE, GONE], [], Devices("GPUs", 2, 1, 2)),
+        ([GPU_NODE], ["--gpus_per_trial", "0.5"], Devices("GPUs", 2, 0.5, 4)),
+        ([GPU_NODE, GPU_NODE], ["--max_concurrent_trials", "1"], Devices("GPUs", 4, 1, 1)),
+        ([GPU_NODE], ["--gpus_per_trial", "0"], Devices("slots", 4, 1, 4)),
+    ],
+)
+def test_what_trials_run_on_now(
+    nodes: list[Any], words: list[str], devices: Devices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray, "nodes", lambda: nodes)
+    config = settings(*words)
+    assert runner.devices(config, runner.connect(config)) == devices
 
 
 @pytest.mark.parametrize("how", ["flag", "environment"])

@@ -5,6 +5,7 @@ import logging
 import math
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from sweep.contract.admission import refusal
 from sweep.contract.identity import fingerprints
 from sweep.contract.loading import load_trainable
 from sweep.errors import Complaint, ConfigError, StoreUnreachable
+from sweep.live.state import Devices
 from sweep.plan import admission
 from sweep.plan.admission import Forecast
 from sweep.plan.planning import Plan
@@ -108,6 +110,15 @@ def _our_handlers() -> Iterator[None]:
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)
+
+
+def devices(config: SweepConfig, resources: Resources) -> Devices:
+    """What trials run on now. Hangs or raises if Ray does not answer."""
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    slots = min(fits(nodes, resources), config.max_concurrent_trials or sys.maxsize)
+    if not resources.gpus:
+        return Devices("slots", slots, 1, slots)
+    return Devices("GPUs", int(sum(node["Resources"].get("GPU", 0) for node in nodes)), resources.gpus, slots)
 
 
 def services_address() -> str:

@@ -106,10 +106,15 @@ def _run(
             store.scrub()
         witness.end(f"Ray's services are gone ({why})")
 
+    config = planned.config
+    progress = Progress(planned.trials, planned.ended, chooses=config.chooses, quiet=config.quiet)
+
+    def look() -> str | None:
+        progress.runs_on(runner.devices(config, resources))
+        return runner.unavailable()
+
+    progress.runs_on(runner.devices(config, resources))
     services = runner.services_address()
-    with (
-        Progress(planned.trials, planned.ended, chooses=planned.config.chooses) as progress,
-        watchdog.watching(runner.unavailable, lost, lambda: watchdog.listens(services)),
-    ):
+    with progress, watchdog.watching(look, lost, lambda: watchdog.listens(services)):
         chooser.tell(record, progress.decided)
         return runner.run(planned, chooser, store, shared, origin, progress, forecast)

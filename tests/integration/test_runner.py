@@ -14,6 +14,7 @@ from sweep import load
 from sweep.common.names import Resolve
 from sweep.contract.trainable import Context
 from sweep.grid import main
+from sweep.live.state import Devices
 from sweep.run.progress import Progress
 from sweep.space import Trial
 from sweep.store.store import Row, Store
@@ -94,7 +95,8 @@ def test_trials_without_a_gpu_see_none(store: str, tmp_path: Path, capsys: pytes
 def test_one_failing_trial_does_not_stop_the_others_and_leaves_its_row(
     store: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(synthetic(store, "--lora_r", "4", "--seeds", "0", "1", "--grid", "fail_at=7,none")) == 1
+    """Nothing but the answer, warnings and errors is said, since that was asked for."""
+    assert main(synthetic(store, "--lora_r", "4", "--seeds", "0", "1", "--grid", "fail_at=7,none", "--quiet")) == 1
     said = capsys.readouterr()
     rows = Store(f"{store}/one").trials().to_pylist()
     failed = [row for row in rows if row["status"] == "failed"]
@@ -107,6 +109,8 @@ def test_one_failing_trial_does_not_stop_the_others_and_leaves_its_row(
         )
         assert "asked to fail" in Store(f"{store}/one").read_bytes(row["log"]).decode()
         assert f"{row['trial_id']}: failed: asked to fail at step 7" in said.err and row["log"] in said.err
+    assert {line.partition(":")[0] for line in said.err.splitlines()} == {row["trial_id"] for row in failed}
+    assert "r=4" in said.out
 
 
 @pytest.mark.usefixtures("ray_with_two_gpus")
@@ -197,6 +201,8 @@ class Phased(Probe):
 def test_what_a_trial_does_is_shown_and_is_no_result_of_tunes_log(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also with a scheduler, which finds its metric in none of it."""
     heard: list[Any] = []
+    devices: list[Any] = []
+    monkeypatch.setattr(Progress, "runs_on", lambda self, found: devices.append(found))
     monkeypatch.setattr(Progress, "phase", lambda self, *words: heard.append(words[1:]))
     monkeypatch.setattr(
         Progress, "row", lambda self, name, result: heard.append((result["step"], result.get("status")))
@@ -204,5 +210,6 @@ def test_what_a_trial_does_is_shown_and_is_no_result_of_tunes_log(store: str, mo
     command = ["--trainable", f"{HERE}:Phased", "--storage_path", store, "--name", "one", "--lora_r", "4"]
     assert main([*command, "--scheduler", "asha"]) == 0
     assert heard == [("loading", None), (1, None), ("evaluating", 7), (1, "completed")]
+    assert set(devices) == {Devices("GPUs", 2, 1, 2)}
     (log,) = (Path(store) / "one" / "tune").glob("*/*/result.json")
     assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == [1, 1]
