@@ -49,7 +49,7 @@ RANKS = (2, 4, 8, 16, 32, 64)
 RATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
 SEEDS = 10
 HOURS = np.array([1 + 0.001 * rank for rank in RANKS])  # of a run: r=256 took 13 % longer than r=8 with opt-350m
-STEEP = 0.008  # log loss one rate beside the bottom of the bowl; published neighbours differ by 0.5 to 3 %
+STEEP = 0.008  # log loss one rate beside the bottom of the bowl; published neighbors differ by 0.5 to 3 %
 DIVERGES = 2.2  # rates above the bottom
 BASE = Design((), SEEDS, 300, seed_noise=0.003, training_noise=0.0019)
 NOISE = {

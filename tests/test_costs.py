@@ -71,7 +71,7 @@ def steps(store: Store, name: str, times: list[float]) -> None:
 
 @pytest.mark.parametrize(("jitter", "pick"), [(0.002, "r=16"), (0.1, "r=4")])
 def test_with_one_seed_the_noise_is_that_of_the_steps(tmp_path: Path, jitter: float, pick: str) -> None:
-    """Neighbouring steps are slow together, so tenths of the run are compared and not single steps."""
+    """Neighboring steps are slow together, so tenths of the run are compared and not single steps."""
     store = Store(str(tmp_path / "toy"))
     slow_halves = [0.1 + (jitter if step % 40 < 20 else 0.0) for step in range(100)]
     for name in ("r4-s0", "r16-s0"):

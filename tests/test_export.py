@@ -221,7 +221,7 @@ def test_labels_and_settings_are_text_whatever_they_hold(elsewhere: Path) -> Non
 
 @pytest.mark.usefixtures("elsewhere")
 def test_the_picture_is_to_scale() -> None:
-    """Means, seeds and ticks stand where their losses are, the pick's line in a colour of its own."""
+    """Means, seeds and ticks stand where their losses are, the pick's line in a color of its own."""
     store = Store("results/toy")
     store.write_sweep({"axes": {"lora_r": [2, 8], "seed": [0, 1]}, "base": {}, "trials": []})
     for rank, losses in {2: (3.0, 3.4), 8: (2.0, 2.2)}.items():

@@ -118,7 +118,7 @@ def test_the_largest_rank_is_bracketed_and_smaller_ones_follow_while_within_the_
     assert last[2].kind == "out"
 
 
-def test_a_start_that_is_the_best_gets_both_neighbours() -> None:
+def test_a_start_that_is_the_best_gets_both_neighbors() -> None:
     order, _ = walked(tune([32]), losses({(32, 1e-4): 1.1, (32, 3e-4): 1.0, (32, 1e-3): 1.1}))
     assert order == ["32-0.0003-s0", "32-0.001-s0", "32-0.0001-s0"]
 
@@ -205,7 +205,7 @@ def test_without_a_race_every_seed_of_each_rank_is_trained_at_its_best_rate() ->
     assert order[-4:] == ["8-0.0003-s1", "32-0.0003-s1", "8-0.0003-s2", "32-0.0003-s2"]
 
 
-def test_free_slots_get_the_neighbours_and_the_next_ranks() -> None:
+def test_free_slots_get_the_neighbors_and_the_next_ranks() -> None:
     first = decide(tuned(tune()), [])
     assert [one.trial.trial_id for one in first.trials] == ["32-0.0003-s0"]
     names = [one.trial.trial_id for one in first.likely]

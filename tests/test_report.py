@@ -77,7 +77,7 @@ def test_thinning_keeps_every_peak_that_stands_alone() -> None:
 
 
 @given(st.lists(st.floats(-100, 100), min_size=1, max_size=50), st.integers(1, 20))
-def test_smoothing_is_the_mean_of_the_neighbours(values: list[float], window: int) -> None:
+def test_smoothing_is_the_mean_of_the_neighbors(values: list[float], window: int) -> None:
     half = window // 2
     expected = [np.mean(values[max(0, i - half) : i + half + 1]) for i in range(len(values))]
     assert drawing.smooth(np.array(values), window) == pytest.approx(np.array(expected), abs=1e-9)
@@ -108,7 +108,7 @@ def test_seeds_are_a_band_around_a_line_per_configuration(tmp_path: Path) -> Non
     lines = [trace for trace in traces if trace.get("meta") == "smooth"]
     assert [trace["name"] for trace in lines] == ["r=4", "r=8"]
     assert len({(trace["line"]["color"], trace["line"]["dash"]) for trace in lines}) == 2
-    assert len({trace["line"]["dash"] for trace in lines}) == 2  # told apart without colour
+    assert len({trace["line"]["dash"] for trace in lines}) == 2  # told apart without color
     assert sum("fill" in trace for trace in traces) == 2
     raw = [trace for trace in traces if trace.get("meta") == "raw"]
     assert len(raw) == 6 and not any(trace["visible"] for trace in raw)
@@ -310,7 +310,7 @@ def test_thirty_configurations_have_a_legend_by_rank(tmp_path: Path) -> None:
     assert all(len(own) == 1 for own in (*by_rank.values(), *by_rate.values()))
     assert len(set.union(*by_rank.values())) == 6 and len(set.union(*by_rate.values())) == 5
     drawn = {trace["name"]: trace["line"]["color"] for trace in plots["values"]["data"]}
-    assert {name: {color} for name, color in drawn.items()} == by_rank  # the same colour in every picture
+    assert {name: {color} for name, color in drawn.items()} == by_rank  # the same color in every picture
 
 
 def test_a_tuned_sweep_is_drawn_at_each_ranks_best_value(tmp_path: Path) -> None:

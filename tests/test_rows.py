@@ -69,11 +69,11 @@ def test_every_complaint_about_a_file_is_made_at_once(tmp_path: Path) -> None:
 
 
 def test_a_column_of_no_known_name_is_an_axis_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = csv_file(tmp_path, "lora_r,train_loss,colour\n8,1.0,red\n8,1.1,blue\n")
+    path = csv_file(tmp_path, "lora_r,train_loss,color\n8,1.0,red\n8,1.1,blue\n")
     assert analysis.main(["--from_csv", path]) == 0
     out, err = capsys.readouterr()
-    assert "r=8 colour=red" in out
-    assert "'colour'" in err and "axis" in err
+    assert "r=8 color=red" in out
+    assert "'color'" in err and "axis" in err
 
 
 def test_rows_that_nothing_tells_apart_are_refused(tmp_path: Path) -> None:

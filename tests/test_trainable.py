@@ -48,7 +48,7 @@ class Broken(Synthetic):
 class Plain:
     """Has what it must have, and is derived from nothing."""
 
-    SETTINGS: ClassVar[dict[str, tuple[Any, str]]] = {"colour": (str, "of the paint")}
+    SETTINGS: ClassVar[dict[str, tuple[Any, str]]] = {"color": (str, "of the paint")}
 
     def check(self, trials: Sequence[Trial], resolve: Resolve) -> list[str]:
         return []
@@ -107,8 +107,8 @@ def test_a_plain_class_has_the_defaults_and_travels_to_another_process() -> None
     arrived = cloudpickle.loads(cloudpickle.dumps(kind))()
     assert arrived.identify([], str) == arrived.lengths([], str) == {} and arrived.predictor() is None
     assert arrived.prepare([], str) == (None, {})
-    config, wrong = configured(Plain, "--colour", "red", "--max_steps", "3")
-    assert config is not None and not wrong and config.settings == {"colour": "red", "max_steps": 3}
+    config, wrong = configured(Plain, "--color", "red", "--max_steps", "3")
+    assert config is not None and not wrong and config.settings == {"color": "red", "max_steps": 3}
 
 
 def test_one_that_has_not_what_it_must_have_is_refused() -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # another process times differ by more: two seeds of one rank of the demo, two trials at a time, by 8 %.
 LEAST: Mapping[str, float] = {"memory": 0.01, "time": 0.02, "parameters": 0.01}
 LEAST_SHARED = 0.1
-_BLOCKS = 10  # of a run's steps: neighbouring steps are slow together
+_BLOCKS = 10  # of a run's steps: neighboring steps are slow together
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,7 @@ def _key(config: SweepConfig, known: Mapping[str, Field]) -> Iterator[Complaint]
     elif key not in known:
         yield Complaint("tune", f": unrecognized setting {shown(key)}.{nearest(key, known)}")
     elif not set(describe(known[key].hint).split(" or ")) & _NUMBERS:
-        yield Complaint("tune", f": {key} is {describe(known[key].hint)}, and only numbers have neighbours to try.")
+        yield Complaint("tune", f": {key} is {describe(known[key].hint)}, and only numbers have neighbors to try.")
     elif is_lora_setting(key) and FULL in config.lora_r:
         yield Complaint("tune", f": {key} means nothing to full fine-tuning. Leave full out of --lora_r.")
     elif key == "lora_alpha" and config.lora_alpha_rule == "proportional":

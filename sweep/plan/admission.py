@@ -68,14 +68,14 @@ def _of_nodes(nodes: Sequence[Mapping[str, Any]]) -> list[tuple[str, int] | None
 
 
 def _of_labels(labels: Sequence[str]) -> tuple[str, int] | None:
-    known = [(label, found) for label in labels if (found := _labelled(label))]
+    known = [(label, found) for label in labels if (found := _labeled(label))]
     if not known:
         return None
     label, found = min(known, key=lambda one: one[1].bytes)  # A100-40G beside A100
     return f"the cluster's {label}", found.bytes
 
 
-def _labelled(label: str) -> Card | None:
+def _labeled(label: str) -> Card | None:
     """Ray's plain A100 does not say which of the two it is: what might fit is not refused."""
     return CARDS["a100-80"] if label.casefold() == "a100" else of_device(label)
 

@@ -2,7 +2,7 @@
 
 At one learning rate for all, published grids of 34 models give the right rank for 1 to 19 of 28: a low rate makes small
 ranks look good, a high one large ranks. So the largest rank is bracketed: values are tried until the best has a worse
-neighbour on both sides. Then, rank by rank downward, the last best value; and the next one on the side where the best
+neighbor on both sides. Then, rank by rank downward, the last best value; and the next one on the side where the best
 value moves, only where that can change the answer. With alpha fixed the best rate falls or stays as the rank falls; where
 alpha grows with the rank it rises, since the scale of the update grows with the rank.
 """
@@ -135,14 +135,14 @@ class _Rank:
         return any(row.status in NO_ROOM for row in self.tried.values())
 
     def bracket(self) -> Generator[Step, Results | None, None]:
-        """Tries values until the best has a worse neighbour on both sides, or the ladder ends."""
+        """Tries values until the best has a worse neighbor on both sides, or the ladder ends."""
         place: int | None = self.ladder.start
         while place is not None and not self.has_no_room:
             yield from self._try(place)
             place = next(self._open(), None)
 
     def _open(self) -> Iterator[int]:
-        """Places that could be better than the best: its untried neighbours, or the next lower one where all gave up."""
+        """Places that could be better than the best: its untried neighbors, or the next lower one where all gave up."""
         best = self._lowest()
         return self._untried((best - 1,) if math.isinf(self.losses[best]) else (best + 1, best - 1))
 
@@ -184,7 +184,7 @@ class _Rank:
         return f"{text} next, beside {self.ladder.values[best]:g}, the best so far with {self.losses[best]:.4f}"
 
     def _likely(self, place: int) -> list[Trial]:
-        """The neighbours, and smaller ranks at this value."""
+        """The neighbors, and smaller ranks at this value."""
         near = [self._trial(self.rank, one) for one in self._untried((place + 1, place - 1))]
         return [*near, *self._next_ranks(place)]
 

@@ -75,7 +75,7 @@ def _families(ranked: Sequence[Configuration], tuned: str | None) -> list[list[C
 
 @dataclass(frozen=True)
 class _Style:
-    """A family's line and marks. Of several families the marks have their ranks' colours, the line a dash of its own."""
+    """A family's line and marks. Of several families the marks have their ranks' colors, the line a dash of its own."""
 
     name: str
     line: str

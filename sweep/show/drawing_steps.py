@@ -47,7 +47,7 @@ def losses(answer: Answer, steps: Mapping[str, "pd.DataFrame"]) -> Plot | None:
         return None
     traces += legend(drawn)
     caption = (
-        f"Training loss, a centred moving mean over up to {window} steps. Where there are several seeds, the line is "
+        f"Training loss, a centered moving mean over up to {window} steps. Where there are several seeds, the line is "
         "their mean and the band goes from their lowest to their highest."
     )
     return Plot("loss", "Loss by step", caption, figure(traces, "optimizer step", STEP_METRICS["loss"].label), raw=True)

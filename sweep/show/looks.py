@@ -1,4 +1,4 @@
-"""How each configuration is drawn: its colour is its rank's, dash and marker tell it from the rank's others.
+"""How each configuration is drawn: its color is its rank's, dash and marker tell it from the rank's others.
 
 So a legend has a line for each rank and one for each further value, not one for each of fifteen configurations.
 """
@@ -10,7 +10,7 @@ from typing import Any
 from sweep.answer.answer import Configuration
 from sweep.show.drawing import Trace, text
 
-# Okabe and Ito's colours without their yellow and black, which are lost on white and on dark, and two that are on neither.
+# Okabe and Ito's colors without their yellow and black, which are lost on white and on dark, and two that are on neither.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#8C6D31", "#7B68EE")
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 _MARKERS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "pentagon")
@@ -78,7 +78,7 @@ def by_axes(one: Configuration) -> list[tuple[str, Any]]:
 
 
 def legend(shown: Iterable[Look], mode: str = "lines") -> list[Trace]:
-    """Entries of their own: a colour for each rank, a dash or marker for each further value. None where ranks alone vary."""
+    """Entries of their own: a color for each rank, a dash or marker for each further value. None where ranks alone vary."""
     apart = [one for one in shown if one.further]
     ranks = {one.group: Look(one.color, "solid", "circle", one.group) for one in apart}
     others = {one.further: one for one in sorted(apart, key=_by_dash)}

@@ -108,7 +108,7 @@ def _effects(present: Mask) -> Floats:
 def over_examples(pull: Floats, leverage: Floats) -> Term:
     """Variance of a log ratio over the sampling of held-out examples, given the trained models.
 
-    The linearised variance (W. G. Cochran, Sampling Techniques, 3rd ed., §6.3) is corrected as HC2 for each example's
+    The linearized variance (W. G. Cochran, Sampling Techniques, 3rd ed., §6.3) is corrected as HC2 for each example's
     leverage, here its share of the loss, and takes the degrees of freedom that noise in proportion to an example's
     loss leaves (R. M. Bell and D. F. McCaffrey, Survey Methodology 28 (2002) 169–181). Under heavy tails a handful of
     examples dominates the loss; with N−1 degrees, 10 to 20 % of equal pairs were called different at 20 examples.

@@ -101,7 +101,7 @@ _TRIALS = (
     Column("method", _text, "lora or full"),
     Column("lora_r", _int, "LoRA rank", null="for full fine-tuning"),
     Column("lora_alpha", _float, "LoRA alpha", null="for full fine-tuning"),
-    Column("seed", _int, "seed of initialisation and data order"),
+    Column("seed", _int, "seed of initialization and data order"),
     Column(
         "eval_loss",
         _float,

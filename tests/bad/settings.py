@@ -19,7 +19,7 @@ FLAGS = [
     flag("--quiet --verbose", "--quiet: contradicts --verbose. Give one of the two"),
     flag("--tune", "--tune: expected a string, got no value"),
     flag("--tune lr", "--tune: unrecognized setting 'lr'. Did you mean learning_rate?"),
-    flag("--tune bf16", "--tune: bf16 is true or false, and only numbers have neighbours to try"),
+    flag("--tune bf16", "--tune: bf16 is true or false, and only numbers have neighbors to try"),
     flag("--tune lora_r", "--tune: lora_r cannot be tuned: name a setting of the trainer, such as learning_rate"),
     flag("--tune seed", "--tune: seed cannot be tuned"),
     flag("--tune lora_dropout --lora_r 8 full", "--tune: lora_dropout means nothing to full fine-tuning"),

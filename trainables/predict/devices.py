@@ -20,7 +20,7 @@ _scaled_dot_product_attention = torch.nn.functional.scaled_dot_product_attention
 
 
 @contextmanager
-def behaviour(live: Live, device: Device) -> Iterator[None]:
+def behavior(live: Live, device: Device) -> Iterator[None]:
     """Within the block, fake CPU tensors are allocated as the device's would be. `live` tracks them."""
     with ExitStack() as stack:
         attention = _attention if device == "cpu" else _attention_on_cuda

@@ -16,7 +16,7 @@ import torch
 
 from sweep.common.names import Resolve
 from sweep.contract.memory import Device, Step
-from trainables.predict.devices import BLOCK, behaviour
+from trainables.predict.devices import BLOCK, behavior
 from trainables.predict.flops import Flops
 from trainables.predict.live import Live
 from trainables.predict.network import as_fake, network
@@ -46,7 +46,7 @@ def simulate(
         stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
         as_fake(made)
         optimizer = _optimizer(made, args)
-        stack.enter_context(behaviour(live, device))
+        stack.enter_context(behavior(live, device))
         stack.enter_context(live)
         live.name([*made.parameters(), *made.buffers()], "parameters")
         _give_gradients(made, live)

@@ -10,7 +10,7 @@ from sweep.store.store import Row
 def held_out(trainer: Any, table: Any, batch_size: int, left: Callable[[int], None] = lambda rows: None) -> list[Row]:
     """Rows of EVALS without `trial_id`, one per row of a held-out table of tokens.
 
-    Loss is the sum over an example's labelled tokens, in nats, from the model as TRL's trainer runs it (its precision, its
+    Loss is the sum over an example's labeled tokens, in nats, from the model as TRL's trainer runs it (its precision, its
     fused head). Long examples come first, so that running out of memory happens early and batches hold little padding.
     If a batch does not fit, everything is retried with half the batch size, down to one example. `left` is called before
     each batch with the number of remaining rows.
@@ -54,7 +54,7 @@ def mean_loss(rows: list[Row]) -> float | None:
 
 
 def _losses(trainer: Any, examples: list[tuple[list[int], list[int]]]) -> tuple[list[float], list[int]]:
-    """Summed loss and number of labelled tokens of each example."""
+    """Summed loss and number of labeled tokens of each example."""
     import torch
     from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
