@@ -33,10 +33,10 @@ import numpy.typing as npt
 
 from benchmarks.power import rate, share
 from sweep.ladder import LORA_START, Ladder
-from sweep.policies.asked import Result, decide
+from sweep.policies.policy import Result, decide
 from sweep.policies.standing import ByBounds
 from sweep.policies.tune import Tune
-from sweep.policies.tuned import Tuned
+from sweep.policies.tune_then_seeds import TuneThenSeeds
 from sweep.space import Rank, Trial
 from sweep.statistics import stats
 from sweep.statistics.choice import best_values, corrected, taken
@@ -151,7 +151,7 @@ def raced(sums: Floats, tokens: Floats, effects: Floats) -> tuple[int, float]:
 
     judge = ByBounds(MARGIN, shared)
     ladder = Ladder.of(LORA_START, RATES)
-    policy = Tuned(Tune("learning_rate", RANKS, ladder, ladder, trial, 0, MARGIN), tuple(range(SEEDS)), judge)
+    policy = TuneThenSeeds(Tune("learning_rate", RANKS, ladder, ladder, trial, 0, MARGIN), tuple(range(SEEDS)), judge)
     results: list[Result] = []
     while not (wanted := decide(policy, results)).done:
         for one in wanted.trials:

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sweep.ladder import LORA_START, Ladder
-from sweep.policies.asked import Result, Wanted, decide
+from sweep.policies.policy import Result, Wanted, decide
 from sweep.policies.tune import Tune
-from sweep.policies.tuned import Tuned
+from sweep.policies.tune_then_seeds import TuneThenSeeds
 from sweep.space import Rank, Trial
 
 N = TypeVar("N", int, float)
@@ -74,7 +74,7 @@ def walked(table: Table, margin: float) -> tuple[dict[tuple[int, float], float],
     rates = tuple(sorted({rate for _, rate in table}))
     ladder = Ladder.of(LORA_START, rates)
     ranks: tuple[Rank, ...] = tuple(sorted({rank for rank, _ in table}))
-    policy = Tuned(Tune("learning_rate", ranks, ladder, ladder, trial, 0, margin), (0,))
+    policy = TuneThenSeeds(Tune("learning_rate", ranks, ladder, ladder, trial, 0, margin), (0,))
     keys = {trial(rank, rate, 0).trial_id: (rank, rate) for rank in ranks for rate in rates if rank != "full"}
     results: list[Result] = []
     while not (wanted := decide(policy, results)).done:

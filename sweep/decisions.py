@@ -1,6 +1,6 @@
-"""What a sweep decided to train, from what, and whether its rows give that again: `python -m sweep.decisions results/NAME`.
+"""Explains what a sweep decided to train, and checks it by a replay: `python -m sweep.decisions results/NAME`.
 
-Trains nothing: the rows of the trials are played through the policy once more.
+Trains nothing: the policy is replayed on the trials' rows.
 """
 
 import json
@@ -13,7 +13,7 @@ from sweep.common.program import Parser, command
 from sweep.errors import StoreError, SweepError
 
 if TYPE_CHECKING:
-    from sweep.policies.asked import Wanted
+    from sweep.policies.policy import Wanted
     from sweep.store.store import Store
 
 OK, CONTRADICTED, NOT_A_SWEEP = 0, 1, 2
@@ -21,7 +21,7 @@ OK, CONTRADICTED, NOT_A_SWEEP = 0, 1, 2
 
 @dataclass(frozen=True)
 class Replay:
-    """What was recorded, what the rows give now, and where these differ."""
+    """What was recorded, what the policy decides on the rows now, and where the two differ."""
 
     recorded: Sequence[dict[str, Any]]
     wanted: "Wanted"
@@ -29,7 +29,7 @@ class Replay:
 
 
 def replay(store: "Store") -> Replay:
-    """Asks the policy that sweep.json describes, with the rows that there are now.
+    """Replays the policy that sweep.json describes on the rows that exist now.
 
     Raises:
         StoreError: there is no sweep, it cannot be read, or no policy chose its trials.
@@ -42,12 +42,14 @@ def replay(store: "Store") -> Replay:
 
 
 def _wanted(store: "Store", record: dict[str, Any]) -> "Wanted":
-    from sweep.policies.asked import decide
-    from sweep.policies.made import candidates_of, policy_of, result_of
+    from sweep.policies.policy import decide
+    from sweep.policies.record import candidates_of, policy_of, result_of
     from sweep.run.chooser import judge
 
     if not record.get("policy"):
-        raise StoreError(f"{store.location} was made by a version that wrote no decisions. The same command adds them.")
+        raise StoreError(
+            f"{store.location} was made by a version that recorded no decisions. Run the sweep's command again to add them."
+        )
     try:
         candidates, chosen = candidates_of(record), record["policy"]
         policy = policy_of(record, candidates, judge(store, chosen["margin"]))
@@ -61,15 +63,15 @@ def _wanted(store: "Store", record: dict[str, Any]) -> "Wanted":
 
 
 def as_text(found: Replay) -> str:
-    """The decisions as a numbered list, where the sweep stands, and whether the rows give the decisions again."""
+    """The decisions as a numbered list, the state of the sweep, and whether the replay gives the same decisions."""
     from sweep.policies import explain
 
     wanted = found.wanted
     ended = len(wanted.asked) - len(wanted.trials)
     stands = f"Done: {wanted.why}" if wanted.done else f"It {wanted.why}"
-    lines = [explain.explain(found.recorded) or "No decision was written yet."]
+    lines = [explain.explain(found.recorded) or "No decision has been recorded yet."]
     lines += ["", f"{stands}. {ended} trials ended of at most {wanted.at_most}."]
-    lines += found.contradictions or ["The trials' rows give these decisions again."]
+    lines += found.contradictions or ["Replaying the trials' rows gives the same decisions."]
     return "\n".join(lines)
 
 
@@ -97,8 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parser() -> Parser:
     flags = Parser(
         "decisions",
-        description="What a sweep decided to train next, from which numbers, and whether its rows give that again.",
-        epilog="Exit code: 0 they do, 1 they do not, 2 there is no such sweep.",
+        description="Explains what a sweep decided to train and why, and checks whether a replay of its rows gives the same decisions.",
+        epilog="Exit code: 0 it does, 1 it does not, 2 there is no such sweep.",
     )
     flags.add_argument("sweep", help="a sweep's folder or URI, e.g. results/demo")
     flags.add_argument("--format", choices=("table", "json"), default="table")

@@ -25,12 +25,12 @@ class Ladder:
 
     @classmethod
     def of(cls, start: float, values: Sequence[float] = ()) -> "Ladder":
-        """The given values, from the nearest one to `start`; without any, 1 and 3 of every decade, or as `start` has it.
+        """The given values, beginning at the one nearest to `start`; without any, two per decade, two decades in each direction.
 
         So 3e-4 gives …, 1e-4, 3e-4, 1e-3, …, and 2e-3 gives …, 6e-4, 2e-3, 6e-3, ….
 
         Raises:
-            ConfigError: there are no values, and nothing to begin them from.
+            ConfigError: there are no values, and `start` is not positive.
         """
         if not values and not start > 0:
             text = f": values are tried from one above 0, got {start:g}. Name them all with --ladder."

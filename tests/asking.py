@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sweep.policies.asked import Policy, Request, Result, Wanted, decide
+from sweep.policies.policy import Policy, Request, Result, Wanted, decide
 from sweep.space import FULL, Rank, Trial
 
 

@@ -14,7 +14,7 @@ from sweep.config.layers import resolve
 from sweep.config.sweep_config import SweepConfig
 from sweep.errors import OtherSweep
 from sweep.plan import planning
-from sweep.policies.asked import Request
+from sweep.policies.policy import Request
 from sweep.run.chooser import Chooser, Record
 from sweep.store.store import Row, Store
 from trainables.synthetic import EXAMPLES, TOKENS, evals, loss_at
@@ -144,7 +144,7 @@ def test_decisions_that_looked_at_early_rows_would_depend_on_the_slots(
     tmp_path: Path, undisturbed: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The deliberate defect: a judge that sees every row of its arms."""
-    monkeypatch.setattr("sweep.policies.asked._answer", lambda trials, rows: dict(rows))
+    monkeypatch.setattr("sweep.policies.policy._answer", lambda trials, rows: dict(rows))
     found = Driver(tmp_path, RACE, 8, 2).run()
     assert found.outcome()[0] != undisturbed.outcome()[0]
 
@@ -210,7 +210,7 @@ def test_decisions_are_replayed_and_explained(undisturbed: Driver, capsys: pytes
     assert decisions.main([undisturbed.store.location]) == 0
     said = capsys.readouterr().out
     assert said.startswith("  1. r=32: learning_rate 0.0003 first.\n  2. r=32: learning_rate 0.001 next, beside 0.0003")
-    assert "The trials' rows give these decisions again." in said
+    assert "Replaying the trials' rows gives the same decisions." in said
     assert decisions.main([undisturbed.store.location, "--format", "json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["done"] and not found["contradictions"]
@@ -233,7 +233,7 @@ def test_a_row_that_was_changed_afterwards_contradicts_the_decisions(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda content: content.pop("policy"), "wrote no decisions"),
+        (lambda content: content.pop("policy"), "recorded no decisions"),
         (
             lambda content: content["policy"].pop("lora_r"),
             "does not describe how trials were chosen (KeyError: 'lora_r')",
@@ -255,7 +255,7 @@ def test_a_sweep_without_a_policy_is_no_traceback(
 def test_what_a_trial_took_counts_a_cpus_slot_as_a_gpu() -> None:
     from datetime import UTC, datetime, timedelta
 
-    from sweep.policies.made import result_of
+    from sweep.policies.record import result_of
 
     now = datetime.now(UTC)
     row = {"trial_id": "r8", "status": "failed", "started_at": now, "ended_at": now + timedelta(hours=2)}

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from sweep.errors import ConfigError
 from sweep.ladder import LORA_START, Ladder
-from sweep.policies import asked, explain
-from sweep.policies.asked import Ask, Decision, Done, Policy, Result, Results, Step, decide
+from sweep.policies import explain
 from sweep.policies.grid import Grid
+from sweep.policies.policy import Decision, Done, Policy, Question, Result, Results, Step, decide
 from sweep.policies.race import Arm, Place, Standing
 from sweep.policies.tune import Tune
-from sweep.policies.tuned import Tuned
+from sweep.policies.tune_then_seeds import TuneThenSeeds
 from sweep.space import FULL, AlphaRule, Rank
 from tests.asking import Ending, Runner, losses, one_after_the_other, trial
 
@@ -30,8 +30,8 @@ def tune(ranks: Sequence[Rank] = (2, 8, 32), ladder: Ladder = LADDER, rule: Alph
     return Tune("learning_rate", tuple(ranks), ladder, Ladder(LADDER.values, 0), trial, 0, 0.005, rule)
 
 
-def tuned(one: Tune, seeds: Sequence[int] = (0,), race: bool = False) -> Tuned:
-    return Tuned(one, tuple(seeds), by_means if race else None)
+def tuned(one: Tune, seeds: Sequence[int] = (0,), race: bool = False) -> TuneThenSeeds:
+    return TuneThenSeeds(one, tuple(seeds), by_means if race else None)
 
 
 def by_means(arms: Sequence[Arm], results: Results, tried: int) -> Standing:
@@ -97,7 +97,7 @@ def test_a_spent_budget_ends_a_policy_where_it_would_train_more() -> None:
 
 def test_policies_load_neither_torch_nor_ray_nor_anything_that_reads_files() -> None:
     heavy = ("torch", "ray", "pyarrow", "pandas", "scipy", "numpy")
-    code = f"import sys, sweep.policies.tuned, sweep.policies.explain; print([m for m in {heavy} if m in sys.modules])"
+    code = f"import sys, sweep.policies.tune_then_seeds, sweep.policies.explain; print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
 
 
@@ -297,7 +297,7 @@ def test_a_trial_that_was_begun_early_and_counts_before_it_is_wanted_is_noticed(
         return [one for seed in range(10) for one in contradicted(policy, ending, 4, random.Random(seed), False)]
 
     assert found() == []
-    monkeypatch.setattr(asked, "_answer", lambda trials, rows: dict(rows))
+    monkeypatch.setattr("sweep.policies.policy._answer", lambda trials, rows: dict(rows))
     assert found()
 
 
@@ -307,9 +307,9 @@ class Hasty:
 
     rows: list[str]
 
-    def course(self) -> Generator[Step, Results | None, None]:
+    def steps(self) -> Generator[Step, Results | None, None]:
         trials = tuple(trial(rank, 1e-3, 0) for rank in (2, 8))
-        yield Ask(trials)
+        yield Question(trials)
         yield Decision("best", f"{self.rows[0]} was first")
         yield Done("took the first")
 

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from sweep.live.state import Devices
-from sweep.policies.asked import Decision, Request, Wanted
+from sweep.policies.policy import Decision, Request, Wanted
 from sweep.run.progress import INTERVAL, LASTS, MOST, Progress
 from sweep.space import Trial
 

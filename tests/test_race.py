@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sweep import analysis, space
-from sweep.policies.asked import Result, Wanted, decide
+from sweep.policies.policy import Result, Wanted, decide
 from sweep.policies.race import Arm, Place, Race, Standing, settled
 from sweep.policies.standing import ByBounds
 from sweep.space import Trial

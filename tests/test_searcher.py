@@ -9,8 +9,8 @@ import pytest
 from ray.tune.search import Searcher
 
 from sweep.errors import LockLost, StoreError
-from sweep.policies.asked import Request
 from sweep.policies.grid import Grid
+from sweep.policies.policy import Request
 from sweep.run.chooser import Chooser
 from sweep.run.runner import Resources, fits
 from sweep.run.searcher import PolicySearcher

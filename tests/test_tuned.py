@@ -16,7 +16,7 @@ from sweep import analysis
 from sweep.answer.advice import suggestions
 from sweep.answer.answer import Answer, Suggestion
 from sweep.errors import NotASweep
-from sweep.policies.asked import Result
+from sweep.policies.policy import Result
 from sweep.policies.race import Arm
 from sweep.policies.standing import ByBounds
 from sweep.space import Trial

@@ -134,7 +134,7 @@ def _axes(config: SweepConfig) -> dict[str, list[Any]]:
 
 
 def _choosing(config: SweepConfig) -> dict[str, Any]:
-    """What this command's policy is made of: see sweep.policies.made. `tune` and `race` are empty where it does neither."""
+    """What this command's policy is made of: see sweep.policies.record. `tune` and `race` are empty where it does neither."""
     ladders = config.ladders
     tune = (
         {

@@ -1,14 +1,14 @@
-"""Decisions as rows and as text, and whether the rows of trials give them again."""
+"""Decisions as rows and as text, and whether replaying the trials' rows gives the same ones."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sweep.policies.asked import Decision, Wanted
+from sweep.policies.policy import Decision, Wanted
 
 
 def rows(decisions: Sequence[Decision]) -> list[dict[str, Any]]:
-    """A row for each: sequence number, kind, rank as text, value, text, and the numbers as JSON."""
+    """One row per decision: sequence number, kind, rank as text, value, text, and the numbers as JSON."""
     return [
         {
             "sequence": place,
@@ -30,8 +30,8 @@ def explain(recorded: Iterable[Mapping[str, Any]]) -> str:
 def contradictions(recorded: Sequence[Mapping[str, Any]], wanted: Wanted) -> list[str]:
     """Where recorded decisions differ from those that the policy makes now; empty if the rows reproduce them.
 
-    What was recorded is a prefix of what is decided now: a sweep that went on decided more. An end by a spent budget is
-    not compared: what was spent is no function of the trials that were wanted.
+    What was recorded may be a prefix of what is decided now: the sweep has continued. An end because the budget was spent
+    is not compared: what was spent does not depend on the requested trials alone.
     """
     again = rows(wanted.decisions)
     found = []

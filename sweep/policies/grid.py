@@ -3,16 +3,16 @@
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from sweep.policies.asked import Done, Results, Step, ask
+from sweep.policies.policy import Done, Results, Step, ask
 from sweep.space import Trial
 
 
 @dataclass(frozen=True)
 class Grid:
-    """All of the trials, in their order, whatever becomes of any."""
+    """All trials, in order, however any of them ends."""
 
     trials: tuple[Trial, ...]
 
-    def course(self) -> Generator[Step, Results | None, None]:
+    def steps(self) -> Generator[Step, Results | None, None]:
         yield from ask(self.trials)
         yield Done("every trial of the grid has ended")

@@ -1,8 +1,8 @@
-"""`--race`: seeds go where they can still change the answer.
+"""`--race`: further seeds only where they can still change the answer.
 
 Each look takes one more seed of every configuration in the race. Those that are shown to be beyond the margin, or so far
-off that no seed would make up for it, leave. What is shown is the answer's own bounds (standing.py), so the race and the
-answer never disagree.
+worse that no seed could make up for it, leave the race. The judge uses the answer's own bounds (standing.py), so the race
+and the answer never disagree.
 """
 
 import math
@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sweep.policies.asked import Decision, Done, Result, Results, Step, ask
+from sweep.policies.policy import Decision, Done, Result, Results, Step, ask
 from sweep.space import FULL, Rank, Trial
 
 Verdict = Literal["within", "worse", "undecided"]
@@ -18,7 +18,7 @@ Verdict = Literal["within", "worse", "undecided"]
 
 @dataclass(frozen=True)
 class Arm:
-    """A configuration in the race: its trials, one for each seed, in the order in which they are wanted."""
+    """A configuration in the race: its trials, one for each seed, in the order in which they are requested."""
 
     label: str
     rank: Rank
@@ -28,10 +28,10 @@ class Arm:
 
 @dataclass(frozen=True)
 class Place:
-    """How one configuration stands.
+    """One configuration's state in the race.
 
     Attributes:
-        out: more of its seeds cannot change the answer.
+        out: whether more of its seeds cannot change the answer.
         numbers: difference, lower, upper, basis, seeds and verdict, as in the answer; JSON values.
     """
 
@@ -42,12 +42,12 @@ class Place:
 
 @dataclass(frozen=True)
 class Standing:
-    """How all of them stand, in the order of the arms; None for one without a loss.
+    """The state of all of them, in the order of the arms; None for one without a loss.
 
     Attributes:
-        pick: the place of the recommended one, None where no arm has a loss.
+        pick: index of the recommended arm; None if no arm has a loss.
         decided: whether the pick is shown to be within the margin, for the configuration and not only its models.
-        nearest: places by measured loss, the lowest first.
+        nearest: indices of the arms by measured loss, lowest first.
     """
 
     places: tuple[Place | None, ...]
@@ -56,17 +56,17 @@ class Standing:
     nearest: tuple[int, ...]
 
 
-# From the arms, cheapest first, the results of their trials, and how many configurations the arms were chosen from (0: not
-# chosen): how do they stand? The same arguments give the same standing.
+# Given the arms, cheapest first, the results of their trials, and how many configurations the arms were chosen from (0: not
+# chosen), returns their standing. The same arguments give the same standing.
 Judge = Callable[[Sequence[Arm], Results, int], Standing]
 
 
 def settled(standing: Standing) -> bool:
-    """Whether the pick is decided, and no cheaper one may still take its place.
+    """Whether the pick is decided, and no cheaper one can still replace it.
 
-    Ending at the first pick that is decided gave the right rank in 0.31 of simulated plateaus, this in 0.75 (1,000 sweeps of
-    benchmarks.race's noise `seeds`, 150 examples). Looking after every seed makes wrong picks no more frequent than one look
-    at all ten: 0.035 and 0.033 where they are easiest.
+    Stopping at the first decided pick gave the right rank in 0.31 of simulated plateaus, this rule in 0.75 (1,000 sweeps of
+    benchmarks.race's noise `seeds`, 150 examples). Looking after every seed makes wrong picks no more frequent than a single
+    look at all ten: 0.035 and 0.033 in the case that is most prone to them.
     """
     if not standing.decided or standing.pick is None:
         return False
@@ -84,7 +84,7 @@ class Race:
 
     Attributes:
         arms: cheapest first.
-        tried: how many configurations they were chosen from; 0 where nothing was chosen.
+        tried: how many configurations they were chosen from; 0 if none were chosen.
     """
 
     arms: tuple[Arm, ...]
@@ -100,7 +100,7 @@ class Race:
         arms = [Arm(_label(own[0]), own[0].rank, tuple(own)) for own in members.values()]
         return cls(tuple(sorted(arms, key=lambda arm: math.inf if arm.rank == FULL else arm.rank)), judge)
 
-    def course(self) -> Generator[Step, Results | None, None]:
+    def steps(self) -> Generator[Step, Results | None, None]:
         looks = max((len(arm.trials) for arm in self.arms), default=0)
         running = list(range(len(self.arms)))
         known: dict[str, Result] = {}
@@ -122,7 +122,7 @@ class Race:
         yield Done(f"undecided with {looks} seeds, the most there may be")
 
     def _more(self, running: Sequence[int], seeds: int) -> Generator[Step, Results | None, Results]:
-        """One more seed of each that is in the race."""
+        """One more seed of each arm in the race."""
         wanted, next_ones = (
             [self.arms[place].trials[index] for place in running if index < len(self.arms[place].trials)]
             for index in (seeds - 1, seeds)
@@ -131,7 +131,7 @@ class Race:
         return (yield from ask(wanted, next_ones, after))
 
     def _leaving(self, running: Sequence[int], standing: Standing) -> list[int]:
-        """Those that are out. The pick stays, and the nearest other one: a claim compares two."""
+        """Arms that are out. The pick and its nearest rival stay: a claim needs two to compare."""
         kept = [place for place in standing.nearest if place in running and place != standing.pick][:1]
         kept += [] if standing.pick is None else [standing.pick]
         return [place for place in running if self._out(standing.places[place]) and place not in kept]

@@ -1,4 +1,4 @@
-"""How a race stands: the answer's own comparison, of the trials that the race wanted."""
+"""The state of a race: the answer's own comparison of the trials that the race requested."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -11,7 +11,7 @@ from sweep.answer.costs import Cost
 from sweep.answer.groups import Group
 from sweep.answer.measured import Measured, far_off
 from sweep.answer.recommend import choose
-from sweep.policies.asked import Results
+from sweep.policies.policy import Results
 from sweep.policies.race import Arm, Place, Standing
 from sweep.statistics.choice import corrected
 from sweep.statistics.examples import Shared
@@ -19,12 +19,12 @@ from sweep.statistics.examples import Shared
 
 @dataclass(frozen=True)
 class ByBounds:
-    """A race's judge: what the answer would say.
+    """Judges a race by what the answer would say.
 
     Attributes:
-        margin: how far above the best a loss may be, as a share of it.
-        shared: from compared losses by trial: the held-out examples that these trials share, as the answer has them.
-            It is asked once for each set of trials, since a policy plays its course again at every call.
+        margin: how far above the best a loss may be, as a fraction of it.
+        shared: given the compared losses by trial, returns the held-out examples that these trials share, as in the answer.
+            It is called once for each set of trials, since a policy is replayed at every call.
     """
 
     margin: float

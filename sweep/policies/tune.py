@@ -1,10 +1,10 @@
 """`--tune`: each rank at its own best value of a setting, in about half of the grid's runs.
 
-At one learning rate for all, published grids of 34 models give the right rank for 1 to 19 of 28: a low rate makes small
-ranks look good, a high one large ranks. So the largest rank is bracketed: values are tried until the best has a worse
-neighbor on both sides. Then, rank by rank downward, the last best value; and the next one on the side where the best
-value moves, only where that can change the answer. With alpha fixed the best rate falls or stays as the rank falls; where
-alpha grows with the rank it rises, since the scale of the update grows with the rank.
+With one learning rate for all ranks, published grids of 34 models give the right rank for 1 to 19 of 28: a low rate favors
+small ranks, a high one large ranks. So the largest rank is bracketed: values are tried until the best one has a worse
+neighbor on both sides. Then, rank by rank downward, the previous best value is tried, and the next one in the direction in
+which best values move, but only if that can change the answer. With a fixed alpha, the best learning rate falls or stays
+as the rank falls; with alpha proportional to the rank, it rises.
 """
 
 import math
@@ -13,14 +13,15 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from sweep.ladder import Ladder
-from sweep.policies.asked import NO_ROOM, Decision, Result, Results, Step, ask
+from sweep.policies.policy import NO_ROOM, Decision, Result, Results, Step, ask
 from sweep.space import FULL, AlphaRule, Rank, Trial
 
-# A rank that missed the margin by more is not brought within it by the next value. On 17 published grids (benchmarks.replay)
-# 0.5 % instead loses one more verdict at a margin of 1 %; no limit at all changes none, for one more run in a hundred.
+# If a rank misses the margin by more than this, the next value is not expected to bring it within. On 17 published grids
+# (benchmarks.replay), 0.5 % instead loses one more verdict at a margin of 1 %; no limit at all costs one more run in a
+# hundred and changes no verdict.
 NEAR = 0.01
-# Where more seeds follow, a rank is out only where its one run misses the margin by more: two runs of one configuration
-# differ with a standard deviation of 0.27 % (66 published pairs that were run twice), so 0.5 % is 1.9 of it.
+# If more seeds follow, a rank is out only if its single run misses the margin by more than this: differences between two
+# runs of one configuration have a standard deviation of 0.27 % (66 published pairs), so 0.5 % is 1.9 of these.
 SLACK = 0.005
 
 Make = Callable[[Rank, float, int], Trial]  # rank, value, seed
@@ -32,8 +33,8 @@ class Best:
     """A rank's best value.
 
     Attributes:
-        losses: by value, those that were tried and have one.
-        edge: which end of the ladder the best value is, so that a better one may lie beyond.
+        losses: by value, of those that were tried and have one.
+        edge: the end of the ladder at which the best value is, so a better one may lie beyond it.
     """
 
     rank: Rank
@@ -44,7 +45,7 @@ class Best:
 
 
 def descending(ranks: Sequence[Rank]) -> tuple[Rank, ...]:
-    """Dearest first: full fine-tuning, then LoRA from the largest rank."""
+    """Most expensive first: full fine-tuning, then LoRA from the largest rank."""
     return tuple(sorted(ranks, key=lambda rank: math.inf if rank == FULL else float(rank), reverse=True))
 
 
@@ -53,11 +54,11 @@ class Tune:
     """The walk over ranks and values, with one seed.
 
     Attributes:
-        key: the tuned setting's name. Only of learning_rate it is known to which side its best value moves.
+        key: the tuned setting's name. Only for learning_rate is it known in which direction its best value moves.
         ranks: in any order.
         ladder, full_ladder: the values for LoRA, and for full fine-tuning.
-        make: the trial of a rank, a value and a seed; the same one each time.
-        margin: how far above the best a rank's loss may be, as a share of it.
+        make: returns the trial of a rank, a value and a seed; the same one each time.
+        margin: how far above the best a rank's loss may be, as a fraction of it.
     """
 
     key: str
@@ -71,15 +72,15 @@ class Tune:
 
     @property
     def sides(self) -> tuple[int, ...]:
-        """Where the best value moves on the ladder as the rank falls: known of learning rates alone."""
+        """Directions in which the best value may move on the ladder as the rank falls; known only for learning rates."""
         if self.key != "learning_rate":
             return -1, 1
         return (-1,) if self.rule == "fixed" else (1,)
 
     def walk(self, slack: float = 0.0, seeds: int = 1) -> Generator[Step, Results | None, tuple[Best, ...]]:
-        """The best value of every rank that has one, in the order of the walk.
+        """The best value of every rank that has one, in the order in which ranks were tried.
 
-        Ranks below one that misses the margin by more than `slack` have none. `seeds` is how many a rank may get in all.
+        Ranks below one that misses the margin by more than `slack` have none. `seeds` is the most that a rank may get in total.
         """
         found: list[Best] = []
         ranks = descending(self.ranks)
@@ -116,7 +117,7 @@ def named(ranks: Sequence[Rank]) -> str:
 
 @dataclass
 class _Rank:
-    """One rank's part of the walk: how many trials may follow it, and what was tried, by place on the ladder."""
+    """One rank's part of the walk: results by index on the ladder, and how many trials may follow those of this rank."""
 
     tune: Tune
     rank: Rank
@@ -131,30 +132,30 @@ class _Rank:
 
     @property
     def has_no_room(self) -> bool:
-        """No value trains a rank that does not fit."""
+        """Whether the rank does not fit: then no value can be trained."""
         return any(row.status in NO_ROOM for row in self.tried.values())
 
     def bracket(self) -> Generator[Step, Results | None, None]:
-        """Tries values until the best has a worse neighbor on both sides, or the ladder ends."""
+        """Tries values until the best one has a worse neighbor on both sides, or the ladder ends."""
         place: int | None = self.ladder.start
         while place is not None and not self.has_no_room:
             yield from self._try(place)
             place = next(self._open(), None)
 
     def _open(self) -> Iterator[int]:
-        """Places that could be better than the best: its untried neighbors, or the next lower one where all gave up."""
+        """Indices that could be better than the best: its untried neighbors, or the next lower one if no value gave a loss."""
         best = self._lowest()
         return self._untried((best - 1,) if math.isinf(self.losses[best]) else (best + 1, best - 1))
 
     def follow(self, value: float, lowest: float) -> Generator[Step, Results | None, None]:
-        """Tries the last best value, and further ones while they can change the answer."""
+        """Tries the previous best value, and further ones while they can change the answer."""
         place: int | None = self.ladder.values.index(value)
         while place is not None and not self.has_no_room:
             yield from self._try(place)
             place = self._further(lowest)
 
     def _further(self, lowest: float) -> int | None:
-        """The next place to try: beside the best one, where that can bring the rank within the margin."""
+        """The next index to try: next to the best one, if that can bring the rank within the margin."""
         best = self._lowest()
         loss = self.losses[best]
         given_up = math.isinf(loss)
@@ -184,12 +185,12 @@ class _Rank:
         return f"{text} next, beside {self.ladder.values[best]:g}, the best so far with {self.losses[best]:.4f}"
 
     def _likely(self, place: int) -> list[Trial]:
-        """The neighbors, and smaller ranks at this value."""
+        """The neighbors, then smaller ranks at this value."""
         near = [self._trial(self.rank, one) for one in self._untried((place + 1, place - 1))]
         return [*near, *self._next_ranks(place)]
 
     def _next_ranks(self, place: int) -> list[Trial]:
-        """Smaller ranks at this value; after full fine-tuning, the largest one where it begins."""
+        """Smaller ranks at this value; after full fine-tuning, the largest one at its first value."""
         if self.rank != FULL:
             return [self._trial(rank, place) for rank in self.below]
         start = self.tune.ladder.values[self.tune.ladder.start]
@@ -199,7 +200,7 @@ class _Rank:
         return self.tune.make(rank, self.ladder.values[place], self.tune.seed)
 
     def _lowest(self) -> int:
-        """The place of the lowest loss; of the lowest value where there is none."""
+        """Index of the lowest loss; of the lowest value if there is no loss."""
         return min(self.tried, key=lambda place: (self.losses[place], place))
 
     def _by_value(self) -> dict[str, float | None]:

@@ -9,8 +9,8 @@ from typing import Any
 
 from sweep.plan.planning import Plan, listed
 from sweep.policies import explain
-from sweep.policies.asked import Policy, Request, Result, Wanted, decide
-from sweep.policies.made import policy_of, result_of
+from sweep.policies.policy import Policy, Request, Result, Wanted, decide
+from sweep.policies.record import policy_of, result_of
 from sweep.policies.standing import ByBounds
 from sweep.space import Trial
 from sweep.statistics.examples import Shared, shared
@@ -35,7 +35,7 @@ class Chooser:
     Attributes:
         candidates: every trial that the policy may want, by id.
         known: the results of trials that have ended, and are not to be tried again, by id.
-        shrink, budget_gpu_hours: as for sweep.policies.asked.decide.
+        shrink, budget_gpu_hours: as for sweep.policies.policy.decide.
         told: those that hear what is wanted, whenever that is decided anew; what they raise leaves it undecided.
         running, begun: ids of the trials that run now, and of all that it had begun.
     """

@@ -12,7 +12,7 @@ from sweep.live.state import Devices, LiveSweep, LiveTrial, counted
 from sweep.live.table import table
 from sweep.live.terminal import redraws
 from sweep.live.words import in_words, sentence, summary
-from sweep.policies.asked import Wanted
+from sweep.policies.policy import Wanted
 from sweep.space import Trial
 
 INTERVAL = 60.0  # seconds between lines of what runs

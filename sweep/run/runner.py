@@ -29,7 +29,7 @@ from sweep.plan import admission
 from sweep.plan.admission import Forecast
 from sweep.plan.planning import Plan
 from sweep.plan.shrink import Attempted, as_planned, shrunk
-from sweep.policies.asked import Request
+from sweep.policies.policy import Request
 from sweep.run import access
 from sweep.run.aftermath import reject, settled, store_errors_in_one_line, write_missing_rows
 from sweep.run.chooser import Chooser

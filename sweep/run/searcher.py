@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from ray.tune.search import Searcher
 
 from sweep.errors import LockLost, StoreError
-from sweep.policies.asked import Request
+from sweep.policies.policy import Request
 from sweep.run.chooser import Chooser
 from sweep.store.store import Row
 

@@ -14,7 +14,7 @@ from ray.tune.logger import JsonLoggerCallback
 
 from sweep.config.sweep_config import SweepConfig
 from sweep.errors import StoreUnreachable
-from sweep.policies.asked import Wanted
+from sweep.policies.policy import Wanted
 from sweep.run import ray_internals
 from sweep.run.aftermath import Seen, note_pruned
 from sweep.run.restarts import Restarts

@@ -74,7 +74,7 @@ def test_it_decides_and_its_rows_give_the_decisions_again(
     assert recorded[-1]["text"].startswith("decided with") and pick.startswith("r=8")
     assert len(losses) < 20, "of 300 that there may be"
     assert decisions.main([f"{undisturbed}/one"]) == 0
-    assert "The trials' rows give these decisions again." in capsys.readouterr().out
+    assert "Replaying the trials' rows gives the same decisions." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])

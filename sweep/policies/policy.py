@@ -1,4 +1,4 @@
-"""A policy's inputs and outputs, and how its course is replayed against the existing rows."""
+"""What a policy receives and yields, and how it is replayed on the existing rows."""
 
 import math
 from collections.abc import Generator, Iterable, Mapping, Sequence
@@ -9,20 +9,20 @@ from sweep.space import Rank, Trial
 
 Kind = Literal["value", "best", "out", "shrunk", "look", "left", "done"]
 
-NO_ROOM = frozenset({"oom", "rejected"})  # needs more memory than there is: found out while it trained, or beforehand
+NO_ROOM = frozenset({"oom", "rejected"})  # needs more memory than there is: noticed during training, or predicted
 ENDED = frozenset({"completed", "pruned", "diverged", "failed"}) | NO_ROOM
 
 
 @dataclass(frozen=True)
 class Result:
-    """A trial's row, as far as policies look.
+    """The part of a trial's row that policies use.
 
     Attributes:
         status: as in trials/; the trial has ended if it is one of ENDED.
-        loss: the compared loss, a completed trial's.
-        gpu_hours: what it took, whatever its ending.
-        shrunk: it was trained with less in memory at a time than its settings say.
-        shrinkable: it ran out of memory, and could be trained with less in memory at a time.
+        loss: the compared loss, if it completed.
+        gpu_hours: what it took, however it ended.
+        shrunk: whether it was trained with a smaller micro-batch than its settings say.
+        shrinkable: whether it ran out of memory and could be trained with a smaller micro-batch.
     """
 
     trial_id: str
@@ -34,7 +34,7 @@ class Result:
 
     @property
     def comparable(self) -> float:
-        """The loss, or infinity where it ended without one that can be compared."""
+        """The loss, or infinity if it ended without one that can be compared."""
         usable = self.status == "completed" and self.loss is not None and math.isfinite(self.loss) and self.loss > 0
         return self.loss if usable and self.loss is not None else math.inf
 
@@ -52,11 +52,11 @@ class Decision:
     """One decision.
 
     Attributes:
-        kind: a value to try; a rank's best one; a rank that is out of the walk; a trial that was shrunk; a look at the
-            race; a configuration that left it; the end.
-        rank: whom it is about; None where it is about all.
-        value: the tuned setting's value that it is about.
-        numbers: what it was decided from; JSON values only.
+        kind: a value to try; a rank's best value; a rank that is out; a trial that was shrunk; a look at the race; a
+            configuration that left the race; the end.
+        rank: the rank concerned; None if all are.
+        value: the tuned setting's value concerned.
+        numbers: what the decision was based on; JSON values only.
     """
 
     kind: Kind
@@ -67,12 +67,12 @@ class Decision:
 
 
 @dataclass(frozen=True)
-class Ask:
-    """A course's question: how did these end?
+class Question:
+    """A policy's question: how did these trials end?
 
     Attributes:
-        likely: what it may ask for next.
-        after: how many trials it may ask for after these, at most.
+        likely: trials that it may ask about next.
+        after: how many more trials it may ask about after these, at most.
     """
 
     trials: tuple[Trial, ...]
@@ -82,24 +82,24 @@ class Ask:
 
 @dataclass(frozen=True)
 class Done:
-    """A course's end."""
+    """The end of a policy's steps."""
 
     why: str
 
 
 Results = Mapping[str, Result]
-Step = Ask | Decision | Done
+Step = Question | Decision | Done
 
 
 class Policy(Protocol):
-    """What decides. `course` yields questions and decisions, and at last Done; only a question is sent an answer."""
+    """`steps` yields questions and decisions, and finally Done; only a question is sent an answer."""
 
-    def course(self) -> Generator[Step, Results | None, None]: ...
+    def steps(self) -> Generator[Step, Results | None, None]: ...
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a policy wants, as sweep.policies describes it; `asked` are the ids of all trials that it wanted so far."""
+    """What a policy wants, as sweep.policies describes it; `asked` has the ids of all trials requested so far."""
 
     asked: tuple[str, ...]
     trials: tuple[Request, ...]
@@ -113,8 +113,8 @@ class Wanted:
 def ask(
     trials: Sequence[Trial], likely: Iterable[Trial] = (), after: int = 0
 ) -> Generator[Step, Results | None, Results]:
-    """For courses: the trials' results, by id, once all have ended."""
-    found = yield Ask(tuple(trials), tuple(likely), after)
+    """For use in `steps`: the trials' results, by id, once all have ended."""
+    found = yield Question(tuple(trials), tuple(likely), after)
     assert found is not None, "a question is answered"
     for trial in trials:
         if found[trial.trial_id].shrunk:
@@ -126,18 +126,18 @@ def ask(
 def decide(
     policy: Policy, known: Iterable[Result], *, shrink: bool = False, budget_gpu_hours: float | None = None
 ) -> Wanted:
-    """What the policy wants, given all rows there are.
+    """What the policy wants, given all existing rows.
 
     Args:
-        shrink: whether a trial that ran out of memory is trained again with less in memory at a time.
-        budget_gpu_hours: once so many are spent, nothing more is wanted.
+        shrink: whether a trial that ran out of memory is trained again with a smaller micro-batch.
+        budget_gpu_hours: once this many are spent, nothing more is requested.
     """
     rows = {one.trial_id: one for one in known}
-    course, answer = policy.course(), None
+    steps, answer = policy.steps(), None
     decisions: list[Decision] = []
     asked: dict[str, None] = {}
     while True:
-        step = course.send(answer)
+        step = steps.send(answer)
         answer = None
         if isinstance(step, Decision):
             decisions.append(step)
@@ -156,12 +156,12 @@ def decide(
 
 
 def _answer(trials: Iterable[Trial], rows: Results) -> Results:
-    """What was asked for and nothing else: a trial that was begun early is not seen before it is wanted."""
+    """Only what was asked about: a trial that was started early is not seen before it is requested."""
     return {trial.trial_id: rows[trial.trial_id] for trial in trials}
 
 
 def _requests(trials: Iterable[Trial], rows: Results, shrink: bool) -> list[Request]:
-    """Those of the trials that have not ended, or are to be shrunk; each once."""
+    """Those of the trials that have not ended or are to be shrunk, without duplicates."""
     found = {}
     for trial in trials:
         row = rows.get(trial.trial_id)
@@ -177,7 +177,7 @@ def _done(why: str, decisions: Sequence[Decision], asked: Iterable[str]) -> Want
 
 
 def _waiting(
-    step: Ask,
+    step: Question,
     open_ones: Sequence[Request],
     likely: Iterable[Request],
     decisions: Sequence[Decision],

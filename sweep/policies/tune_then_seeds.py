@@ -1,31 +1,31 @@
-"""Tune, then seeds: each rank's best value first, then as many seeds of it as a grid has, or a race."""
+"""Each rank's best value first, then all seeds of it, or a race over them."""
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
-from sweep.policies.asked import Done, Results, Step, ask
+from sweep.policies.policy import Done, Results, Step, ask
 from sweep.policies.race import Arm, Judge, Race
 from sweep.policies.tune import SLACK, Best, Tune, descending, named
 
 
 @dataclass(frozen=True)
-class Tuned:
+class TuneThenSeeds:
     """`--tune`, alone or with `--race`.
 
     Attributes:
-        seeds: the first is the one that tunes; a race takes as many as it needs, without one all are trained.
-        judge: of a race between the ranks at their best values; None: no race.
+        seeds: the first one tunes; a race takes as many as it needs, without a race all are trained.
+        judge: evaluates a race between the ranks at their best values; None: no race.
     """
 
     tune: Tune
     seeds: tuple[int, ...]
     judge: Judge | None = None
 
-    def course(self) -> Generator[Step, Results | None, None]:
+    def steps(self) -> Generator[Step, Results | None, None]:
         found = yield from self.tune.walk(SLACK if len(self.seeds) > 1 else 0.0, len(self.seeds))
         arms = self.arms(found)
         if self.judge is not None:
-            yield from Race(arms, self.judge, tried(found)).course()
+            yield from Race(arms, self.judge, tried(found)).steps()
             return
         yield from ask([arm.trials[place] for place in range(len(self.seeds)) for arm in arms])
         yield Done(f"every seed of each rank at its best {self.tune.key} has ended")
@@ -45,5 +45,5 @@ class Tuned:
 
 
 def tried(found: Sequence[Best]) -> int:
-    """How many configurations gave a loss to choose from."""
+    """How many configurations had a loss to choose from."""
     return sum(len(one.losses) for one in found)

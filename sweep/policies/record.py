@@ -1,4 +1,4 @@
-"""The policy that a sweep has, as sweep.json describes it: the same for the driver and for whoever asks afterwards."""
+"""The policy of a sweep, as recorded in sweep.json: the same for the driver and for a later replay."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,11 +6,11 @@ from typing import Any
 
 from sweep.ladder import Ladder
 from sweep.plan.shrink import can_shrink
-from sweep.policies.asked import NO_ROOM, Policy, Result
 from sweep.policies.grid import Grid
+from sweep.policies.policy import NO_ROOM, Policy, Result
 from sweep.policies.race import Judge, Race
 from sweep.policies.tune import Tune
-from sweep.policies.tuned import Tuned
+from sweep.policies.tune_then_seeds import TuneThenSeeds
 from sweep.space import FULL, Rank, Trial, trials
 from sweep.store.columns import LOSSES
 from sweep.store.store import Row
@@ -21,8 +21,8 @@ def policy_of(record: Mapping[str, Any], candidates: Sequence[Trial], judge: Jud
 
     Args:
         record: the content of sweep.json.
-        candidates: every trial that it may want.
-        judge: of a race.
+        candidates: every trial that it may request.
+        judge: evaluates a race.
     """
     race = judge if record.get("race") else None
     tune = record.get("tune")
@@ -44,11 +44,11 @@ def policy_of(record: Mapping[str, Any], candidates: Sequence[Trial], judge: Jud
         margin=record["policy"]["margin"],
         rule=record["rules"]["lora_alpha_rule"],
     )
-    return Tuned(walk, seeds, race)
+    return TuneThenSeeds(walk, seeds, race)
 
 
 def candidates_of(record: Mapping[str, Any]) -> list[Trial]:
-    """Every trial that the policy of a sweep.json may want. No secret and no home directory is in an id, so these are in use."""
+    """Every trial that the recorded policy may request. Ids match, since no redacted setting is part of a trial's id."""
     space, tune, rule = record["policy"], record.get("tune"), record["rules"]["lora_alpha_rule"]
     if not tune:
         return trials(record["base"], space["lora_r"], space["seed"], space["grid"], rule)
@@ -61,7 +61,7 @@ def candidates_of(record: Mapping[str, Any]) -> list[Trial]:
 
 
 def result_of(row: Row, trial: Trial | None) -> Result:
-    """A trial's row, as far as policies look."""
+    """The part of a trial's row that policies use."""
     broken = any(row.get(name) is not None and not math.isfinite(row[name]) for name in LOSSES)
     return Result(
         trial_id=row["trial_id"],
@@ -74,7 +74,7 @@ def result_of(row: Row, trial: Trial | None) -> Result:
 
 
 def _gpu_hours(row: Row) -> float:
-    """What it took of a device: its training where that is known, else its last attempt. A CPU's slot counts as a GPU."""
+    """Device time: of its training if known, otherwise of its last attempt. A CPU slot counts as a GPU."""
     seconds = row.get("train_runtime")
     if seconds is None and row.get("started_at") and row.get("ended_at"):
         seconds = (row["ended_at"] - row["started_at"]).total_seconds()
