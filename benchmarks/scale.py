@@ -44,8 +44,8 @@ class Memory:
 def ours(trials: int, folder: str, memory: Memory) -> float:
     """Seconds of the runner: what is imported and checked before is not its work."""
     from sweep.config.layers import resolve
-    from sweep.plan.admission import nothing
-    from sweep.plan.planning import make
+    from sweep.plan.admission import no_forecast
+    from sweep.plan.planning import make_plan
     from sweep.run.runner import run
     from sweep.run.session import chooser_of
     from sweep.store.store import Store
@@ -55,8 +55,8 @@ def ours(trials: int, folder: str, memory: Memory) -> float:
     config, complaints = resolve([*words, "--storage_path", folder, "--name", "sweep"], False)
     assert config is not None and not complaints, complaints
     store = Store(config.location)
-    planned = make(config, store)
-    seconds, interrupted = timed(lambda: run(planned, chooser_of(planned, store), store, None, {}, memory, nothing))
+    planned = make_plan(config, store)
+    seconds, interrupted = timed(lambda: run(planned, chooser_of(planned, store), store, None, {}, memory, no_forecast))
     assert not interrupted
     assert set(store.trials().column("status").to_pylist()) == {"completed"}
     return seconds

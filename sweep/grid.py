@@ -63,15 +63,15 @@ def _run(config: "SweepConfig", trainable: "Trainable", resolve: "Resolve") -> i
     from sweep.store.store import Store
 
     store = Store(config.location)
-    planned = planning.make(config, store, trainable.identify(config.trials(), resolve))
+    planned = planning.make_plan(config, store, trainable.identify(config.trials(), resolve))
     forecast = PredictedPeaks(trainable, resolve)
     if config.dry_run:
         sizes, lengths = trainable.footprints(planned.todo, resolve), trainable.lengths(planned.todo, resolve)
-        rooms = admission.foreseen(config)
+        rooms = admission.known_rooms(config)
         wanted = session.chooser_of(planned, store).wanted
         first = [one.trial for one in wanted.trials]
         peaks = forecast(planned.todo)
-        dry_run.show(planned, dry_run.Foreseen(sizes, lengths, peaks, rooms, first, wanted.at_most))
+        dry_run.show(planned, dry_run.Preview(sizes, lengths, peaks, rooms, first, wanted.at_most))
         return OK
     with session.run(planned, store, trainable, resolve, forecast) as held:
         return _answer(held)

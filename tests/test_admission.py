@@ -117,9 +117,9 @@ def test_this_machines_cards_are_asked_of_torch(monkeypatch: pytest.MonkeyPatch)
     )
     monkeypatch.setattr("torch.cuda", cuda)
     assert [room.bytes for room in admission.rooms(settings(), 1, None)] == [GB, 2 * GB]
-    assert [room.bytes for room in admission.foreseen(settings())] == [GB, 2 * GB]
+    assert [room.bytes for room in admission.known_rooms(settings())] == [GB, 2 * GB]
     assert admission.rooms(settings(), 0, None) == [], "trials on the CPU have no card"
-    assert admission.foreseen(settings("--address", "auto")) == [], "a cluster is not asked before it is joined"
+    assert admission.known_rooms(settings("--address", "auto")) == [], "a cluster is not asked before it is joined"
 
 
 @pytest.mark.parametrize(("available", "size"), [(True, 3 * GB), (False, None)])
@@ -151,7 +151,7 @@ def test_a_workers_device_is_the_one_that_torch_trains_on(
 def test_a_sweep_on_the_cpu_does_not_wait_for_predictions_that_nothing_uses(
     words: list[str], gpus: float, asked: bool
 ) -> None:
-    assert admission.is_asked(settings(*words), gpus) is asked
+    assert admission.predicts_memory(settings(*words), gpus) is asked
 
 
 # --- the trials of a sweep ----------------------------------------------------------------------------------------------
@@ -242,7 +242,7 @@ def predicted(*words: str) -> list[Attempted]:
 def test_a_card_between_two_ranks_admits_the_smaller_and_refuses_the_larger() -> None:
     small, large = predicted("--lora_r", "8", "32")
     assert small.columns["predicted_peak_memory_bytes"] == 8 * 10**8 + 4 * 10**6 + 8 * 16 * 10**3
-    fitting, refused = admission.parted([small, large], [Room("a card", 2 * GB)])
+    fitting, refused = admission.split_by_fit([small, large], [Room("a card", 2 * GB)])
     assert fitting == [small]
     assert list(refused) == [large.trial.trial_id]
 
@@ -286,7 +286,7 @@ def shown(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[dict[str, st
     config = settings("--rank_bytes", str(10**8), "--lora_r", "8", "32", *words)
     trials: Sequence[Trial] = config.trials()
     peaks = PredictedPeaks(Synthetic(), str)(trials)
-    dry_run.show(Plan(config, trials, {}), dry_run.Foreseen(peaks=peaks, rooms=admission.foreseen(config)))
+    dry_run.show(Plan(config, trials, {}), dry_run.Preview(peaks=peaks, rooms=admission.known_rooms(config)))
     out = capsys.readouterr().out
     lines = [" ".join(line.split()) for line in out.splitlines()]
     return {line.split()[1]: line for line in lines[2:4]}, " ".join(lines)
@@ -313,5 +313,5 @@ def test_a_dry_run_says_which_trials_would_be_rejected(capsys: pytest.CaptureFix
 
 def test_a_dry_run_without_predictions_has_no_column_for_them(capsys: pytest.CaptureFixture[str]) -> None:
     config = settings("--lora_r", "8")
-    dry_run.show(Plan(config, config.trials(), {}), dry_run.Foreseen())
+    dry_run.show(Plan(config, config.trials(), {}), dry_run.Preview())
     assert "GPU memory" not in capsys.readouterr().out

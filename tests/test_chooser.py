@@ -52,9 +52,9 @@ class Driver:
 
     def run(self, endings: float = float("inf")) -> "Driver":
         config = configured(self.location, *self.words)
-        planned = planning.make(config, self.store, {})
+        planned = planning.make_plan(config, self.store, {})
         before = self.store.read_sweep() if self.store.exists("sweep.json") else {}
-        content = planning.merged(before, planning.content(config, planned.trials, {}))
+        content = planning.merge(before, planning.content(config, planned.trials, {}))
         self.store.write_sweep(content)
         chooser = Chooser.of(planned, content, self.store)
         chooser.tell(Record(self.store, content, chooser.candidates))

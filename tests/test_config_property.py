@@ -143,7 +143,7 @@ def test_a_configuration_is_refused_or_planned(
         assert all(text.strip() == text and text for text in map(str, complaints))
         return
     assert config is not None
-    planned = plan.make(config, Store(config.location))
+    planned = plan.make_plan(config, Store(config.location))
     assert planned.trials and list(planned.todo) == list(planned.trials)
     assert len({trial.trial_id for trial in planned.trials}) == len(planned.trials)
     json.dumps(plan.content(config, planned.trials, {}), allow_nan=False)  # it can be written down
@@ -174,7 +174,7 @@ def test_a_good_configuration_is_planned_whole(
     expected = len(ranks) * len(seeds)
     for some in chosen.values():
         expected *= len(some)
-    assert len(plan.make(config, Store(config.location)).todo) == expected
+    assert len(plan.make_plan(config, Store(config.location)).todo) == expected
 
 
 @settings(max_examples=300, deadline=None)

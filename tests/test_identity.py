@@ -41,9 +41,9 @@ def swept(folder: Path, names: str, **data: str) -> None:
     """A command's part of a sweep, noted as the command notes it."""
     found = config(folder, "--grid", f"dataset_name={names}")
     store, made = Store(found.location), made_of(found, **data)
-    planned = plan.make(found, store, made)
+    planned = plan.make_plan(found, store, made)
     before = store.read_sweep() if store.exists("sweep.json") else {}
-    store.write_sweep(plan.merged(before, plan.content(found, planned.trials, made)))
+    store.write_sweep(plan.merge(before, plan.content(found, planned.trials, made)))
 
 
 def test_a_value_that_is_added_to_an_axis_changes_none_of_the_others(tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ def test_a_sweep_without_its_description_is_not_gone_on_with(
     store, command = swept
     store.write_bytes(f"{left}/r8-s0/x", b"")
     assert grid.main(command) == 2
-    assert f"holds what is left of a sweep ({left}) and no sweep.json" in capsys.readouterr().err
+    assert f"holds parts of a sweep ({left}) but no sweep.json" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("odd", ["../../x", "", 7.5, ["a"], "A"])

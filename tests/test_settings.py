@@ -111,7 +111,7 @@ def test_one_declaration_makes_the_record_and_the_command_that_makes_the_sweep_a
 @pytest.mark.usefixtures("extended")
 def test_one_declaration_makes_the_line_of_the_dry_run(capsys: pytest.CaptureFixture[str]) -> None:
     config, _ = resolved("--shade", "dark")
-    dry_run.show(plan.Plan(config, config.trials(), {}), dry_run.Foreseen())
+    dry_run.show(plan.Plan(config, config.trials(), {}), dry_run.Preview())
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["shade", "dark", "flag"] in lines
     assert not any(line[:1] == ["margin"] for line in lines), "a default that nobody chose"
@@ -162,7 +162,7 @@ def test_a_dry_run_of_a_race_says_what_comes_first_and_how_many_there_can_be(
     assert not problems
     trials = config.trials()
     first = next(trial for trial in trials if trial.lora_r == 32 and trial.settings["learning_rate"] == 3e-4)
-    dry_run.show(plan.Plan(config, trials, {}), dry_run.Foreseen(first=[first], at_most=31))
+    dry_run.show(plan.Plan(config, trials, {}), dry_run.Preview(first=[first], at_most=31))
     said = capsys.readouterr().out
     assert first.trial_id in said and trials[0].trial_id not in said
     assert "learning_rate, LoRA: 0.0003 first, of 1e-06, 3e-06, 1e-05, 3e-05, 0.0001, 0.0003, 0.001, " in said

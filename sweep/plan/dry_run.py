@@ -1,4 +1,4 @@
-"""What `--dry_run` prints: the trials, where each setting came from, how long they are, and what memory and disk they take."""
+"""What `--dry_run` prints: trials, where each setting came from, lengths, memory and disk."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,16 +17,16 @@ from sweep.space import FULL, Trial, differing
 
 
 @dataclass(frozen=True)
-class Foreseen:
-    """What is known of the trials that would run, by their ids, as far as it is known.
+class Preview:
+    """What is known about the trials that would run; mappings are by trial id, and may lack some.
 
     Attributes:
         sizes: of their checkpoints.
-        lengths: their own.
-        peaks: their predicted peaks of max_memory_allocated, in bytes.
+        lengths: in rows, steps and tokens.
+        peaks: predicted peaks of max_memory_allocated, in bytes.
         rooms: the device memory that a trial may get.
-        first: where trials are chosen from what is measured, those that are wanted now.
-        at_most: how many there can be in all then.
+        first: if a policy chooses the trials, those that it requests first.
+        at_most: if a policy chooses the trials, how many there can be.
     """
 
     sizes: Mapping[str, Footprint] = field(default_factory=dict)
@@ -37,38 +37,38 @@ class Foreseen:
     at_most: int = 0
 
     def refusals(self) -> dict[str, str]:
-        """Why each of those that fit no room does not."""
+        """Why trials do not fit, by the ids of those that do not."""
         return {name: why for name, peak in self.peaks.items() if (why := refusal(peak, self.rooms))}
 
 
-def show(planned: Plan, foreseen: Foreseen) -> None:
+def show(planned: Plan, preview: Preview) -> None:
     """Prints to stdout."""
     from rich.console import Console
 
     console = Console()
     config = planned.config
-    console.print(_trials(planned, foreseen))
+    console.print(_trials(planned, preview))
     console.print(_settings(planned))
-    length.show(planned.todo, foreseen.lengths, console)
-    rejected = len(_rejected(planned, foreseen))
+    length.show(planned.todo, preview.lengths, console)
+    rejected = len(_rejected(planned, preview))
     counts = {"to run": len(planned.todo) - rejected, "done": len(planned.trials) - len(planned.todo)}
     if config.chooses:
-        counts["to run"], rejected = foreseen.at_most - counts["done"], 0
+        counts["to run"], rejected = preview.at_most - counts["done"], 0
     at_most = counts["to run"] if config.chooses else None
-    for line in [*_choosing(config), *disk.sentences(planned.todo, foreseen.sizes, at_most), *_memory(foreseen)]:
+    for line in [*_choosing(config), *disk.sentences(planned.todo, preview.sizes, at_most), *_memory(preview)]:
         print(line)
     counts |= {"to be rejected": rejected} if rejected else {}
     found = ("At most " if config.chooses else "") + ", ".join(f"{count} {what}" for what, count in counts.items())
     print(f"{found}, in {config.location}. Nothing was started.")
 
 
-def _rejected(planned: Plan, foreseen: Foreseen) -> set[str]:
+def _rejected(planned: Plan, preview: Preview) -> set[str]:
     """The trials that would not be started."""
-    return set(foreseen.refusals()) if planned.config.admit == "fit" else set()
+    return set(preview.refusals()) if planned.config.admit == "fit" else set()
 
 
 def _choosing(config: SweepConfig) -> list[str]:
-    """What is tried of a tuned setting, and how far a race goes."""
+    """The values to try of a tuned setting, and the limits of a race."""
     kinds = {FULL if rank == FULL else "LoRA": rank for rank in config.lora_r} if config.ladders else {}
     found = []
     for kind, rank in kinds.items():
@@ -81,17 +81,17 @@ def _choosing(config: SweepConfig) -> list[str]:
     return found
 
 
-def _memory(foreseen: Foreseen) -> list[str]:
-    if not foreseen.peaks:
+def _memory(preview: Preview) -> list[str]:
+    if not preview.peaks:
         return []
-    where = f" Compared with {'; '.join(dict.fromkeys(map(str, foreseen.rooms)))}." if foreseen.rooms else ""
+    where = f" Compared with {'; '.join(dict.fromkeys(map(str, preview.rooms)))}." if preview.rooms else ""
     return [
         "GPU memory: the predicted peak of torch.cuda.max_memory_allocated, and the smallest of "
-        f"{', '.join(CARDS)} that has room for it.{where}"
+        f"{', '.join(CARDS)} that it fits.{where}"
     ]
 
 
-def _trials(planned: Plan, foreseen: Foreseen) -> Any:
+def _trials(planned: Plan, preview: Preview) -> Any:
     from rich.markup import escape
     from rich.table import Table
 
@@ -99,12 +99,12 @@ def _trials(planned: Plan, foreseen: Foreseen) -> Any:
     table = Table(title=title, title_justify="left", box=None)
     tuned = [planned.config.tune] if planned.config.tune else []
     axes = [*planned.config.grid, *tuned]
-    memory = ("GPU memory", "fits") if foreseen.peaks else ()
+    memory = ("GPU memory", "fits") if preview.peaks else ()
     for name in ("trial", "rank", "alpha", "seed", *axes, *memory, "state"):
         table.add_column(name, justify="right" if name in ("rank", "alpha", "seed", "GPU memory") else "left")
     todo = {trial.trial_id for trial in planned.todo}
-    rejected = _rejected(planned, foreseen)
-    first = {trial.trial_id for trial in foreseen.first}
+    rejected = _rejected(planned, preview)
+    first = {trial.trial_id for trial in preview.first}
     for trial in planned.trials:
         if planned.config.chooses and trial.trial_id not in first | planned.ended.keys():
             continue
@@ -114,24 +114,24 @@ def _trials(planned: Plan, foreseen: Foreseen) -> Any:
         waits = f"to run{f' again ({state})' if state else ''}" if trial.trial_id in todo else state
         if trial.trial_id in rejected:
             waits = "rejected: does not fit"
-        cells = _cells(foreseen.peaks.get(trial.trial_id), planned.config) if memory else []
+        cells = _cells(preview.peaks.get(trial.trial_id), planned.config) if memory else []
         table.add_row(trial.trial_id, str(trial.rank), alpha, str(trial.seed), *values, *cells, waits)
     return table
 
 
 def _cells(peak: int | None, config: SweepConfig) -> list[str]:
-    """A trial's memory, and the smallest card that has it."""
-    return ["", ""] if peak is None else [size(peak), admission.smallest(peak, config.gpus_per_trial or 1.0)]
+    """A trial's memory, and the smallest card that it fits."""
+    return ["", ""] if peak is None else [size(peak), admission.smallest_card(peak, config.gpus_per_trial or 1.0)]
 
 
-def _worth_showing(config: SweepConfig) -> list[str]:
-    """The sweep's own settings that shape its trials, and of the others those that somebody chose."""
+def _settings_to_show(config: SweepConfig) -> list[str]:
+    """Settings of the sweep that define its trials, and any others that were set explicitly."""
     always = ("lora_r", "seeds", "lora_alpha_rule")
     chosen = [key for key, flag in FLAGS.items() if flag.recorded and key in config.sources and not flag.gathers]
     return list(dict.fromkeys([*always, *chosen]))
 
 
-def _shown(value: Any) -> str:
+def _as_text(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
@@ -143,7 +143,7 @@ def _settings(planned: Plan) -> Any:
     table = Table(title="Settings", title_justify="left", box=None)
     for name in ("setting", "value", "from"):
         table.add_column(name)
-    own = {key: _shown(getattr(config, key)) for key in _worth_showing(config)}
+    own = {key: _as_text(getattr(config, key)) for key in _settings_to_show(config)}
     varied = differing([trial.settings for trial in planned.trials])
     values = {
         **own,

@@ -1,4 +1,4 @@
-"""What a sweep would run: its trials, those that are done, and where each setting came from. Starts nothing."""
+"""Plans a sweep: its trials, which of them are done, and the content of sweep.json. Starts nothing."""
 
 import json
 import secrets
@@ -17,7 +17,7 @@ from sweep.space import Trial, ignored_in_trial_id
 from sweep.store.columns import AGAIN
 from sweep.store.store import Row, Store, unreadable
 
-# Columns of a trial's row from which it is decided what to train next.
+# Columns of a trial's row on which decisions about the next trials are based.
 KNOWN = (
     *("trial_id", "status", "micro_batch", "eval_loss", "train_loss"),
     *("train_runtime", "gpus_per_trial", "started_at", "ended_at"),
@@ -26,28 +26,28 @@ KNOWN = (
 
 @dataclass(frozen=True)
 class Plan:
-    """The trials that a command may run, and of each that has run (by id) how it ended and its row's columns of KNOWN."""
+    """The trials that a command may run; for those that have run, by id, how they ended and the KNOWN columns of their rows."""
 
     config: SweepConfig
     trials: Sequence[Trial]
     ended: Mapping[str, str]
-    shrinkable: frozenset[str] = frozenset()  # of those that ran out of memory, what --on_oom shrink runs once more
+    shrinkable: frozenset[str] = frozenset()  # trials that ran out of memory and that --on_oom shrink runs once more
     rows: Mapping[str, Row] = field(default_factory=dict)
     made_of: identity.Identity = field(default_factory=dict)
-    sweep_id: str | None = None  # drawn for a new sweep; None for one of a version that gave none
+    sweep_id: str | None = None  # random, drawn for a new sweep; None for sweeps of versions without ids
 
     @property
     def todo(self) -> list[Trial]:
-        """Trials that may run: those without a row, and those whose ending may be another one now."""
+        """Trials that may run: those without a row, and those that may end differently now."""
         ended, again = self.ended, self.shrinkable if self.config.on_oom == "shrink" else frozenset()
         return [one for one in self.trials if ended.get(one.trial_id, "failed") in AGAIN or one.trial_id in again]
 
 
-def make(config: SweepConfig, store: Store, made_of: identity.Identity | None = None) -> Plan:
-    """Compares the configuration, and what its trials are made of, with what the sweep's folder holds.
+def make_plan(config: SweepConfig, store: Store, made_of: identity.Identity | None = None) -> Plan:
+    """Compares the configuration, the model and the data with what the sweep's folder holds.
 
     Raises:
-        OtherSweep: the folder holds a sweep with another base configuration, or of another content.
+        OtherSweep: the folder holds a sweep with another base configuration, model or data.
         StoreError: its files cannot be used.
     """
     trials, made_of = config.trials(), made_of or {}
@@ -56,7 +56,7 @@ def make(config: SweepConfig, store: Store, made_of: identity.Identity | None = 
     except NotASweep:
         if store.exists("sweep.json"):
             raise
-        _refuse_remains(store)
+        _refuse_leftovers(store)
         return Plan(config, trials, {}, made_of=made_of, sweep_id=secrets.token_hex(8))
     refuse_other(before, content(config, trials, made_of), config.location)
     try:
@@ -69,54 +69,56 @@ def make(config: SweepConfig, store: Store, made_of: identity.Identity | None = 
     return Plan(config, trials, ended, shrinkable, rows, made_of, before.get("id"))
 
 
-def _refuse_remains(store: Store) -> None:
+def _refuse_leftovers(store: Store) -> None:
     """Raises StoreError if the folder has parts of a sweep but no sweep.json: its checkpoints would be resumed from unchecked."""
-    left = [name for name in ("trials", "steps", "checkpoints", "tune") if store.exists(name)]
-    if left:
+    found = [name for name in ("trials", "steps", "checkpoints", "tune") if store.exists(name)]
+    if found:
         raise StoreError(
-            f"{store.location} holds what is left of a sweep ({', '.join(left)}) and no sweep.json. "
+            f"{store.location} holds parts of a sweep ({', '.join(found)}) but no sweep.json. "
             "Restore that, remove the folder, or give this sweep another --name."
         )
 
 
 def refuse_other(before: Mapping[str, Any], now: Mapping[str, Any], location: str) -> None:
-    """Raises OtherSweep, naming every difference, unless both are the same sweep, apart from its axes' values."""
+    """Raises OtherSweep, naming every difference, unless both are the same sweep apart from the values of its axes."""
     axes = {**before.get("axes", {}), **now["axes"]}
-    watched = ignored_in_trial_id({**before.get("base", {}), **axes}) & ignored_in_trial_id(
+    ignored = ignored_in_trial_id({**before.get("base", {}), **axes}) & ignored_in_trial_id(
         {**now.get("base", {}), **axes}
     )
-    ways = []
+    differences = []
     for part in ("base", "rules"):
         old, new = before.get(part, {}), now.get(part, {})
-        keys = [key for key in dict.fromkeys([*old, *new]) if key not in axes and key not in watched]
-        ways += [
-            f"{key}: {_shown(old.get(key))} there, {_shown(new.get(key))} now"
+        keys = [key for key in dict.fromkeys([*old, *new]) if key not in axes and key not in ignored]
+        differences += [
+            f"{key}: {_as_text(old.get(key))} there, {_as_text(new.get(key))} now"
             for key in keys
             if old.get(key) != new.get(key)
         ]
     old, new = (one.get("tune", {}).get("key") for one in (before, now))
-    ways += [f"tune: {old or 'nothing'} there, {new or 'nothing'} now"] if old != new else []
-    ways += identity.changes(before.get("content", {}), now["content"])
-    if ways:
-        listed = "\n".join(f"  - {way}" for way in ways)
+    differences += [f"tune: {old or 'nothing'} there, {new or 'nothing'} now"] if old != new else []
+    differences += identity.changes(before.get("content", {}), now["content"])
+    if differences:
+        lines = "\n".join(f"  - {one}" for one in differences)
         raise OtherSweep(
-            f"{location} holds a sweep with another base configuration:\n{listed}\n"
+            f"{location} holds a sweep with another base configuration:\n{lines}\n"
             "Give this one another --name, or compare the values within one sweep with --grid KEY=V1,V2."
         )
 
 
-def _shown(value: Any) -> str:
+def _as_text(value: Any) -> str:
     return "its default" if value is None else json.dumps(value, ensure_ascii=False)
 
 
 def content(config: SweepConfig, trials: Sequence[Trial], made_of: identity.Identity) -> dict[str, Any]:
-    """What sweep.json says of this command's part of a sweep."""
+    """The content of sweep.json for this command's part of a sweep."""
     everything = {
         "name": config.name,
         "base": dict(config.settings),
         "rules": config.recorded("rules"),
         "axes": _axes(config),
-        "trials": [] if config.chooses else [listed(trial) for trial in trials],  # else once they are wanted
+        "trials": []
+        if config.chooses
+        else [trial_entry(trial) for trial in trials],  # otherwise added once they are requested
         "content": identity.content(made_of),
         "flags": {key: value for key, value in config.recorded("flags").items() if value != FLAGS[key].default},
         "margin": config.margin,
@@ -134,7 +136,7 @@ def _axes(config: SweepConfig) -> dict[str, list[Any]]:
 
 
 def _choosing(config: SweepConfig) -> dict[str, Any]:
-    """What this command's policy is made of: see sweep.policies.record. `tune` and `race` are empty where it does neither."""
+    """What sweep.policies.record makes this command's policy from. `tune` and `race` are empty if it does neither."""
     ladders = config.ladders
     tune = (
         {
@@ -152,14 +154,14 @@ def _choosing(config: SweepConfig) -> dict[str, Any]:
     return {"tune": tune, "race": {"max_seeds": config.max_seeds} if config.race else {}, "policy": policy}
 
 
-def listed(trial: Trial) -> dict[str, Any]:
+def trial_entry(trial: Trial) -> dict[str, Any]:
     """A trial as sweep.json lists it."""
     columns = {key: value for key, value in trial.columns().items() if key not in ("settings", "config_hash")}
     return {**columns, **trial.axis_columns()}
 
 
-def merged(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
-    """sweep.json after this command: its trials and axis values added to those that were there."""
+def merge(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """The new sweep.json: this command's trials and axis values added to the earlier ones."""
     trials = {trial["trial_id"]: trial for trial in [*before.get("trials", []), *now["trials"]]}
     axes = {key: _union(before.get("axes", {}).get(key, []), values) for key, values in now["axes"].items()}
     known = identity.merged(before.get("content", {}), now["content"])

@@ -1,4 +1,4 @@
-"""`--on_oom shrink`: a trial that ran out of accelerator memory, or would, trains once more, with less in memory at a time."""
+"""`--on_oom shrink`: a trial that ran out of accelerator memory, or would, trains with half the micro-batch."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ DEFAULTS = {MICRO: 8, ACCUMULATION: 1, EVALUATION: 8}  # the trainer's
 
 @dataclass(frozen=True)
 class Attempted:
-    """A trial as it is to be run: its settings may be others than those that it is known by."""
+    """A trial as it will be run: its settings may differ from those that define its id."""
 
     trial: Trial
     changes: dict[str, int]
@@ -38,18 +38,18 @@ def as_planned(trials: Sequence[Trial]) -> list[Attempted]:
 
 
 def shrunk(trial: Trial) -> Attempted | None:
-    """Half the micro-batch and twice the accumulation, so that a step's batch is the same; None where it cannot be halved."""
+    """Half the micro-batch and twice the accumulation, so the batch of a step stays the same; None if it cannot be halved."""
     micro, accumulation, evaluated = (trial.settings.get(key) or default for key, default in DEFAULTS.items())
     if micro % 2:
         return None
-    # It may have been an evaluation between the steps that ran out.
+    # It may have been an evaluation between steps that ran out of memory.
     return Attempted(trial, {MICRO: micro // 2, ACCUMULATION: 2 * accumulation, EVALUATION: max(1, evaluated // 2)})
 
 
 def can_shrink(trial: Trial, row: Row | None, endings: Collection[str] = ("oom",)) -> bool:
-    """Whether a trial's row says that its memory ran out while it trained, or whatever `endings` say, and it was not shrunk yet.
+    """Whether a trial ended in one of `endings` during training, was not shrunk yet, and can be.
 
-    One that has a loss has trained: what ran out is the evaluation after it, which was tried with one example at a time.
+    If its row has a loss, training succeeded: then the evaluation after it ran out of memory, even with one example at a time.
     """
     if row is None or row["status"] not in endings or row["micro_batch"] is not None or row["train_loss"] is not None:
         return False

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sweep.plan.planning import Plan, listed
+from sweep.plan.planning import Plan, trial_entry
 from sweep.policies import explain
 from sweep.policies.policy import Policy, Request, Result, Wanted, decide
 from sweep.policies.record import policy_of, result_of
@@ -117,7 +117,7 @@ class Record:
     def __call__(self, wanted: Wanted) -> None:
         """Raises OSError where the store refuses."""
         have = {entry["trial_id"] for entry in self._content["trials"]}
-        if new := [listed(self._candidates[name]) for name in wanted.asked if name not in have]:
+        if new := [trial_entry(self._candidates[name]) for name in wanted.asked if name not in have]:
             content = {**self._content, "trials": [*self._content["trials"], *new]}
             self._store.write_sweep(content)
             self._content = content

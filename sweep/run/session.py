@@ -91,13 +91,13 @@ def _run(
     from sweep.run import runner  # ray
 
     resources = runner.connect(planned.config)  # before anything is written: nothing may answer
-    if not admission.is_asked(planned.config, resources.gpus):
-        forecast = admission.nothing
+    if not admission.predicts_memory(planned.config, resources.gpus):
+        forecast = admission.no_forecast
     forecast(planned.todo)  # now, while Ctrl-C ends it at once
     origin = {"versions": provenance.versions(), **provenance.git(), **notes}
     known = {"id": planned.sweep_id} if planned.sweep_id else {}
     summary = {"provenance": {**origin, **identity.summary(planned.made_of)}}
-    content = {**known, **plan.merged(before, now), "loss_unit": trainable.LOSS_UNIT, **summary}
+    content = {**known, **plan.merge(before, now), "loss_unit": trainable.LOSS_UNIT, **summary}
     store.write_sweep(content)
     record = Record(store, content, chooser.candidates)
 
