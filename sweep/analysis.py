@@ -175,9 +175,9 @@ def _write(found: "Answer", format: "Format | Literal['parquet']", output: str |
 
 def _unsaid(found: "Answer", format: str) -> list[str]:
     """The warnings, where the format has no place for them."""
-    from sweep.show.tables import lost, warnings
+    from sweep.show.tables import not_compared, warnings
 
-    return [*warnings(found), *lost(found)] if format in ("csv", "parquet") else []
+    return [*warnings(found), *not_compared(found)] if format in ("csv", "parquet") else []
 
 
 if __name__ == "__main__":

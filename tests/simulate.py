@@ -205,7 +205,7 @@ def _tiled(values: Any, times: int) -> Any:
 
 def costs(ranks: int) -> list[dict[str, Cost]]:
     """Of ranks of which each costs more than the one before."""
-    return [{"memory": Cost(1.0 + rank, least=0.01)} for rank in range(ranks)]
+    return [{"memory": Cost(1.0 + rank, tolerance=0.01)} for rank in range(ranks)]
 
 
 def advised(found: Compared) -> Suggestion:

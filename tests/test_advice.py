@@ -132,4 +132,4 @@ def test_with_the_seeds_that_were_asked_for_nothing_asks_for_three_again(tmp_pat
 def test_uneven_spreads_ask_for_seeds_to_see_whether_they_stay() -> None:
     (one,) = told(replace(SEEDS, effects=(0.0,) * 3, spreads=(1.0, 1.0, 30.0), training_noise=0.0005, seed_noise=0.0))
     assert one.seeds == 2
-    assert one.text.endswith("to see whether the spread of r=16 stays as large")
+    assert one.text.endswith("to see whether the spread of r=16 stays that large")

@@ -242,7 +242,7 @@ def test_a_rank_that_one_tuned_sweep_ended_without_is_named(tmp_path: Path) -> N
         record = store.read_sweep()
         store.write_sweep({**record, "axes": {**record["axes"], "lora_r": [2, 8, 32, "full"]}})
     found = compare(str(tmp_path / "a"), str(tmp_path / "b"))
-    (line,) = [line for line in found.warnings if line.startswith("Asked for and not trained")]
+    (line,) = [line for line in found.warnings if line.startswith("Requested but not trained")]
     assert "r=2 sweep=b." in line and "sweep=a" not in line
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sweep import analysis
-from sweep.answer.costs import LEAST, LEAST_SHARED, Cost, cheapest, side_by_side
+from sweep.answer.costs import TOLERANCE, TOLERANCE_SHARED, Cost, cheapest, concurrent_trials
 from sweep.store.store import Store
 from tests.answers import of_rows, recommended, row
 from tests.simulate import write_steps
@@ -29,7 +29,7 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
     ids=["first", "order", "as-good-as-equal", "null-decides-nothing", "nothing-known", "within-2-%", "beyond-2-%"],
 )
 def test_cheapest(costs: list[dict[str, float | None]], order: tuple[str, ...], expected: int) -> None:
-    known = [{name: Cost(value, least=LEAST[name]) for name, value in one.items()} for one in costs]
+    known = [{name: Cost(value, tolerance=TOLERANCE[name]) for name, value in one.items()} for one in costs]
     assert cheapest(known, order) == expected
 
 
@@ -103,12 +103,12 @@ def run(name: str, start: float, end: float, host: str = "a", share: float | Non
     ids=["in-turn", "at-once", "elsewhere", "a-long-one", "half-a-card", "a-card", "unknown"],
 )
 def test_trials_that_ran_side_by_side(rows: list[dict[str, Any]], shared: set[str]) -> None:
-    assert side_by_side(rows) == shared
+    assert concurrent_trials(rows) == shared
 
 
 def test_side_by_side_times_have_to_differ_by_more(tmp_path: Path) -> None:
     """Half as far beyond as the other limit asks."""
-    assert LEAST_SHARED > 0.06
+    assert TOLERANCE_SHARED > 0.06
     small, large = timed(4, [100.0, 100.1, 99.9]), timed(16, [94.0, 94.1, 93.9])
     assert recommended(of_rows(tmp_path / "alone", [*small, *large])) == "r=16"
     beside = [

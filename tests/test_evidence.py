@@ -89,8 +89,8 @@ def test_a_run_far_off_its_siblings_is_named_and_not_averaged_away(tmp_path: Pat
     tenfold(store, trial_id(0, 2))
     found, pick = answer(store)
     assert not pick.decided
-    assert ", but 1 of its 5 runs ended far off the others." in pick.text
-    assert re.search(r"r4-s2 ended at \d\d\.\d+, far off the 1\.\d+ of its other seeds", " ".join(found.warnings))
+    assert ", but 1 of its 5 runs ended far from the others." in pick.text
+    assert re.search(r"r4-s2 ended at \d\d\.\d+, far from the 1\.\d+ of its other seeds", " ".join(found.warnings))
     for one, old in zip(found.configurations, before.configurations, strict=True):
         assert one.comparison and old.comparison
         assert one.comparison.verdict == old.comparison.verdict
@@ -169,7 +169,7 @@ def test_seeds_that_repeat_one_loss_are_no_evidence(tmp_path: Path) -> None:
     write(store, np.repeat(sums[0][:, :1], 5, axis=1), tokens[0])
     found, pick = answer(store)
     assert found.basis == "examples" and not pick.decided
-    assert "All seeds of r=4, r=8 and r=16 gave the same: they say nothing of training noise." in pick.text
+    assert "All seeds of r=4, r=8 and r=16 gave the same loss: they say nothing about training noise." in pick.text
 
 
 def test_differences_without_any_spread_are_no_evidence(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_differences_without_any_spread_are_no_evidence(tmp_path: Path) -> None:
     write(store, np.stack([sums[0, 0], 1.001 * sums[0, 0]]), tokens[0])
     _, pick = answer(store)
     assert not pick.decided
-    assert "they say nothing of training noise" in pick.text
+    assert "they say nothing about training noise" in pick.text
 
 
 # --- words -----------------------------------------------------------------------------------------------------------
@@ -191,7 +191,7 @@ def test_with_few_seeds_the_text_speaks_of_models_and_takes_nothing_back(tmp_pat
     found, pick = answer(store_of(tmp_path, design))
     assert "of these trained models none is better" in pick.text
     assert "confidence" not in pick.text
-    assert "How the ranks compare takes 3 or more seeds" in pick.text
+    assert "Comparing the ranks takes 3 or more seeds" in pick.text
     there = "there is one seed." if seeds == 1 else "there are 2 seeds of each."
     assert there in pick.text
     assert "Claims begin at 3 --seeds and usually succeed at 5 to 10." in found.basis_text
@@ -205,7 +205,7 @@ def test_seeds_of_each_are_said_only_where_each_has_as_many(tmp_path: Path) -> N
     assert "of each" not in pick.text
     assert "there are 1 to 2 seeds" in pick.text
     assert "(1 to 2 seeds, 200 held-out examples)" in found.basis_text
-    assert "Not all have the same seeds: losses here allow for that" in pick.text
+    assert "Not all have the same seeds: losses are adjusted for that" in pick.text
     value = re.search(r"held-out loss of (\d\.\d{4})", pick.text)
     losses_of = {one["trial_id"]: one["eval_loss"] for one in store.trials().to_pylist()}
     first, second, other = (losses_of[trial_id(k, s)] for k, s in ((0, 0), (0, 1), (1, 0)))
@@ -219,7 +219,7 @@ def test_means_over_different_seeds_are_called_that(tmp_path: Path) -> None:
         (Path(store.location) / "trials" / f"{trial_id(k, k)}.parquet").unlink()
     found, pick = answer(store)
     assert found.basis == "none"
-    assert "Seeds do not link all of them, so the losses compared are means over different seeds." in pick.text
+    assert "They do not all share seeds, so the losses compared are means over different seeds." in pick.text
 
 
 def test_what_no_bound_covers_is_in_the_report(tmp_path: Path) -> None:

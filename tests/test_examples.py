@@ -83,7 +83,7 @@ def test_a_missing_file_takes_one_trial_out_and_not_the_term(tmp_path: Path) -> 
     middle = found.configuration("r=8").comparison
     assert middle and middle.seeds == 3 and middle.examples == 60
     assert found.recommendation and found.recommendation.decided
-    assert "Not all have the same seeds: losses here allow for that" in found.recommendation.text
+    assert "Not all have the same seeds: losses are adjusted for that" in found.recommendation.text
 
 
 def test_losses_are_over_the_examples_that_all_trials_have(tmp_path: Path) -> None:

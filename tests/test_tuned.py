@@ -116,7 +116,7 @@ def test_a_sweep_that_runs_answers_from_what_has_ended(tmp_path: Path) -> None:
     assert not any("Asked for" in line for line in found.warnings)
     store.write_sweep({**content, "trials": tuned.planned(SMALL[:5])})
     ended = analysis.answer(analysis.load(store.location))
-    assert any(line.startswith("Asked for and not trained: r=32, full. ") for line in ended.warnings)
+    assert any(line.startswith("Requested but not trained: r=32, full. ") for line in ended.warnings)
     empty = Store(str(tmp_path / "empty"))
     empty.write_sweep({**content, "trials": later})
     assert analysis.answer(analysis.load(empty.location)).recommendation is None

@@ -67,14 +67,14 @@ def _steadier(compared: Compared, labels: Sequence[str], pick: int) -> Suggestio
     wild = listed([labels[index] for index in compared.uneven])
     more = plural(_STEADIER, "more seed")
     return Suggestion(
-        names, _STEADIER, f"{more} of {listed(names)}, to see whether the spread of {wild} stays as large"
+        names, _STEADIER, f"{more} of {listed(names)}, to see whether the spread of {wild} stays that large"
     )
 
 
 def _mattering(compared: Compared, pick: int) -> list[int]:
     """The pick and those that are not far worse; the nearest one where all are."""
     others = [index for index in range(len(compared.groups)) if index != pick]
-    near = [index for index in others if not compared.far(index, pick)]
+    near = [index for index in others if not compared.far_worse(index, pick)]
     return sorted([pick, *(near or [min(others, key=compared.differences.__getitem__)])])
 
 
@@ -152,7 +152,7 @@ def _worded(
     return Suggestion(
         names,
         None,
-        f"another --margin, or far more seeds and {unit}: the difference of {listed(names)} is very near to this one",
+        f"another --margin, or far more seeds and {unit}: the difference between {listed(names)} is very close to this one",
     )
 
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from sweep.answer.answer import Answer, Comparison, Configuration, Front, Outcome, Recommendation
 from sweep.answer.compare import Compared, compare
-from sweep.answer.costs import costs_of, side_by_side
-from sweep.answer.cut import Cut, cuts, starved
+from sweep.answer.costs import concurrent_trials, costs_of
+from sweep.answer.cut import Cut, cuts, starvation_warnings
 from sweep.answer.groups import Group, deviation, group, over_seeds, parsed
 from sweep.answer.guards import differences
 from sweep.answer.measured import Measured, bits_per_byte, measure
@@ -30,8 +30,8 @@ _WHY = {
     "rejected": "its predicted memory fits no card",
     "diverged": "its loss became NaN or infinite",
     "interrupted": "the sweep was stopped while it ran",
-    "running": "not at its end yet",
-    "not started": "planned, no trace of it yet",
+    "running": "has not ended yet",
+    "not started": "planned, but not started yet",
 }
 _PARTIAL = {"running", "not started", "interrupted"}
 
@@ -76,7 +76,7 @@ def build_answer(sweep: Sweep, *, margin: float, prefer: Sequence[str], in_bits:
             *measured.warnings,
             *_warnings(statuses, shown, choice.groups),
             *_untried(sweep, groups, statuses),
-            *starved(cut, margin),
+            *starvation_warnings(cut, margin),
         ),
         tuned=choice.tuned,
         provenance=_provenance(sweep, groups),
@@ -96,7 +96,7 @@ def _order(margin: float, prefer: Sequence[str]) -> tuple[str, ...]:
 def _recommendation(
     sweep: Sweep, compared: Compared, choice: Choice, shown: Sequence[Configuration], order: Sequence[str]
 ) -> Recommendation:
-    shared = side_by_side(row for one in compared.groups for row in one.rows)
+    shared = concurrent_trials(row for one in compared.groups for row in one.rows)
     costs = [costs_of(one, sweep, shared) for one in compared.groups]
     return recommend(compared, shown, costs, order, choice)
 
@@ -220,7 +220,7 @@ def _warnings(statuses: Mapping[str, int], shown: Sequence[Configuration], group
         counted = ", ".join(f"{count} {status}" for status, count in others.items())
         warnings.append(f"{statuses.get('completed', 0)} of {sum(statuses.values())} trials completed; {counted}.")
     if shown and all(one.results[COSTS["memory"]] is None for one in shown):
-        warnings.append("GPU memory was not measured, so it plays no part in what is cheap.")
+        warnings.append("GPU memory was not measured, so it is not part of the cost.")
     return warnings + _shared(groups)
 
 
@@ -230,8 +230,8 @@ def _untried(sweep: Sweep, groups: Sequence[Group], statuses: Mapping[str, int])
     if not names:
         return []
     return [
-        f"Asked for and not trained: {', '.join(names)}. --tune tries no rank below one that is beyond the margin at its best "
-        "value; decisions/ has what was decided."
+        f"Requested but not trained: {', '.join(names)}. --tune tries no rank below one that is beyond the margin at its best "
+        "value; decisions/ has the details."
     ]
 
 
@@ -241,8 +241,8 @@ def _shared(groups: Sequence[Group]) -> list[str]:
         return []
     given = " and ".join(f"{share:g}" for share in sorted(shares))
     return [
-        f"Times were taken on shared GPUs (--gpus_per_trial {given}): they depend on what ran beside a trial, and are longer than "
-        "on a GPU of its own."
+        f"Times were measured on shared GPUs (--gpus_per_trial {given}): they depend on what else ran there, and are longer than "
+        "on a whole GPU."
     ]
 
 

@@ -60,29 +60,31 @@ class Compared:
         """The weakest of all pairs, but for those out of the running: an answer over all of them is no surer."""
         others = [index for index in range(len(self.groups)) if index != self.best]
         running = {
-            index for index in others if self.between(index, self.best) == "seeds" or not self.far(index, self.best)
+            index
+            for index in others
+            if self.basis_between(index, self.best) == "seeds" or not self.far_worse(index, self.best)
         }
         running.add(self.best)
         needed = [basis for pair, basis in self.bases.items() if running.issuperset(pair)]
         return min(needed or self.bases.values(), key=_STRENGTH.__getitem__, default="none")
 
-    def between(self, one: int, other: int) -> Basis:
+    def basis_between(self, one: int, other: int) -> Basis:
         """What the interval of two configurations is over."""
         return self.bases[min(one, other), max(one, other)]
 
     def basis_of(self, index: int) -> Basis:
         """The weakest of the pairs that a configuration is in, but for those with one that is out of the running."""
         others = [other for other in range(len(self.groups)) if other != index]
-        own = {other: self.between(index, other) for other in others}
-        needed = [basis for other, basis in own.items() if basis == "seeds" or not self.far(other, index)]
+        own = {other: self.basis_between(index, other) for other in others}
+        needed = [basis for other, basis in own.items() if basis == "seeds" or not self.far_worse(other, index)]
         if "seeds" not in needed:
             needed = list(own.values())
         return min(needed, key=_STRENGTH.__getitem__, default="none")
 
-    def far(self, index: int, other: int) -> bool:
+    def far_worse(self, index: int, other: int) -> bool:
         """Whether a configuration is so much worse than another that no seed would make up for it."""
         limit = max(FAR * self.margin, FAR_LEAST)
-        if self.between(index, other) == "none":
+        if self.basis_between(index, other) == "none":
             return bool((1 + self.differences[index]) / (1 + self.differences[other]) - 1 > limit)
         return bool(self.above.pair_lower[index, other] > limit)
 

@@ -1,4 +1,4 @@
-"""What a configuration costs, how sure that is, and which of several is the cheapest."""
+"""What a configuration costs, how certain that is, and which of several is the cheapest."""
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence, Set
@@ -15,11 +15,11 @@ from sweep.store.store import Row
 if TYPE_CHECKING:
     from sweep.store.loading import Sweep
 
-# Costs closer than this are equal. 1.3 % less time once made r=16 the pick over r=4, with equal loss, and was noise. Beside
-# another process times differ by more: two seeds of one rank of the demo, two trials at a time, by 8 %.
-LEAST: Mapping[str, float] = {"memory": 0.01, "time": 0.02, "parameters": 0.01}
-LEAST_SHARED = 0.1
-_BLOCKS = 10  # of a run's steps: neighboring steps are slow together
+# Costs closer than this are equal. 1.3 % less time once made r=16 the pick over r=4, with equal loss, and was noise. On a
+# shared machine times differ by more: two seeds of one rank of the demo, with two trials at a time, by 8 %.
+TOLERANCE: Mapping[str, float] = {"memory": 0.01, "time": 0.02, "parameters": 0.01}
+TOLERANCE_SHARED = 0.1
+_BLOCKS = 10  # of a run's steps, since neighboring steps tend to be slow together
 
 
 @dataclass(frozen=True)
@@ -27,16 +27,16 @@ class Cost:
     """One cost of a configuration.
 
     Attributes:
-        value: None where it was not measured.
-        error: the standard error of the value, as a fraction of it; 0 where nothing is known of it.
+        value: None if it was not measured.
+        error: the standard error of the value, as a fraction of it; 0 if unknown.
         degrees: of freedom of the error.
-        least: how much more, as a fraction, another must cost at least to count as dearer.
+        tolerance: the fraction by which another must exceed the value to count as more expensive.
     """
 
     value: float | None
     error: float = 0.0
     degrees: float = 0.0
-    least: float = 0.0
+    tolerance: float = 0.0
 
 
 Costs = Mapping[str, Cost]
@@ -46,36 +46,36 @@ def costs_of(one: Group, sweep: "Sweep", shared: Set[str]) -> Costs:
     """A configuration's costs: memory as the largest, the others as means over the completed trials.
 
     Args:
-        shared: the trials that ran beside others.
+        shared: the trials that shared a machine or a GPU.
     """
-    found = {name: Cost(one.result(column), least=LEAST[name]) for name, column in COSTS.items()}
+    found = {name: Cost(one.result(column), tolerance=TOLERANCE[name]) for name, column in COSTS.items()}
     trials = {row["trial_id"] for row in one.completed}
-    least = LEAST_SHARED if trials & shared else LEAST["time"]
+    tolerance = TOLERANCE_SHARED if trials & shared else TOLERANCE["time"]
     error, degrees = _error(one, COSTS["time"], sweep)
-    found["time"] = Cost(found["time"].value, error, degrees, least)
+    found["time"] = Cost(found["time"].value, error, degrees, tolerance)
     return found
 
 
 def cheapest(costs: Sequence[Costs], order: Sequence[str]) -> int:
     """Index of the cheapest: the first cost decides, the next among those that do not clearly cost more, and so on.
 
-    A cost that is null for any of those left decides nothing. Of those that nothing tells apart it is the first.
+    A cost that is null for any remaining candidate decides nothing. If no cost tells them apart, the first one wins.
     """
-    left = list(range(len(costs)))
+    candidates = list(range(len(costs)))
     for name in order:
-        values = {index: value for index in left if (value := costs[index][name].value) is not None}
-        if len(values) == len(left):
-            least = min(left, key=values.__getitem__)
-            left = [index for index in left if not _dearer(costs[index][name], costs[least][name])]
-    return left[0]
+        values = {index: value for index in candidates if (value := costs[index][name].value) is not None}
+        if len(values) == len(candidates):
+            least = min(candidates, key=values.__getitem__)
+            candidates = [index for index in candidates if not _costs_more(costs[index][name], costs[least][name])]
+    return candidates[0]
 
 
-def _dearer(one: Cost, other: Cost) -> bool:
-    """Whether one costs more than the other beyond what counts as equal and, at 95 %, beyond the noise of both."""
+def _costs_more(one: Cost, other: Cost) -> bool:
+    """Whether one costs more than the other by more than the tolerance and, at 95 %, by more than the noise of both."""
     assert one.value is not None and other.value is not None
     degrees = one.degrees + other.degrees
     noise = np.hypot(one.error, other.error) * (float(stats.quantile(0.025, degrees)) if degrees else 0.0)
-    return bool(one.value > other.value * (1 + max(one.least, other.least, float(noise))))
+    return bool(one.value > other.value * (1 + max(one.tolerance, other.tolerance, float(noise))))
 
 
 def _error(one: Group, column: str, sweep: "Sweep") -> tuple[float, float]:
@@ -90,14 +90,14 @@ def _error(one: Group, column: str, sweep: "Sweep") -> tuple[float, float]:
 
 
 def _step_times(sweep: "Sweep", trial: str) -> list[float]:
-    """Mean step times of a trial's tenths."""
+    """Mean step times of each tenth of a trial."""
     steps = sweep.steps
     times = steps.loc[steps["trial_id"] == trial, "step_time_s"].dropna().to_numpy(dtype=float)
     return [float(part.mean()) for part in np.array_split(times, _BLOCKS)] if len(times) >= 2 * _BLOCKS else []
 
 
-def side_by_side(rows: Iterable[Row]) -> frozenset[str]:
-    """The trials that had a part of a GPU, or ran on a machine while another one did."""
+def concurrent_trials(rows: Iterable[Row]) -> frozenset[str]:
+    """The trials that had a share of a GPU, or ran on a machine while another trial did."""
     rows = list(rows)
     found = {row["trial_id"] for row in rows if 0 < (row.get("gpus_per_trial") or 0) < 1}
     timed = [row for row in rows if row.get("started_at") and row.get("ended_at") and row.get("hostname")]

@@ -80,7 +80,7 @@ def _cut(one: Group, source: str, by_seed: Mapping[Any, Mapping[str, float]], me
     )
 
 
-def starved(found: Mapping[str, Cut], margin: float) -> list[str]:
+def starvation_warnings(found: Mapping[str, Cut], margin: float) -> list[str]:
     """A sentence for each largest rank whose cut adapter is better than what a smaller rank was trained to."""
     column = METRICS[_LOSS]
     by_source: dict[str, list[str]] = {}

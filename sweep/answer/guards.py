@@ -80,7 +80,7 @@ def _text(guard: Guard, values: dict[str, tuple[str, ...]], kind: str) -> str:
     more = f" and {len(values) - 6} further values" if len(values) > 6 else ""
     why = {
         "axis": guard.as_axis,
-        "confound": guard.remark or "the comparison is of this as well as of the rank",
+        "confound": guard.remark or "the comparison reflects this as well as the rank",
         "cost": "it may change time and memory",
         "neutral": "it was measured to change nothing",
     }[kind]

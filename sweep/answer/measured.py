@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sweep.store.loading import Sweep
 
 OTHER_TEXTS = (
-    "The trials were evaluated on different data: a loss over other texts says nothing of the configuration, so nothing is "
+    "The trials were evaluated on different data: a loss on other texts says nothing about the configuration, so nothing is "
     "claimed. Compare within one data set."
 )
 # A run that went wrong and still ended with a loss is far off those of the same configuration under other seeds.
@@ -81,7 +81,7 @@ def _of(
     )
     bad = far_off(groups, losses)
     warnings += [
-        f"{trial} ended at {one.loss:.4g}, far off the {one.usual:.4g} of its other seeds: it is taken for a bad run and left out."
+        f"{trial} ended at {one.loss:.4g}, far from the {one.usual:.4g} of its other seeds: it is treated as a bad run and left out."
         for trial, one in bad.items()
     ]
     kept = {trial: loss for trial, loss in losses.items() if trial not in bad}

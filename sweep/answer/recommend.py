@@ -13,31 +13,31 @@ from sweep.answer.wording import paragraph
 
 def recommend(
     compared: Compared,
-    shown: Sequence[Configuration],
+    configurations: Sequence[Configuration],
     costs: Sequence[Costs],
     prefer: Sequence[str],
     choice: Choice,
 ) -> Recommendation:
-    """Picks among the compared configurations; `shown` are their summaries and `costs` their costs, in the same order."""
+    """Picks among the compared configurations; `configurations` and `costs` are in the order of `compared`."""
     pick = choose(compared, costs, prefer)
     tied, open_pairs = _relations(compared, pick)
     draft = Recommendation(
-        label=shown[pick].label,
+        label=configurations[pick].label,
         trial_id=_best_trial(compared, pick),
-        best=shown[compared.best].label,
+        best=configurations[compared.best].label,
         decided=compared.decided(pick),
         basis=compared.basis_of(pick),
-        tied=tuple(shown[index].label for index in tied),
-        not_told_apart=tuple(shown[index].label for index in open_pairs),
-        savings=_savings(shown, costs, pick, compared.best),
+        tied=tuple(configurations[index].label for index in tied),
+        not_told_apart=tuple(configurations[index].label for index in open_pairs),
+        savings=_savings(configurations, costs, pick, compared.best),
         suggestions=suggestions(compared, costs, prefer, pick, choice.confidence),
         text="",
     )
-    return paragraph(draft, compared, shown, pick, choice.tuned)
+    return paragraph(draft, compared, configurations, pick, choice.tuned)
 
 
 def choose(compared: Compared, costs: Sequence[Costs], prefer: Sequence[str]) -> int:
-    """The cheapest of those shown within the margin; where nothing is, of those measured within it."""
+    """The cheapest of those shown to be within the margin; if there are none, of those measured within it."""
     verdicts = [compared.verdict(index) for index in range(len(compared.groups))]
     within = [index for index, verdict in enumerate(verdicts) if verdict == "within"]
     candidates = within or [index for index, above in enumerate(compared.differences) if above <= compared.margin]
@@ -54,7 +54,9 @@ def _relations(compared: Compared, pick: int) -> tuple[list[int], list[int]]:
     sound = not compared.uneven
     tied, different = compared.above.tied(compared.margin)[pick], compared.above.different()[pick]
     others = [
-        index for index in range(len(compared.groups)) if index != pick and compared.between(index, pick) != "none"
+        index
+        for index in range(len(compared.groups))
+        if index != pick and compared.basis_between(index, pick) != "none"
     ]
     return (
         [index for index in others if tied[index] and sound],
@@ -62,10 +64,16 @@ def _relations(compared: Compared, pick: int) -> tuple[list[int], list[int]]:
     )
 
 
-def _savings(shown: Sequence[Configuration], costs: Sequence[Costs], pick: int, best: int) -> tuple[Saving, ...]:
+def _savings(
+    configurations: Sequence[Configuration], costs: Sequence[Costs], pick: int, best: int
+) -> tuple[Saving, ...]:
     roles: list[tuple[int, Literal["best", "full"]]] = [(best, "best")] if best != pick else []
-    roles += [(index, "full") for index, one in enumerate(shown) if one.method == "full" and index not in (best, pick)]
-    return tuple(_saving(shown[index].label, costs[pick], costs[index], role) for index, role in roles)
+    roles += [
+        (index, "full")
+        for index, one in enumerate(configurations)
+        if one.method == "full" and index not in (best, pick)
+    ]
+    return tuple(_saving(configurations[index].label, costs[pick], costs[index], role) for index, role in roles)
 
 
 def _saving(label: str, mine: Costs, theirs: Costs, role: Literal["best", "full"]) -> Saving:

@@ -1,4 +1,4 @@
-"""The recommendation in words: one paragraph that a practitioner can act on, which claims nothing that it takes back."""
+"""The recommendation in words: one paragraph that a practitioner can act on, without claims that it later qualifies."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,18 +17,18 @@ NOT_COVERED = (
 
 
 def paragraph(
-    draft: Recommendation, compared: Compared, shown: Sequence[Configuration], pick: int, tuned: Tuned | None
+    draft: Recommendation, compared: Compared, configurations: Sequence[Configuration], pick: int, tuned: Tuned | None
 ) -> Recommendation:
     """The recommendation with its text."""
     sentences = [
-        _pick(draft, compared, shown, pick, tuned),
-        *_distance(draft, compared, shown, pick),
+        _pick(draft, compared, configurations, pick, tuned),
+        *_distance(draft, compared, configurations, pick),
         *(_saving(one) for one in draft.savings),
         *_relations(draft, compared),
         *_doubt(draft, compared),
         *_seeds_compared(compared),
-        *_open(draft, compared, shown, pick),
-        *_edge(draft, shown, pick),
+        *_open(draft, compared, configurations, pick),
+        *_edge(draft, configurations, pick),
         *(_ladder(tuned) if tuned else ()),
         *_rate(compared, tuned),
     ]
@@ -36,13 +36,13 @@ def paragraph(
 
 
 def seeds_of(counts: Sequence[int], noun: str = "seed") -> str:
-    """How many seeds configurations have: 3 seeds, or 1 to 3 seeds."""
+    """How many seeds configurations have: "3 seeds", or "1 to 3 seeds"."""
     least, most = min(counts), max(counts)
     return plural(least, noun) if least == most else f"{least} to {most} {noun}s"
 
 
 def basis_text(compared: Compared, confidence: float, tuned: Tuned | None) -> str:
-    """What the bounds are about, and what they leave out."""
+    """What the bounds cover, and what they leave out."""
     chosen = (
         f" They allow for the choice of each rank's {tuned.key} among {tuned.tried} configurations."
         if tuned and tuned.tried > len(compared.groups)
@@ -63,16 +63,16 @@ def basis_text(compared: Compared, confidence: float, tuned: Tuned | None) -> st
             f"Evaluation noise only ({count}): bounds hold at {level} for these trained models; training noise is unknown, "
             f"so nothing is claimed about the ranks. Claims begin at {stats.MIN_SEEDS} --seeds and usually succeed at 5 to 10.{chosen}"
         )
-    return "No bounds: there is too little to tell noise from difference, so the measured losses and the margin decide alone."
+    return "No bounds: there is not enough to tell a difference from noise, so the measured losses and the margin alone decide."
 
 
 # --- the pick --------------------------------------------------------------------------------------------------------
 
 
 def _pick(
-    draft: Recommendation, compared: Compared, shown: Sequence[Configuration], pick: int, tuned: Tuned | None
+    draft: Recommendation, compared: Compared, configurations: Sequence[Configuration], pick: int, tuned: Tuned | None
 ) -> str:
-    doubts = _doubts(compared, shown, pick)
+    doubts = _doubts(compared, configurations, pick)
     but = f", but {listed(doubts)}" if doubts else ""
     if len(compared.groups) == 1:
         only = f"the best {tuned.key} of the only rank" if tuned else "the only configuration"
@@ -91,29 +91,31 @@ def _pick(
     return f"Take {draft.label}: {each}it is the cheapest {within} as measured{but}."
 
 
-def _doubts(compared: Compared, shown: Sequence[Configuration], pick: int) -> list[str]:
-    """Why what the bounds say of the pick is not taken as shown."""
+def _doubts(compared: Compared, configurations: Sequence[Configuration], pick: int) -> list[str]:
+    """Reasons not to rely on the bounds of the pick."""
     rows = compared.groups[pick].rows
     endings = (
         (compared.diverged(pick), "diverged"),
-        (compared.far_off(pick), "ended far off the others"),
+        (compared.far_off(pick), "ended far from the others"),
         (sum(row["status"] == "oom" for row in rows), "ran out of memory"),
         (sum(row["status"] == "failed" for row in rows), "failed"),
     )
     doubts = [f"{count} of its {plural(len(rows), 'run')} {what}" for count, what in endings if count]
     if compared.basis == "seeds":
-        others = "the other's" if len(shown) == 2 else "the others'"
+        others = "the other's" if len(configurations) == 2 else "the others'"
         doubts += [
-            f"the losses of {shown[index].label} spread {times:.0f} times as much over seeds as {others}, for which the bounds "
-            "are not made"
+            f"the losses of {configurations[index].label} spread {times:.0f} times as much over seeds as {others}, which the bounds are "
+            "not designed for"
             for index, times in compared.uneven.items()
         ]
     return doubts
 
 
-def _distance(draft: Recommendation, compared: Compared, shown: Sequence[Configuration], pick: int) -> list[str]:
-    one = shown[pick].comparison
-    if one is None or len(shown) == 1 or compared.measured.metric is None:
+def _distance(
+    draft: Recommendation, compared: Compared, configurations: Sequence[Configuration], pick: int
+) -> list[str]:
+    one = configurations[pick].comparison
+    if one is None or len(configurations) == 1 or compared.measured.metric is None:
         return []
     column = METRICS[compared.measured.metric]
     label, value = column.label, column.text(compared.mean(pick))
@@ -166,7 +168,7 @@ def _relations(draft: Recommendation, compared: Compared) -> list[str]:
 
 
 def _among(labels: Sequence[str], count: int) -> str:
-    """The labels, or in short where they are all others and many."""
+    """The labels; "all others" if these are more than three and nothing else is left."""
     return "all others" if len(labels) == count > 3 else ", ".join(labels)
 
 
@@ -178,9 +180,9 @@ def _doubt(draft: Recommendation, compared: Compared) -> list[str]:
         return [f"{_seeds(compared)}{_without(compared)}: no claim about noise is supported, the margin alone decides."]
     if compared.without_spread:
         labels = listed([compared.groups[index].label for index in sorted(compared.without_spread)])
-        return [f"All seeds of {labels} gave the same: they say nothing of training noise."]
+        return [f"All seeds of {labels} gave the same loss: they say nothing about training noise."]
     fewest = f"{stats.MIN_SEEDS} or more seeds"
-    return [f"How the ranks compare takes {fewest}, for training noise to be known; there {_are(compared)}."]
+    return [f"Comparing the ranks takes {fewest}, since training noise has to be known; there {_are(compared)}."]
 
 
 def _are(compared: Compared) -> str:
@@ -206,37 +208,41 @@ def _without(compared: Compared) -> str:
 
 
 def _seeds_compared(compared: Compared) -> list[str]:
-    """Where not all have the same seeds: how the losses are compared."""
+    """If not all have the same seeds: how the losses are compared."""
     seeds = [set(compared.measured.by_seed(one)) for one in compared.groups]
     if all(one == seeds[0] for one in seeds):
         return []
     if not compared.linked:
-        return ["Seeds do not link all of them, so the losses compared are means over different seeds."]
-    return ["Not all have the same seeds: losses here allow for that, by least squares over configurations and seeds."]
+        return ["They do not all share seeds, so the losses compared are means over different seeds."]
+    return [
+        "Not all have the same seeds: losses are adjusted for that, by least squares over configurations and seeds."
+    ]
 
 
-def _open(draft: Recommendation, compared: Compared, shown: Sequence[Configuration], pick: int) -> list[str]:
+def _open(draft: Recommendation, compared: Compared, configurations: Sequence[Configuration], pick: int) -> list[str]:
     sentences = []
     if draft.decided:
-        others = [index for index in range(len(shown)) if index != pick]
-        few = [index for index in others if compared.between(index, pick) != "seeds"]
+        others = [index for index in range(len(configurations)) if index != pick]
+        few = [index for index in others if compared.basis_between(index, pick) != "seeds"]
         pending = [
-            shown[index].label for index in others if compared.verdict(index) == "undecided" and index not in few
+            configurations[index].label
+            for index in others
+            if compared.verdict(index) == "undecided" and index not in few
         ]
         if few:
-            labels = ", ".join(shown[index].label for index in few)
+            labels = ", ".join(configurations[index].label for index in few)
             sentences.append(f"Far worse as measured, so left aside with fewer than {stats.MIN_SEEDS} seeds: {labels}.")
         if pending:
-            sentences.append(f"Undecided, so left aside: {_among(pending, len(shown) - 1)}.")
+            sentences.append(f"Undecided, so left aside: {_among(pending, len(configurations) - 1)}.")
     if draft.suggestions:
         sentences.append(f"To settle more: {'; '.join(one.text for one in draft.suggestions)}.")
     return sentences
 
 
-def _edge(draft: Recommendation, shown: Sequence[Configuration], pick: int) -> list[str]:
-    """Where the best lies at the grid's edge, what is beyond is not known."""
-    ranks = {one.lora_r for one in shown if one.lora_r is not None}
-    if len(ranks) > 1 and draft.best == draft.label and shown[pick].lora_r == max(ranks):
+def _edge(draft: Recommendation, configurations: Sequence[Configuration], pick: int) -> list[str]:
+    """If the best is at the edge of the grid, a larger rank may be better still."""
+    ranks = {one.lora_r for one in configurations if one.lora_r is not None}
+    if len(ranks) > 1 and draft.best == draft.label and configurations[pick].lora_r == max(ranks):
         return ["It is the largest rank tried: a larger one may do better still."]
     return []
 
@@ -245,7 +251,7 @@ def _edge(draft: Recommendation, shown: Sequence[Configuration], pick: int) -> l
 
 
 def _ladder(tuned: Tuned) -> list[str]:
-    """Where a rank's best value could not be bracketed."""
+    """Ranks whose best value is at an end of the ladder."""
     sentences = []
     for edge, end, beyond in (("highest", "upper", "higher"), ("lowest", "lower", "lower")):
         labels = [label for label, at in tuned.edges.items() if at == edge]
@@ -259,7 +265,7 @@ def _ladder(tuned: Tuned) -> list[str]:
 
 
 def _rate(compared: Compared, tuned: Tuned | None) -> list[str]:
-    """Which rank is right depends on the learning rate: where all had the same one, it is said."""
+    """Which rank is right depends on the learning rate: if all used the same one, the text names it."""
     ranks = {(one.method, one.rows[0].get("lora_r")) for one in compared.groups}
     rates = {parsed(row, "settings").get(RATE) for one in compared.groups for row in one.completed}
     if len(ranks) < 2 or len(rates) > 1 or None in rates or (tuned and tuned.key == RATE):

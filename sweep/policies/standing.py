@@ -79,6 +79,6 @@ def _standing(arms: Sequence[Arm], compared: Compared) -> Standing:
 def _place(compared: Compared, index: int) -> Place:
     found = compared.comparison(index)
     shown = found.verdict == "worse" and found.basis == "seeds"
-    out = shown or (index != compared.best and compared.far(index, compared.best))
+    out = shown or (index != compared.best and compared.far_worse(index, compared.best))
     kept: Collection[str] = ("difference", "lower", "upper", "basis", "seeds", "verdict")
     return Place(found.verdict, out, {name: value for name, value in asdict(found).items() if name in kept})

@@ -54,7 +54,7 @@ def choose(sweep: Sweep, answer: Answer, trial_id: str | None) -> Trained:
     name = trial_id if trial_id is not None else recommended
     if name is None:
         raise SweepError(
-            f"{sweep.location!r} recommends nothing to export: no completed trial has a loss that compares. {_named(rows)}"
+            f"{sweep.location!r} recommends nothing to export: no completed trial has a loss to compare. {_named(rows)}"
         )
     if name not in rows:
         raise SweepError(f"--trial {name}: {sweep.location!r} has no such trial.{nearest(name, rows)} {_named(rows)}")

@@ -72,7 +72,7 @@ def _joined(merged: Sequence[Merged], answers: Sequence[Answer]) -> Answer:
 def _apart(merged: Sequence[Merged]) -> str:
     return (
         f"{listed([listed([*one.parts]) for one in merged], 'against')} were not evaluated on the same data, as far as is recorded: a "
-        "loss over other texts says nothing of the configuration, so each is compared with those of its own data alone."
+        "loss on other texts says nothing about the configuration, so each is compared with those of its own data alone."
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from sweep.answer.answer import Answer, Configuration
-from sweep.show.drawing import Trace, rounded, text
+from sweep.show.drawing import Trace, escaped, rounded
 from sweep.show.looks import GREY
 
 
@@ -40,13 +40,13 @@ def lines(answer: Answer, families: Sequence[Sequence[Configuration]]) -> list[T
 
 def _line(name: str, points: Sequence[tuple[Configuration, float]], first: bool) -> Trace:
     return {
-        "name": text(name),
+        "name": escaped(name),
         "mode": "lines+markers",
         "line": {"color": GREY, "dash": "dot", "width": 1.5},
         "marker": {"color": GREY, "symbol": "diamond-open", "size": [9] * (len(points) - 1) + [0]},
         "x": [one.lora_r for one, _ in points],
         "y": rounded([loss for _, loss in points], 7),
-        "hovertemplate": f"{text(name)} to r=%{{x}}: %{{y}}<extra></extra>",
-        "legendgroup": text(name),
+        "hovertemplate": f"{escaped(name)} to r=%{{x}}: %{{y}}<extra></extra>",
+        "legendgroup": escaped(name),
         "showlegend": first,
     }

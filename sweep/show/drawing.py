@@ -29,7 +29,7 @@ class Plot:
     raw: bool = False
 
 
-def text(label: str) -> str:
+def escaped(label: str) -> str:
     """A label that Plotly shows as it is: it reads tags in its texts."""
     return escape(label)
 

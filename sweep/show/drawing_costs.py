@@ -6,7 +6,7 @@ import numpy as np
 
 from sweep.answer.answer import Answer, Configuration, Front
 from sweep.common.formatting import capitalized
-from sweep.show.drawing import Plot, Trace, axis, figure, rounded, text, which_is_better
+from sweep.show.drawing import Plot, Trace, axis, escaped, figure, rounded, which_is_better
 from sweep.show.looks import GREY, Look, legend, looks
 from sweep.store.columns import METRICS, Column
 
@@ -61,7 +61,7 @@ def _point(one: Configuration, look: Look, column: Column, scale: float, on_fron
             "line": {"width": 2},
         },
         "cliponaxis": False,
-        "hovertemplate": f"{text(one.label)}<br>loss %{{y}}<br>{one.text(column.name)}<extra></extra>",
+        "hovertemplate": f"{escaped(one.label)}<br>loss %{{y}}<br>{one.text(column.name)}<extra></extra>",
         "x": rounded([_value(one, column) / scale], 7),
         "y": rounded([one.loss or np.nan], 7),
         **({"error_y": {"type": "data", "array": rounded([one.loss_sd]), "color": look.color}} if one.loss_sd else {}),
@@ -78,12 +78,12 @@ def bars(answer: Answer, column: Column) -> Plot | None:
     trace = {
         "type": "bar",
         "orientation": "h",
-        "y": [text(one.label) for one in shown],
+        "y": [escaped(one.label) for one in shown],
         "x": rounded([_value(one, column) / scale for one in shown]),
         "text": [one.text(column.name) for one in shown],
         "textposition": "auto",
         "marker": {"color": [look[one.label].color for one in shown]},
-        "hovertemplate": f"%{{y}}: %{{x}} {text(column.label)}<extra></extra>",
+        "hovertemplate": f"%{{y}}: %{{x}} {escaped(column.label)}<extra></extra>",
     }
     layout = {
         "yaxis": {"type": "category", "autorange": "reversed"},

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sweep.answer.answer import Answer, Configuration
 from sweep.common.formatting import capitalized, share
 from sweep.show import cut
-from sweep.show.drawing import Plot, Trace, figure, rounded, text
+from sweep.show.drawing import Plot, Trace, escaped, figure, rounded
 from sweep.show.looks import GREY, Look, by_axes, looks, shortened
 from sweep.store.columns import METRICS
 
@@ -101,15 +101,15 @@ def _styles(families: Sequence[Sequence[Configuration]], look: Mapping[str, Look
 
 def _line(members: Sequence[Configuration], style: _Style, lowest: float) -> Trace:
     return {
-        "name": text(style.name),
+        "name": escaped(style.name),
         "mode": "lines+markers",
         "line": {"color": style.line, "dash": style.dash, "width": 1.5},
         "marker": {"color": style.marks, "symbol": style.symbol, "size": 11},
         "x": [one.lora_r for one in members],
         "y": rounded([one.loss or float("nan") for one in members], 7),
-        "hovertext": [text(one.label) for one in members],
+        "hovertext": [escaped(one.label) for one in members],
         "hovertemplate": "%{hovertext}: %{y}<extra></extra>",
-        "legendgroup": text(style.name),
+        "legendgroup": escaped(style.name),
         **_bars(members, style.line, lowest),
     }
 
@@ -149,9 +149,9 @@ def _dots(members: Sequence[Configuration], style: _Style, by_seed: Mapping[str,
         "marker": {"color": [color for *_, color in places], "size": 7, "symbol": f"{style.symbol}-open"},
         "x": [round(rank * BESIDE, 4) for rank, *_ in places],
         "y": rounded([loss for _, loss, *_ in places], 7),
-        "hovertext": [text(label) for *_, label, _ in places],
+        "hovertext": [escaped(label) for *_, label, _ in places],
         "hovertemplate": "one seed, %{hovertext}: %{y}<extra></extra>",
-        "legendgroup": text(style.name),
+        "legendgroup": escaped(style.name),
         "showlegend": False,
     }
 
@@ -160,12 +160,12 @@ def _full(one: Configuration, ranked: Sequence[Configuration]) -> Trace:
     """Full fine-tuning has no rank: a line across all of them."""
     ranks = [other.lora_r for other in ranked if other.lora_r is not None]
     return {
-        "name": text(one.label),
+        "name": escaped(one.label),
         "mode": "lines",
         "line": {"color": GREY, "dash": "dash", "width": 2},
         "x": [min(ranks), max(ranks)],
         "y": rounded([one.loss or float("nan")] * 2, 7),
-        "hovertemplate": f"{text(one.label)}: %{{y}}<extra></extra>",
+        "hovertemplate": f"{escaped(one.label)}: %{{y}}<extra></extra>",
     }
 
 

@@ -12,10 +12,10 @@ from sweep.show.drawing import (
     Trace,
     axis,
     budget,
+    escaped,
     figure,
     rounded,
     smooth,
-    text,
     thin,
     which_is_better,
     window_for,
@@ -132,7 +132,7 @@ def curve(answer: Answer, steps: Mapping[str, "pd.DataFrame"], column: Column) -
     return Plot(f"curve-{column.name}", f"{capitalized(column.label)} by step", caption, drawn)
 
 
-def shown_as_curves(steps: "pd.DataFrame") -> list[Column]:
+def curve_metrics(steps: "pd.DataFrame") -> list[Column]:
     """The metrics of a step that are: those measured in any."""
     measured = {name for name in STEP_METRICS if name in steps and steps[name].notna().any()}
     return [STEP_METRICS[name] for name in STEP_METRICS if is_shown(STEP_METRICS[name], "curves", measured)]
@@ -157,7 +157,7 @@ def _trial_lines(
                 "marker": {"symbol": look.marker, "size": 6},
                 "x": _whole(frame["step"].to_numpy(dtype=float), kept),
                 "y": rounded(values[kept] / scale),
-                "hovertext": text(name),
+                "hovertext": escaped(name),
             }
         )
     return traces

@@ -6,7 +6,7 @@ from sweep.answer.answer import Answer, Configuration
 from sweep.answer.groups import RATE, text_of
 from sweep.common.formatting import capitalized, share
 from sweep.show.cells import rank_of
-from sweep.show.drawing import Plot, Trace, figure, rounded, text
+from sweep.show.drawing import Plot, Trace, escaped, figure, rounded
 from sweep.show.drawing_ranks import margin_band
 from sweep.show.looks import Look, looks
 from sweep.store.columns import METRICS
@@ -31,7 +31,7 @@ def by_value(answer: Answer) -> Plot | None:
         "shapes": [margin_band(min(_loss(one) or 0.0 for one in drawn), answer.margin)],
     }
     label = METRICS[answer.metric].label
-    picture = figure(traces, text(key), label, **layout)
+    picture = figure(traces, escaped(key), label, **layout)
     return Plot("values", f"{capitalized(label)} by {key}", _caption(answer, key), picture)
 
 
@@ -74,6 +74,6 @@ def _line(name: str, members: Sequence[Configuration], key: str, look: Look) -> 
         "marker": {"color": look.color, "size": [size for size, _ in marks], "symbol": [symbol for _, symbol in marks]},
         "x": [_number(one, key) for one in members],
         "y": rounded(losses, 7),
-        "hovertext": [text(one.label) for one in members],
+        "hovertext": [escaped(one.label) for one in members],
         "hovertemplate": "%{hovertext}: %{y}<extra></extra>",
     }

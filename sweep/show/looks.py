@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweep.answer.answer import Configuration
-from sweep.show.drawing import Trace, text
+from sweep.show.drawing import Trace, escaped
 
 # Okabe and Ito's colors without their yellow and black, which are lost on white and on dark, and two that are on neither.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#8C6D31", "#7B68EE")
@@ -39,7 +39,7 @@ class Look:
     def entry(self, label: str, first: bool = True) -> Trace:
         """A trace's name and its place in the legend: its rank's, or none where `legend` has that."""
         shown = {} if first and not self.further else {"showlegend": False}
-        return {"name": text(label if self.further else self.group), "legendgroup": text(self.group), **shown}
+        return {"name": escaped(label if self.further else self.group), "legendgroup": escaped(self.group), **shown}
 
 
 def looks(configurations: Sequence[Configuration]) -> dict[str, Look]:

@@ -20,10 +20,10 @@ from sweep.show.cells import cells, values
 from sweep.show.drawing import Plot
 from sweep.show.drawing_costs import against, bars
 from sweep.show.drawing_ranks import by_rank
-from sweep.show.drawing_steps import by_trial, curve, losses, shown_as_curves
+from sweep.show.drawing_steps import by_trial, curve, curve_metrics, losses
 from sweep.show.drawing_values import by_value
 from sweep.show.reproduce import commands
-from sweep.show.tables import heading, lost, said, warnings
+from sweep.show.tables import heading, not_compared, recommendation_text, warnings
 from sweep.store.columns import LOSSES
 from sweep.store.loading import Sweep
 
@@ -41,7 +41,7 @@ def render_html(sweep: Sweep, answer: Answer) -> str:
     return environment.get_template("report.html.j2").render(
         answer=answer,
         heading=heading(answer),
-        said=said(answer),
+        recommendation=recommendation_text(answer),
         pick=answer.recommendation.label if answer.recommendation else None,
         headings=headings,
         rows=rows,
@@ -51,7 +51,7 @@ def render_html(sweep: Sweep, answer: Answer) -> str:
         plotly=Markup(get_plotlyjs()),
         not_covered=NOT_COVERED,
         warnings=warnings(answer),
-        lost=lost(answer),
+        not_compared=not_compared(answer),
         deliberate=[one.text for one in answer.differences if one.kind == "axis"],
         neutral=[one.text for one in answer.differences if one.kind == "neutral"],
         provenance=flat(answer.provenance),
@@ -61,7 +61,7 @@ def render_html(sweep: Sweep, answer: Answer) -> str:
 
 def _plots(sweep: Sweep, answer: Answer) -> list[Plot]:
     steps = by_trial(sweep.steps)
-    by_step = shown_as_curves(sweep.steps)
+    by_step = curve_metrics(sweep.steps)
     made = (
         by_rank(answer, sweep.trials),
         by_value(answer),

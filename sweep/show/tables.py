@@ -125,13 +125,13 @@ def _array(values: Sequence[Any], kind: Any) -> Any:
 
 def _markdown(answer: Answer) -> str:
     headings, rows = cells(answer)
-    lines = [f"### {heading(answer)}", "", *_paragraphs(said(answer)), *table_lines(headings, rows)]
+    lines = [f"### {heading(answer)}", "", *_paragraphs(recommendation_text(answer)), *table_lines(headings, rows)]
     if tried := values(answer):
         lines += [f"{_escaped(tried.title)}:", "", *table_lines(tried.headings, tried.rows)]
     lines += [
         _escaped(answer.basis_text),
         *_bullets("Warnings", warnings(answer)),
-        *_bullets("Not compared", lost(answer)),
+        *_bullets("Not compared", not_compared(answer)),
     ]
     return "\n".join(lines)
 
@@ -168,10 +168,10 @@ def heading(answer: Answer) -> str:
     return f"{answer.name}{' (partial: not all trials have ended)' if answer.partial else ''}"
 
 
-def said(answer: Answer) -> str:
+def recommendation_text(answer: Answer) -> str:
     """The recommendation, or why there is none."""
     if not answer.picks:
-        return "No recommendation: no completed trial has a loss that compares."
+        return "No recommendation: no completed trial has a loss to compare."
     return "\n".join(f"{'So far: ' if answer.partial else ''}{one.text}" for one in answer.picks)
 
 
@@ -180,7 +180,7 @@ def warnings(answer: Answer) -> list[str]:
     return [*answer.warnings, *(one.text for one in answer.differences if one.kind in ("confound", "cost"))]
 
 
-def lost(answer: Answer) -> list[str]:
+def not_compared(answer: Answer) -> list[str]:
     return [f"{one.trial_id} ({one.label}, seed {one.seed}): {one.status}; {one.reason}" for one in answer.outcomes]
 
 
@@ -192,13 +192,13 @@ def _table(answer: Answer, color: bool, width: int) -> str:
     parts: list[Any] = [
         Text(heading(answer), "bold"),
         "",
-        Text(said(answer)),
+        Text(recommendation_text(answer)),
         "",
         *_tables(answer, width),
         Text(answer.basis_text),
     ]
-    parts.append(Text(f"Margin {share(answer.margin)}; cheap is {', then '.join(answer.prefer)}."))
-    for title, lines in (("Warnings", warnings(answer)), ("Not compared", lost(answer))):
+    parts.append(Text(f"Margin {share(answer.margin)}; cheapest means least {', then '.join(answer.prefer)}."))
+    for title, lines in (("Warnings", warnings(answer)), ("Not compared", not_compared(answer))):
         if lines:
             parts += ["", Text(title, "bold yellow"), *(Padding(Text(f"- {line}"), (0, 0, 0, 2)) for line in lines)]
     buffer = io.StringIO()

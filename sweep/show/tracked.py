@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sweep.answer.answer import Answer
 from sweep.config.sweep_config import SweepConfig
-from sweep.show.tables import flat, said, warnings
+from sweep.show.tables import flat, recommendation_text, warnings
 from sweep.store.store import Store
 
 
@@ -29,7 +29,7 @@ def track(found: Answer, config: SweepConfig, store: Store) -> None:
             {
                 "recommendation": pick.label if pick else None,
                 "recommended_trial": pick.trial_id if pick else None,
-                "answer": said(found),
+                "answer": recommendation_text(found),
                 "basis": found.basis_text,
                 "margin": found.margin,
                 "warnings": warnings(found),

@@ -72,7 +72,7 @@ def _of_all(frame: "pd.DataFrame", losses: Mapping[str, float], weight: str) -> 
     if not in_all.all():
         warnings.append(f"{(~in_all).sum()} of {total} held-out examples are not in all trials: left out.")
     if cut.any():
-        what = "are longer in some trials than in others, cut at another max_length for one"
+        what = "are longer in some trials than in others, for example because of another max_length"
         warnings.append(f"{cut.sum()} of {total} held-out examples {what}: left out.")
     if again.any():
         warnings.append(f"{again.sum()} of {total} held-out examples are duplicates, token by token: each counts once.")
