@@ -1,4 +1,4 @@
-"""What more would settle what is open: more held-out examples, which are cheap, or more seeds of the ranks in question."""
+"""What would settle open questions: more held-out examples, which are cheap, or more seeds of the ranks in question."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,39 +13,39 @@ from sweep.statistics import stats
 from sweep.statistics.stats import Difference, Term
 
 _MOST_SEEDS = 30
-_STEADIER = 2  # more seeds: of five, a spread is five times the others' by chance in 1 % of sweeps, of three in 8 %
-_FACTORS = (2, 4, 8, 16)  # how many times the examples
+_STEADIER = 2  # more seeds: with five, a spread is five times the others' by chance in 1 % of sweeps, with three in 8 %
+_FACTORS = (2, 4, 8, 16)  # of the number of examples
 
 
 def suggestions(
     compared: Compared, costs: Sequence[Costs], order: Sequence[str], pick: int, confidence: float
 ) -> tuple[Suggestion, ...]:
-    """What to run next, of the configurations that matter alone: the pick, and those that could take its place."""
+    """What to run next, only for the configurations that matter: the pick, and those that could replace it."""
     labels = [one.label for one in compared.groups]
     if len(labels) < 2:
         return (Suggestion((), None, "another rank to compare with: there is only one configuration"),)
     if compared.basis_of(pick) != "seeds":
-        return _evidence(compared, labels, pick)
+        return _missing_evidence(compared, labels, pick)
     if compared.uneven:
-        return (_steadier(compared, labels, pick),)
+        return (_spread_check(compared, labels, pick),)
     cheaper = [
         index for index in range(len(labels)) if index != pick and cheapest([costs[pick], costs[index]], order) == 1
     ]
     undecided = [index for index in (pick, *cheaper) if compared.verdict(index) == "undecided"]
-    asked = [pick] if pick in undecided else [one for one in undecided if compared.basis_of(one) == "seeds"]
-    found = [_settling(compared, labels, index, confidence) for index in asked]
-    return tuple(_merged(found))
+    unsettled = [pick] if pick in undecided else [one for one in undecided if compared.basis_of(one) == "seeds"]
+    found = [_what_would_settle(compared, labels, index, confidence) for index in unsettled]
+    return tuple(_distinct(found))
 
 
-# --- what a claim needs at all ---------------------------------------------------------------------------------------
+# --- what any claim needs --------------------------------------------------------------------------------------------
 
 
-def _evidence(compared: Compared, labels: Sequence[str], pick: int) -> tuple[Suggestion, ...]:
+def _missing_evidence(compared: Compared, labels: Sequence[str], pick: int) -> tuple[Suggestion, ...]:
     measured = compared.measured
     found = []
     held_out = measured.metric != "train_loss"
     seeds = {index: len(measured.by_seed(one)) if held_out else 0 for index, one in enumerate(compared.groups)}
-    few = [index for index in _mattering(compared, pick) if seeds[index] < stats.MIN_SEEDS]
+    few = [index for index in _contenders(compared, pick) if seeds[index] < stats.MIN_SEEDS]
     if few:
         count = stats.MIN_SEEDS - min(seeds[index] for index in few)
         names = tuple(labels[index] for index in few)
@@ -61,9 +61,9 @@ def _evidence(compared: Compared, labels: Sequence[str], pick: int) -> tuple[Sug
     return tuple(found)
 
 
-def _steadier(compared: Compared, labels: Sequence[str], pick: int) -> Suggestion:
-    """Of three seeds, two may be close together by chance."""
-    names = tuple(labels[index] for index in sorted({*_mattering(compared, pick), *compared.uneven}))
+def _spread_check(compared: Compared, labels: Sequence[str], pick: int) -> Suggestion:
+    """More seeds to check a spread: with three, two may be close together by chance."""
+    names = tuple(labels[index] for index in sorted({*_contenders(compared, pick), *compared.uneven}))
     wild = listed([labels[index] for index in compared.uneven])
     more = plural(_STEADIER, "more seed")
     return Suggestion(
@@ -71,8 +71,8 @@ def _steadier(compared: Compared, labels: Sequence[str], pick: int) -> Suggestio
     )
 
 
-def _mattering(compared: Compared, pick: int) -> list[int]:
-    """The pick and those that are not far worse; the nearest one where all are."""
+def _contenders(compared: Compared, pick: int) -> list[int]:
+    """The pick and those that are not far worse; if all are, the nearest one."""
     others = [index for index in range(len(compared.groups)) if index != pick]
     near = [index for index in others if not compared.far_worse(index, pick)]
     return sorted([pick, *(near or [min(others, key=compared.differences.__getitem__)])])
@@ -83,7 +83,7 @@ def _mattering(compared: Compared, pick: int) -> list[int]:
 
 @dataclass(frozen=True)
 class _Open:
-    """A pair whose bound has to come down: how far the log ratio is from the margin, and the tail of the bound."""
+    """A pair whose bound is too wide: the distance of its log ratio from the margin, and the tail probability of the bound."""
 
     other: int
     pair: Difference
@@ -92,25 +92,25 @@ class _Open:
     seeds: int
 
     def closed(self, more: int, factor: float) -> bool:
-        """Whether so many more seeds of both, and so many times the examples, would do if all else stays as measured."""
+        """Whether this many more seeds of both, and this many times the examples, would be enough if all else stays as measured."""
         trained, drawn = self.pair.terms
-        left = self.seeds / (self.seeds + more)
+        kept = self.seeds / (self.seeds + more)  # the share of the variance that remains
         expected = (
-            Term(trained.variance * left, trained.degrees + more),
-            Term(np.maximum(drawn.variance - self.pair.repeated * (1 - left), 0) / factor, drawn.degrees * factor),
+            Term(trained.variance * kept, trained.degrees + more),
+            Term(np.maximum(drawn.variance - self.pair.repeated * (1 - kept), 0) / factor, drawn.degrees * factor),
         )
         return bool(Difference(self.pair.log_ratio, expected).half_width(self.tail) <= self.gap)
 
 
-def _settling(compared: Compared, labels: Sequence[str], index: int, confidence: float) -> Suggestion:
-    """What would settle one configuration: within the margin of all others, or beyond it of one."""
+def _what_would_settle(compared: Compared, labels: Sequence[str], index: int, confidence: float) -> Suggestion:
+    """What would settle one configuration: that it is within the margin of all others, or beyond it for one of them."""
     pairs = _open_pairs(compared, index, confidence)
     above = [one for one in pairs if one.pair.log_ratio > np.log1p(compared.margin)]
-    if above:  # one that is shown to be better is enough: the one that takes the least
+    if above:  # showing that one other is better is enough: take the one that needs the least
         pairs = [min(above, key=lambda one: (_seeds((one,), 1) or _MOST_SEEDS, -one.gap))]
     names = (labels[index], *(labels[one.other] for one in pairs))
     factor = next((one for one in _FACTORS if all(pair.closed(0, one) for pair in pairs)), None)
-    return _worded(names, _seeds(pairs, 1), factor, _seeds(pairs, _FACTORS[-1]), compared)
+    return _suggestion(names, _seeds(pairs, 1), factor, _seeds(pairs, _FACTORS[-1]), compared)
 
 
 def _open_pairs(compared: Compared, index: int, confidence: float) -> list[_Open]:
@@ -133,8 +133,8 @@ def _seeds(pairs: Sequence[_Open], factor: float) -> int | None:
     return next((more for more in range(_MOST_SEEDS - least) if all(one.closed(more, factor) for one in pairs)), None)
 
 
-def _worded(
-    names: tuple[str, ...], seeds: int | None, factor: int | None, seeds_too: int | None, compared: Compared
+def _suggestion(
+    names: tuple[str, ...], seeds: int | None, factor: int | None, seeds_with_examples: int | None, compared: Compared
 ) -> Suggestion:
     held_out = compared.measured.examples
     assert held_out
@@ -147,8 +147,10 @@ def _worded(
         return Suggestion(names, seeds, f"{examples}{also}", total, bool(seeds))
     if seeds:
         return Suggestion(names, seeds, f"about {plural(seeds, 'more seed')} {of}")
-    if seeds_too:
-        return Suggestion(names, seeds_too, f"about {plural(seeds_too, 'more seed')} {of} and {examples}", total)
+    if seeds_with_examples:
+        return Suggestion(
+            names, seeds_with_examples, f"about {plural(seeds_with_examples, 'more seed')} {of} and {examples}", total
+        )
     return Suggestion(
         names,
         None,
@@ -157,11 +159,11 @@ def _worded(
 
 
 def _round(count: int) -> int:
-    """To two digits: it is a guess."""
+    """To two digits, since it is an estimate."""
     unit: int = 10 ** max(0, len(str(count)) - 2)
     return round(count / unit) * unit
 
 
-def _merged(found: Sequence[Suggestion]) -> list[Suggestion]:
-    """Each text once."""
+def _distinct(found: Sequence[Suggestion]) -> list[Suggestion]:
+    """Those with different texts."""
     return list({one.text: one for one in found}.values())

@@ -1,6 +1,6 @@
-"""The answer to "which rank?", as plain frozen data: every number that is printed, drawn or exported.
+"""The answer to "which rank?", as frozen dataclasses: every number that is printed, drawn or exported.
 
-None means "not measured" or "cannot be said". docs/answer-reference.md is made from the docstrings here.
+None means "not measured" or "cannot be determined". docs/answer-reference.md is generated from these docstrings.
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from sweep.store.columns import METRICS, Column, Place, is_shown
 
-# What a bound is about: the configuration under any seed, the models that were trained, or nothing beyond the rows.
+# What a bound covers: the configuration under any seed, the models that were trained, or nothing beyond the rows.
 Basis = Literal["seeds", "examples", "none"]
 Verdict = Literal["within", "worse", "undecided"]
 Value = str | int | float | bool | None
@@ -18,16 +18,16 @@ Edge = Literal["lowest", "highest"]  # of the values that could be tried
 
 @dataclass(frozen=True)
 class Comparison:
-    """One configuration's compared loss against the best one's, as shares of the lowest measured loss.
+    """One configuration's loss compared with the best one's, as fractions of the lowest measured loss.
 
     Attributes:
-        difference: above the lowest measured loss
-        lower: at least so far above the best, whichever that is; null without a bound
-        upper: at most so far above it; null without a bound
-        basis: what the bounds of this configuration are over
-        seeds: how many went in
-        examples: how many held-out ones went in; clusters where the data name them
-        verdict: within the margin, worse than it allows, or undecided; with basis `none` as measured
+        difference: how far above the lowest measured loss
+        lower: how far above the best at least, whichever that is; null without a bound
+        upper: how far above the best at most; null without a bound
+        basis: what the bounds of this configuration cover
+        seeds: how many were used
+        examples: how many held-out examples were used, or clusters if the data name them
+        verdict: within the margin, worse than it allows, or undecided; with basis `none`, as measured
         different: claimed to differ from the best under any seed; only with basis `seeds`
         models_different: the trained models differ beyond these held-out examples; only with basis `examples`
     """
@@ -45,24 +45,24 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Configuration:
-    """Trials whose settings are equal but for the seed, and their means over the completed ones (memory: the largest).
+    """Trials that differ only in their seed, with means over the completed ones (for memory, the maximum).
 
     Attributes:
-        label: short name: the rank, and what else tells it apart
+        label: short name: the rank, and whatever else distinguishes it
         method: `lora` or `full`
         lora_r: rank; null for full fine-tuning
         lora_alpha: alpha; null for full fine-tuning
-        axes: values of the grid's further axes, by setting
+        axes: values of the grid's other axes, by setting
         trials: ids of the completed trials
         seeds: their seeds
         loss: mean of the compared metric over the trials that are compared
         loss_sd: its standard deviation over seeds
         results: every metric by its column's name; NAME_sd is a standard deviation over seeds
-        comparison: its loss against the others'; null where there is none to compare
-        tuned: whether it is its rank's best value of the tuned setting; null where nothing was tuned
-        tuning_loss: mean by which a rank's values compare, over the seeds that all of them have; null without one
-        cut_loss: held-out loss of the largest rank's trained adapter cut to this rank, a mean over the seeds that both have;
-            null for the largest rank, and where it was not measured
+        comparison: its loss compared with the others'; null if there is none to compare
+        tuned: whether it has its rank's best value of the tuned setting; null if nothing was tuned
+        tuning_loss: mean loss by which a rank's values are compared, over the seeds that all of them have; null without one
+        cut_loss: held-out loss of the largest rank's trained adapter cut to this rank, averaged over the seeds that both have;
+            null for the largest rank, and if it was not measured
         cut_from: the configuration whose adapter was cut
     """
 
@@ -83,21 +83,21 @@ class Configuration:
     cut_from: str | None = None
 
     def value(self, key: str) -> Value:
-        """Its value of a setting that the grid varies or that was tuned; None where it has none."""
+        """Its value of a setting that the grid varies or that was tuned; None if it has none."""
         return self.lora_alpha if key == "lora_alpha" else self.axes.get(key)
 
     def text(self, name: str) -> str:
-        """A metric as a person reads it, with its spread where that is given."""
+        """A metric as text, with its spread if there is one."""
         return METRICS[name].text(self.results[name], self.results.get(f"{name}_sd"))
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """A setting of which each rank has its own best value.
+    """The setting that was tuned for each rank.
 
     Attributes:
         key: the setting
-        tried: how many configurations gave a loss to choose from
+        tried: how many configurations had a loss to choose from
         edges: chosen configurations whose value is at an end of the ladder, so that a better one may lie beyond
     """
 
@@ -127,13 +127,13 @@ class Saving:
 
 @dataclass(frozen=True)
 class Suggestion:
-    """What more would settle something open: either of the two, or both where the text says so.
+    """What would settle an open question: either of the two, or both if the text says so.
 
     Attributes:
-        configurations: of which more is needed
-        seeds: about so many more of each; null: no reasonable number would do
+        configurations: those that need more
+        seeds: about how many more of each; null: no reasonable number would do
         text: the same in words
-        examples: about so many held-out examples in all; null: they are not what is missing
+        examples: about how many held-out examples in total; null: more would not help
         either: one of the two is enough
     """
 
@@ -146,17 +146,17 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """The cheapest configuration that is good enough, and how sure that is.
+    """The cheapest configuration that is good enough, and how certain that is.
 
     Attributes:
         label: the pick
         trial_id: its trial with the lowest compared loss
         best: the configuration with the lowest measured loss
-        decided: the pick is shown to be within the margin for the configuration: basis `seeds`, and without doubts
-        basis: what the pick's bounds are over
-        tied: configurations shown to be within the margin of the pick, either way
+        decided: the pick is shown to be within the margin as a configuration: basis `seeds`, and without doubts
+        basis: what the pick's bounds cover
+        tied: configurations shown to be within the margin of the pick, in either direction
         not_told_apart: neither shown to differ from the pick nor to be tied with it
-        savings: against the best and against full fine-tuning
+        savings: compared with the best and with full fine-tuning
         suggestions: what would settle more
         text: the paragraph that is printed
     """
@@ -178,13 +178,13 @@ DifferenceKind = Literal["axis", "confound", "cost", "neutral"]
 
 @dataclass(frozen=True)
 class DifferenceInSettings:
-    """Something besides the rank and the seed that is not the same in all compared trials.
+    """Something besides rank and seed that is not the same in all compared trials.
 
     Attributes:
         name: what differs
         values: each value, with the labels of the configurations that have it
         kind: varied on purpose; may change the loss; may change time and memory only; measured to change nothing. `confound`
-            and `cost` are warnings where the answer is printed
+            and `cost` are printed as warnings
         text: the same as a sentence
     """
 
@@ -199,7 +199,7 @@ class Outcome:
     """A trial that is not compared, and why.
 
     Attributes:
-        trial_id: which trial
+        trial_id: the trial
         label: its configuration
         seed: its seed
         status: how it ended (columns.md), or `running` or `not started`
@@ -215,11 +215,11 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Front:
-    """The configurations that no other beats in all of the metrics at once (Pareto front).
+    """The configurations that no other one dominates (Pareto front).
 
     Attributes:
-        metrics: what is traded
-        directions: which way is better, of each: `min` or `max`
+        metrics: what is traded off
+        directions: which direction is better for each: `min` or `max`
         labels: the configurations
     """
 
@@ -230,28 +230,28 @@ class Front:
 
 @dataclass(frozen=True)
 class Answer:
-    """Everything that a sweep says.
+    """Everything that a sweep has to say.
 
     Attributes:
-        name: the sweep's name, or the file's; several sweeps' with commas between them
+        name: the sweep's name, or the file's; of several sweeps, their names separated by commas
         partial: true while trials run, wait or can be resumed
-        metric: what is compared: `eval_loss`, `bits_per_byte` or `train_loss`; null where nothing compares, or where sweeps of
-            different data compare different ones
-        confidence: at which each bound holds: 0.95
-        margin: how far above the best a loss may be, as a share
-        prefer: the costs in the order in which they decide: `memory`, `time`, `parameters`
+        metric: what is compared: `eval_loss`, `bits_per_byte` or `train_loss`; null if nothing can be compared, or if sweeps
+            of different data compare different metrics
+        confidence: the confidence at which each bound holds: 0.95
+        margin: how far above the best a loss may be, as a fraction
+        prefer: the costs, most important first: `memory`, `time`, `parameters`
         basis: the weakest of all pairs: `seeds` (claims about configurations), `examples` (about the trained models), `none`
         basis_text: the same in words
         statuses: number of trials by status; `running` and `not started` are derived
         configurations: what is compared
-        recommendation: what to take; null where no completed trial has a loss, or where sweeps have different data
-        fronts: what is best at which price
-        differences: what differed besides rank and seed
+        recommendation: what to take; null if no completed trial has a loss, or if sweeps have different data
+        fronts: which configurations are best at which cost
+        differences: what differs besides rank and seed
         outcomes: trials that are not compared
-        warnings: what to know before believing the rest
-        tuned: the setting of which each rank has its own best value; null where no setting was tuned
+        warnings: what to know before relying on the rest
+        tuned: the setting that was tuned for each rank; null if none was
         provenance: versions, commit, fingerprints, as recorded
-        recommendations: one for each set of sweeps with the same data, where several sweeps have different data; otherwise empty
+        recommendations: one for each set of sweeps with the same data if several sweeps have different data; otherwise empty
     """
 
     name: str
@@ -280,16 +280,16 @@ class Answer:
 
     @property
     def compared(self) -> tuple[Configuration, ...]:
-        """All configurations; where a setting was tuned, each rank at its best value."""
+        """All configurations or, if a setting was tuned, each rank at its best value."""
         return tuple(one for one in self.configurations if one.tuned is not False)
 
     def as_dict(self) -> dict[str, Any]:
-        """Nested dictionaries and lists, ready for JSON; a configuration's results stand beside its other values."""
+        """Nested dictionaries and lists, ready for JSON; a configuration's results are merged with its other values."""
         plain = asdict(self)
         return {**plain, "configurations": [_with_results(one) for one in plain["configurations"]]}
 
     def metrics(self, place: Place) -> list[Column]:
-        """The metrics that a place shows: those measured of any configuration, in their order."""
+        """The metrics that a place shows: those measured for any configuration, in their order."""
         measured = {name for name in METRICS if any(one.results[name] is not None for one in self.compared)}
         return [METRICS[name] for name in METRICS if name in measured and is_shown(METRICS[name], place, measured)]
 

@@ -37,15 +37,15 @@ _PARTIAL = {"running", "not started", "interrupted"}
 
 
 def build_answer(sweep: Sweep, *, margin: float, prefer: Sequence[str], in_bits: bool = False) -> Answer:
-    """Which configuration to take, how sure that is, and at what price.
+    """Which configuration to take, how certain that is, and what it costs.
 
     Args:
         margin: how far above the best a loss may be, as a fraction of it.
-        prefer: costs in the order in which they decide: memory, time, parameters. Those left out follow.
-        in_bits: whether held-out loss is compared in bits per byte also under a single tokenizer.
+        prefer: costs, most important first: memory, time, parameters. Those left out follow.
+        in_bits: whether to compare held-out loss in bits per byte even if there is only one tokenizer.
 
     Raises:
-        SweepError: the margin or a cost is not one, or the rows cannot be told apart.
+        SweepError: the margin or a cost is invalid, or rows cannot be told apart.
     """
     order = _order(margin, prefer)
     rows = [*sweep.records(), *({**row, "status": "not started"} for row in sweep.not_started)]
@@ -55,7 +55,7 @@ def build_answer(sweep: Sweep, *, margin: float, prefer: Sequence[str], in_bits:
     compared = compare(choice.groups, measured, margin, choice.confidence)
     cut = cuts(choice.groups, measured, choice.tuned.key if choice.tuned else None)
     configurations = _configurations(sweep, groups, measured, choice, compared, cut)
-    shown = [one for one in configurations if one.comparison]
+    with_comparison = [one for one in configurations if one.comparison]
     statuses = Counter(str(row["status"]) for row in rows)
     return Answer(
         name=sweep.name,
@@ -68,13 +68,13 @@ def build_answer(sweep: Sweep, *, margin: float, prefer: Sequence[str], in_bits:
         basis_text=_basis_text(compared, choice),
         statuses=dict(statuses),
         configurations=configurations,
-        recommendation=_recommendation(sweep, compared, choice, shown, order) if compared else None,
-        fronts=_fronts(shown),
+        recommendation=_recommendation(sweep, compared, choice, with_comparison, order) if compared else None,
+        fronts=_fronts(with_comparison),
         differences=differences(groups, sweep.varied, choice.tuned.key if choice.tuned else None),
         outcomes=_outcomes(groups),
         warnings=(
             *measured.warnings,
-            *_warnings(statuses, shown, choice.groups),
+            *_warnings(statuses, with_comparison, choice.groups),
             *_untried(sweep, groups, statuses),
             *starvation_warnings(cut, margin),
         ),
@@ -94,11 +94,11 @@ def _order(margin: float, prefer: Sequence[str]) -> tuple[str, ...]:
 
 
 def _recommendation(
-    sweep: Sweep, compared: Compared, choice: Choice, shown: Sequence[Configuration], order: Sequence[str]
+    sweep: Sweep, compared: Compared, choice: Choice, configurations: Sequence[Configuration], order: Sequence[str]
 ) -> Recommendation:
     shared = concurrent_trials(row for one in compared.groups for row in one.rows)
     costs = [costs_of(one, sweep, shared) for one in compared.groups]
-    return recommend(compared, shown, costs, order, choice)
+    return recommend(compared, configurations, costs, order, choice)
 
 
 def _basis_text(compared: Compared | None, choice: Choice) -> str:
@@ -160,7 +160,7 @@ def _configuration(
 
 
 def _results(one: Group, derived: Mapping[str, Mapping[str, float]]) -> dict[str, float | None]:
-    """Every metric; `derived` has those that are in no row, by trial."""
+    """Every metric; `derived` has those that are not columns of the rows, by trial."""
     found = {}
     for name, column in METRICS.items():
         values = _derived(one, derived[name]) if column.derived else one.values(name)
@@ -175,23 +175,25 @@ def _derived(one: Group, by_trial: Mapping[str, float]) -> list[float]:
 
 
 def _errors(one: Group) -> dict[str, float]:
-    """How far each completed trial's memory was predicted above what was measured, as a share of that."""
+    """The error of each completed trial's memory prediction, as a share of the measured memory."""
     both = [(row["trial_id"], row.get(PREDICTED), row.get(MEASURED)) for row in one.completed]
     return {
         name: float(predicted) / float(measured) - 1 for name, predicted, measured in both if predicted and measured
     }
 
 
-def _fronts(shown: Sequence[Configuration]) -> tuple[Front, ...]:
-    """Loss against each metric that is shown so, and against memory and time at once; only over what was measured."""
+def _fronts(configurations: Sequence[Configuration]) -> tuple[Front, ...]:
+    """Loss against each metric that is shown as a front, and against memory and time together; only measured ones."""
     single = [name for name in dict.fromkeys([*COSTS.values(), *METRICS]) if is_shown(METRICS[name], "front")]
     fronts = []
     for columns in [*([name] for name in single), [COSTS["memory"], COSTS["time"]]]:
-        values = np.array([[one.loss, *(one.results[column] for column in columns)] for one in shown], dtype=float)
-        if shown and not np.isnan(values).all(axis=0).any():
+        values = np.array(
+            [[one.loss, *(one.results[column] for column in columns)] for one in configurations], dtype=float
+        )
+        if configurations and not np.isnan(values).all(axis=0).any():
             directions = ["min", *(METRICS[column].shown_as.better or "min" for column in columns)]
             front = stats.pareto_front(values, directions)
-            labels = tuple(one.label for one, on_front in zip(shown, front, strict=True) if on_front)
+            labels = tuple(one.label for one, on_front in zip(configurations, front, strict=True) if on_front)
             fronts.append(Front(("loss", *columns), tuple(directions), labels))
     return tuple(fronts)
 
@@ -210,22 +212,24 @@ def _reason(row: Mapping[str, Any]) -> str:
     return error or _WHY.get(str(row["status"]), "it left no message")
 
 
-def _warnings(statuses: Mapping[str, int], shown: Sequence[Configuration], groups: Sequence[Group]) -> list[str]:
+def _warnings(
+    statuses: Mapping[str, int], configurations: Sequence[Configuration], groups: Sequence[Group]
+) -> list[str]:
     warnings = []
-    missing = [one.label for one in groups if one.label not in {kept.label for kept in shown}]
+    missing = [one.label for one in groups if one.label not in {kept.label for kept in configurations}]
     if missing:
         warnings.append(f"Without a result, so not compared: {', '.join(missing)}.")
     others = {status: count for status, count in statuses.items() if status not in {"completed"}}
     if others:
         counted = ", ".join(f"{count} {status}" for status, count in others.items())
         warnings.append(f"{statuses.get('completed', 0)} of {sum(statuses.values())} trials completed; {counted}.")
-    if shown and all(one.results[COSTS["memory"]] is None for one in shown):
+    if configurations and all(one.results[COSTS["memory"]] is None for one in configurations):
         warnings.append("GPU memory was not measured, so it is not part of the cost.")
     return warnings + _shared(groups)
 
 
 def _untried(sweep: Sweep, groups: Sequence[Group], statuses: Mapping[str, int]) -> list[str]:
-    """Ranks that a sweep with a tuned setting ended without."""
+    """Ranks that a sweep with a tuned setting did not train."""
     names = untried(sweep, groups) if tuned_setting(sweep) and not _PARTIAL & statuses.keys() else []
     if not names:
         return []
@@ -247,7 +251,7 @@ def _shared(groups: Sequence[Group]) -> list[str]:
 
 
 def _provenance(sweep: Sweep, groups: Sequence[Group]) -> dict[str, Any]:
-    """What sweep.json says, or else the first completed trial."""
+    """From sweep.json or, if it has none, from the first completed trial."""
     found = sweep.config.get("provenance")
     if isinstance(found, dict):
         return dict(found)

@@ -1,4 +1,4 @@
-"""Configurations against each other: over what unit each pair is compared, and how far each is above the best."""
+"""Compares configurations: what each pair's interval covers, and how far each configuration is above the best."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,9 +12,9 @@ from sweep.answer.measured import Measured
 from sweep.statistics import noise, stats
 from sweep.statistics.stats import AboveBest, Difference, Floats
 
-UNEVEN = 5.0  # times the others' spread over seeds, beyond which pooled bounds do not hold their level
-# A configuration with fewer seeds than three is not waited for where it is worse by this many margins, and 2 % at least:
-# training noise that could make up for that would leave no other rank shown to be within the margin either.
+UNEVEN = 5.0  # times the others' spread over seeds: beyond this, pooled bounds do not keep their error rate
+# A configuration with fewer than three seeds does not hold up a decision if it is worse by this many margins, and by 2 %:
+# with training noise large enough to make up for that, no other rank would be shown to be within the margin either.
 FAR, FAR_LEAST = 4.0, 0.02
 _SAME = 1e-12  # log losses closer than this are equal
 _STRENGTH: dict[Basis, int] = {"none": 0, "examples": 1, "seeds": 2}
@@ -25,12 +25,12 @@ class Compared:
     """All pairs of the compared configurations.
 
     Attributes:
-        groups: those that have the metric.
-        levels: log loss over all seeds: the mean where each has them all, else allowing for those that it has not.
-        linked: whether a chain of shared seeds leads from each to every other; if not, a level is the mean over own seeds.
-        pairs: what is known of each pair (k, j), k < j; pairs without an interval are missing.
-        bases: what each pair's interval is over.
-        uneven: configurations whose spread over seeds is more than UNEVEN times that of the others, and how many times.
+        groups: configurations that have the metric.
+        levels: log loss over all seeds: the mean if all have the same seeds, otherwise adjusted for missing ones.
+        linked: whether chains of shared seeds connect all of them; if not, a level is the mean over its own seeds.
+        pairs: the difference of each pair (k, j), k < j; pairs without an interval are missing.
+        bases: what each pair's interval covers.
+        uneven: configurations whose spread over seeds is more than UNEVEN times that of the others, with the ratio.
         without_spread: configurations whose seeds gave exactly the same losses, or the same difference from another.
     """
 
@@ -57,7 +57,7 @@ class Compared:
 
     @property
     def basis(self) -> Basis:
-        """The weakest of all pairs, but for those out of the running: an answer over all of them is no surer."""
+        """The weakest of all pairs, except for configurations that are out of the running."""
         others = [index for index in range(len(self.groups)) if index != self.best]
         running = {
             index
@@ -69,11 +69,11 @@ class Compared:
         return min(needed or self.bases.values(), key=_STRENGTH.__getitem__, default="none")
 
     def basis_between(self, one: int, other: int) -> Basis:
-        """What the interval of two configurations is over."""
+        """What the interval between two configurations covers."""
         return self.bases[min(one, other), max(one, other)]
 
     def basis_of(self, index: int) -> Basis:
-        """The weakest of the pairs that a configuration is in, but for those with one that is out of the running."""
+        """The weakest of a configuration's pairs, except for pairs with one that is out of the running."""
         others = [other for other in range(len(self.groups)) if other != index]
         own = {other: self.basis_between(index, other) for other in others}
         needed = [basis for other, basis in own.items() if basis == "seeds" or not self.far_worse(other, index)]
@@ -82,14 +82,14 @@ class Compared:
         return min(needed, key=_STRENGTH.__getitem__, default="none")
 
     def far_worse(self, index: int, other: int) -> bool:
-        """Whether a configuration is so much worse than another that no seed would make up for it."""
+        """Whether a configuration is so much worse than another that no seed could make up for it."""
         limit = max(FAR * self.margin, FAR_LEAST)
         if self.basis_between(index, other) == "none":
             return bool((1 + self.differences[index]) / (1 + self.differences[other]) - 1 > limit)
         return bool(self.above.pair_lower[index, other] > limit)
 
     def verdict(self, index: int) -> Verdict:
-        """Within the margin of the best or not: as shown, or where no interval exists, as measured."""
+        """Whether it is within the margin of the best, as shown or, if there is no interval, as measured."""
         if self.basis_of(index) == "none":
             return "within" if self.differences[index] <= self.margin else "worse"
         if self.above.upper[index] <= self.margin:
@@ -97,22 +97,22 @@ class Compared:
         return "worse" if self.above.lower[index] > self.margin else "undecided"
 
     def mean(self, index: int) -> float:
-        """A configuration's mean loss; where not all have the same seeds, its level: what `differences` compares."""
+        """A configuration's mean loss or, if not all have the same seeds, its level: what `differences` compares."""
         by_seed = [self.measured.by_seed(one) for one in self.groups]
         if all(one.keys() == by_seed[0].keys() for one in by_seed):
             return float(np.mean([self.measured.losses[name] for name in by_seed[index].values()]))
         return math.exp(self.levels[index])
 
     def diverged(self, index: int) -> int:
-        """How many of a configuration's runs ended without a finite loss."""
+        """Number of a configuration's runs that ended without a finite loss."""
         return sum(row["status"] == "diverged" for row in self.groups[index].rows)
 
     def far_off(self, index: int) -> int:
-        """How many ended with one far off that of their siblings."""
+        """Number of runs whose loss is far from that of their siblings."""
         return sum(row["trial_id"] in self.measured.bad for row in self.groups[index].completed)
 
     def decided(self, index: int) -> bool:
-        """Whether it is shown to be within the margin of the best, for the configuration and not only its models."""
+        """Whether it is shown to be within the margin of the best, as a configuration and not only for its models."""
         sound = not (self.uneven or self.diverged(index) or self.far_off(index))
         return sound and self.basis_of(index) == "seeds" and self.verdict(index) == "within"
 
@@ -138,7 +138,7 @@ def _finite(value: float) -> float | None:
 
 
 def compare(groups: Sequence[Group], measured: Measured, margin: float, confidence: float) -> Compared | None:
-    """The comparison of the groups that have the metric; None where none has."""
+    """The comparison of the groups that have the metric; None if none has."""
     kept = tuple(one for one in groups if measured.by_seed(one))
     if not kept:
         return None
@@ -152,7 +152,7 @@ def compare(groups: Sequence[Group], measured: Measured, margin: float, confiden
 
 @dataclass(frozen=True)
 class _Grid:
-    """The trials as configurations × seeds: names, log losses, and where there is one."""
+    """The trials as configurations × seeds: names, log losses, and whether there is a run."""
 
     trials: tuple[tuple[str | None, ...], ...]
     logs: Floats
@@ -179,7 +179,7 @@ class _Grid:
 def _pairs(
     grid: _Grid, measured: Measured
 ) -> tuple[dict[tuple[int, int], Difference], dict[tuple[int, int], Basis], set[int]]:
-    """What is known of each pair, over what, and the configurations whose seeds say nothing of training noise."""
+    """Each pair's difference, what it covers, and the configurations whose seeds say nothing about training noise."""
     places = zip(*np.triu_indices(len(grid.trials), 1), strict=True)
     bases: dict[tuple[int, int], Basis] = {(int(k), int(j)): "none" for k, j in places}
     pairs: dict[tuple[int, int], Difference] = {}
@@ -198,7 +198,7 @@ def _pairs(
 
 
 def _without_spread(grid: _Grid, k: int, j: int) -> set[int]:
-    """Those of a pair whose seeds repeat one loss, or both where all seeds repeat one difference that is not 0."""
+    """Members of a pair whose seeds all gave one loss; both, if all seeds gave one and the same nonzero difference."""
     seeds = grid.present[k] & grid.present[j]
     one, other = grid.logs[k, seeds], grid.logs[j, seeds]
     if np.ptp(one - other) <= _SAME < np.abs(one - other).max():
@@ -213,7 +213,7 @@ def _uneven(grid: _Grid) -> dict[int, float]:
 
 
 def _levels(grid: _Grid) -> tuple[Floats, bool]:
-    """Each configuration's log loss over all seeds, and whether seeds link them; if not, it is the mean over its own."""
+    """Each configuration's log loss over all seeds, and whether seeds link them; if not, means over their own seeds."""
     complete = bool(grid.present.all())
     found = None if complete else noise.level(grid.logs, grid.present)
     if found is not None:

@@ -1,4 +1,4 @@
-"""What a smaller rank could represent: the largest one's trained adapter, truncated. A sign of starvation, never a verdict."""
+"""What a smaller rank could represent: the largest rank's trained adapter, truncated. A sign of starvation, never a verdict."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -16,11 +16,12 @@ _LOSS = "eval_loss"
 
 @dataclass(frozen=True)
 class Cut:
-    """A configuration beside the largest rank's adapter cut to its rank, over the seeds that both have.
+    """A configuration compared with the largest rank's adapter cut to its rank, over the seeds that both have.
 
     Attributes:
-        source: label of the largest rank's.
-        loss: held-out loss of the cut adapter, `trained`: of the configuration's own.
+        source: label of the largest rank's configuration.
+        loss: held-out loss of the cut adapter.
+        trained: held-out loss of the configuration itself.
     """
 
     source: str
@@ -29,10 +30,10 @@ class Cut:
 
 
 def cuts(groups: Sequence[Group], measured: Measured, tuned: str | None) -> dict[str, Cut]:
-    """By label. None where held-out losses are not what is compared.
+    """Cuts by label; empty unless held-out loss is what is compared.
 
     Args:
-        groups: what is compared: of each rank, that with its chosen value of the tuned setting.
+        groups: the compared configurations: each rank with its chosen value of the tuned setting.
     """
     if measured.metric != _LOSS:
         return {}
@@ -44,7 +45,7 @@ def cuts(groups: Sequence[Group], measured: Measured, tuned: str | None) -> dict
 
 
 def _of_family(members: Sequence[Group], measured: Measured) -> dict[str, Cut]:
-    """Of configurations that differ in their ranks alone."""
+    """Cuts of configurations that differ only in rank."""
     sources = [one for one in members if any(_cut_losses(row) for row in _compared(one, measured))]
     if not sources:
         return {}
@@ -64,7 +65,7 @@ def _compared(one: Group, measured: Measured) -> list[Row]:
 
 
 def _cut_losses(row: Row) -> dict[str, float]:
-    """A row's, by rank."""
+    """A row's cut losses by rank."""
     found = parsed(row, "cut_losses").items()
     return {rank: float(loss) for rank, loss in found if isinstance(loss, int | float) and usable(loss)}
 
@@ -81,16 +82,16 @@ def _cut(one: Group, source: str, by_seed: Mapping[Any, Mapping[str, float]], me
 
 
 def starvation_warnings(found: Mapping[str, Cut], margin: float) -> list[str]:
-    """A sentence for each largest rank whose cut adapter is better than what a smaller rank was trained to."""
+    """A sentence for each largest rank whose cut adapter is better than a smaller rank's own training."""
     column = METRICS[_LOSS]
     by_source: dict[str, list[str]] = {}
     for label, one in found.items():
         if one.trained > one.loss * (1 + margin):
-            told = f"{label} ({column.text(one.loss)} against {column.text(one.trained)})"
-            by_source.setdefault(one.source, []).append(told)
+            line = f"{label} ({column.text(one.loss)} against {column.text(one.trained)})"
+            by_source.setdefault(one.source, []).append(line)
     return [
         f"A sign of starvation: {source}'s trained adapter, cut to a smaller rank, has a lower held-out loss than that rank's own "
-        f"training: {listed(told)}. This points to the learning rate or the number of steps, not to the rank's size; no verdict "
+        f"training: {listed(lines)}. This points to the learning rate or the number of steps, not to the rank's size; no verdict "
         "rests on it."
-        for source, told in by_source.items()
+        for source, lines in by_source.items()
     ]

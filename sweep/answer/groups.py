@@ -1,4 +1,4 @@
-"""Trials → configurations: settings equal but for the seed."""
+"""Groups trials into configurations: trials that differ only in their seed."""
 
 import json
 import math
@@ -12,7 +12,7 @@ from sweep.store.columns import METRICS, Column
 from sweep.store.store import Row
 
 RATE = "learning_rate"
-SWEEP = "sweep"  # the axis that tells several sweeps apart: in every label
+SWEEP = "sweep"  # the axis that distinguishes several sweeps; part of every label
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,13 @@ class Group:
         return method_of(self.rows[0])
 
     def values(self, name: str) -> list[float]:
-        """A column's values, those that were measured: over the completed trials, or over all where it is known beforehand."""
+        """A column's known values: of the completed trials, or of all if it is known before trials run."""
         column = METRICS.get(name)
         rows = self.rows if column is not None and column.shown_as.foreseen else self.completed
         return [float(row[name]) for row in rows if row.get(name) is not None]
 
     def result(self, name: str) -> float | None:
-        """A metric of the configuration: its trials' mean or largest, as its column says; None where nobody measured it."""
+        """A metric of the configuration: the mean or maximum over its trials, as its column says; None if not measured."""
         return over_seeds(METRICS[name], self.values(name))
 
 
@@ -58,13 +58,13 @@ def method_of(row: Mapping[str, Any]) -> str:
 
 
 def group(rows: Sequence[Row], axes: Sequence[str], tuned: str | None = None) -> list[Group]:
-    """Configurations by rank, full fine-tuning last.
+    """Configurations in order of rank, full fine-tuning last.
 
     Args:
         tuned: a setting whose value every label ends with.
 
     Raises:
-        SweepError: two completed trials have the same settings and seed, so that nothing tells them apart.
+        SweepError: two completed trials have the same settings and seed, so nothing tells them apart.
     """
     members: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
@@ -104,7 +104,7 @@ def _sortable(value: Any) -> Any:
 
 
 def _labels(keys: Sequence[tuple[Any, ...]], axes: Sequence[str], tuned: str | None) -> dict[tuple[Any, ...], str]:
-    """A short name for each: the rank, and whatever else is needed to tell it from the others."""
+    """A short name for each: the rank, and whatever else distinguishes it from the others."""
     alphas: dict[Any, set[Any]] = {}
     for key in keys:
         alphas.setdefault(key[:2], set()).add(key[2])
@@ -136,7 +136,7 @@ def text_of(value: Any) -> str:
 
 
 def parsed(row: Mapping[str, Any], column: str) -> dict[str, Any]:
-    """A JSON column's object; empty where it is null or no object."""
+    """A JSON column's object; empty if it is null or not an object."""
     text = row.get(column)
     try:
         content = json.loads(text) if text else {}

@@ -1,4 +1,4 @@
-"""What differs between the compared trials besides rank and seed, by name and value."""
+"""Finds what differs between the compared trials besides rank and seed."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -17,7 +17,7 @@ _DATA = (
     *("dataset_name", "dataset_config", "dataset_train_split", "dataset_test_split", "dataset_text_field"),
     *("test_split_size", "prompt_template"),
 )
-_OWN_GUARD = {"seed", "lora_r", "lora_alpha"}  # what is varied, and the scale that follows from it
+_OWN_GUARD = {"seed", "lora_r", "lora_alpha"}  # varied by design; the scale has a guard of its own
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class Guard:
     """One thing that should be the same.
 
     Attributes:
-        value: of a trial; None where it does not apply or was not recorded.
-        sources: settings that decide it: where one is an axis of the grid, the difference is meant.
-        by_seed: compare only trials of the same seed, since another seed's data order may change it.
-        remark, as_axis: what is said about a confound, and about an intended difference.
+        value: returns a trial's value; None if it does not apply or was not recorded.
+        sources: settings that determine it: if one of them is an axis of the grid, the difference is intended.
+        by_seed: whether to compare only trials of the same seed, since another seed's data order may change it.
+        remark, as_axis: the explanation of a confound, and of an intended difference.
     """
 
     name: str
@@ -43,11 +43,11 @@ class Guard:
 def differences(
     groups: Sequence[Group], axes: Sequence[str], tuned: str | None = None
 ) -> tuple[DifferenceInSettings, ...]:
-    """Every difference between the completed trials: first those that may have changed the losses.
+    """All differences between the completed trials, beginning with those that may have changed the losses.
 
     Args:
         axes: what the grid varies on purpose.
-        tuned: the setting of which each rank is compared at its best value.
+        tuned: the setting that was tuned for each rank.
     """
     trials = [(one.label, row) for one in groups for row in one.completed]
     guards = [*_setting_guards(trials), _scale_guard(tuned), *_GUARDS, *_versions(trials)]
@@ -123,7 +123,7 @@ def _scale(row: Row) -> float | None:
 
 
 def _scale_guard(tuned: str | None) -> Guard:
-    """Rank, scale and learning rate go together, so a rank at its own best rate is compared at what suits its scale."""
+    """Rank, scale and learning rate interact, so a rank at its own best rate is compared at what suits its scale."""
     if tuned == RATE:
         return Guard("scale alpha/r", _scale, sources=(RATE,), as_axis=f"each rank has the {RATE} that suits its scale")
     remark = (

@@ -1,4 +1,4 @@
-"""The loss that is compared: of every trial, and of every held-out example that the trials share."""
+"""The loss to compare: of every trial, and of every held-out example that the trials share."""
 
 import math
 import statistics
@@ -18,11 +18,11 @@ OTHER_TEXTS = (
     "The trials were evaluated on different data: a loss on other texts says nothing about the configuration, so nothing is "
     "claimed. Compare within one data set."
 )
-# A run that went wrong and still ended with a loss is far off those of the same configuration under other seeds.
-_LEAST = math.log(1.05)  # a run within 5 % of its siblings is never called bad: that is what a spread is for
-_TIMES = 10.0  # a normal spread puts one run in 10²³ this many standard deviations off
-_NORMAL = 1.4826  # standard deviation of a normal distribution over its median absolute deviation
-_FEWEST = 3  # of two runs, nobody knows which is the odd one
+# A run that went wrong but still has a loss is far from the same configuration's runs with other seeds.
+_LEAST = math.log(1.05)  # a run within 5 % of its siblings is never called bad: that is what the spread accounts for
+_TIMES = 10.0  # with normal noise, one run in 10²³ is this many standard deviations away
+_NORMAL = 1.4826  # ratio of a normal distribution's standard deviation to its median absolute deviation
+_FEWEST = 3  # with two runs, nothing tells which is the outlier
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class FarOff:
 
 @dataclass(frozen=True)
 class Measured:
-    """The compared metric of each trial that has it, bad runs left out."""
+    """The compared metric of each trial that has it, without bad runs."""
 
     metric: str | None
     losses: Mapping[str, float]
@@ -49,16 +49,16 @@ class Measured:
 
 
 def tokenizers(rows: Iterable[Row]) -> set[str]:
-    """Those that the completed trials had, where it is recorded."""
+    """The tokenizers of the completed trials, as far as they are recorded."""
     found = (parsed(row, "provenance").get("tokenizer") for row in rows if row["status"] == "completed")
     return {str(one) for one in found if one is not None}
 
 
 def measure(sweep: "Sweep", groups: Sequence[Group], in_bits: bool = False) -> Measured:
-    """The loss to compare: held-out loss, in bits per byte across tokenizers; training loss only where there is no other.
+    """The loss to compare: held-out loss, in bits per byte across tokenizers; training loss only if there is no other.
 
     Args:
-        in_bits: what is beside it in the same table has another tokenizer.
+        in_bits: whether to use bits per byte, because something else in the table has another tokenizer.
     """
     rows = [row for one in groups for row in one.completed]
     if in_bits or len(tokenizers(rows)) > 1:
@@ -111,9 +111,9 @@ def _in_bits(sweep: "Sweep", groups: Sequence[Group], rows: Sequence[Row]) -> Me
 
 
 def bits_per_byte(sweep: "Sweep") -> dict[str, float]:
-    """Held-out bits per byte of each trial whose examples have their bytes: comparable across tokenizers.
+    """Held-out bits per byte of each trial whose examples record bytes: comparable across tokenizers.
 
-    None of a trainable whose losses are no nats per token.
+    Empty if the trainable's losses are not nats per token.
     """
     if sweep.config.get("loss_unit", NATS_PER_TOKEN) != NATS_PER_TOKEN:
         return {}
@@ -126,9 +126,9 @@ def bits_per_byte(sweep: "Sweep") -> dict[str, float]:
 
 
 def far_off(groups: Sequence[Group], losses: Mapping[str, float]) -> dict[str, FarOff]:
-    """The runs far off their siblings by the spread that all runs have about their configuration's median.
+    """Runs far from their siblings, compared with the spread of all runs around their configuration's median.
 
-    A seed that is far off in every configuration is no bad run: the differences between them stand.
+    A seed that is far off in every configuration is not a bad run: the differences between configurations are unaffected.
     """
     usual, runs = {}, {}
     for one in groups:

@@ -1,4 +1,4 @@
-"""With `--tune KEY` each rank is compared at its best value of a setting, chosen from what was measured."""
+"""With `--tune KEY`, chooses each rank's best value of the setting from the measured losses."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,18 +16,18 @@ from sweep.statistics.stats import CONFIDENCE, Floats
 from sweep.store.loading import Sweep
 from sweep.store.store import Row
 
-_WITHOUT_LOSS = {"diverged", "oom", "failed"}  # such a run has ended, and has no loss
+_WITHOUT_LOSS = {"diverged", "oom", "failed"}  # endings without a loss
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What is compared.
+    """The configurations to compare.
 
     Attributes:
-        groups: each rank's chosen one; all where nothing was tuned.
-        tuned: what was; None where nothing was.
-        losses: by label, each one's mean over the seeds that all values of its rank share.
-        confidence: at which to compare, so that the choice flatters no rank.
+        groups: each rank's chosen one, or all if nothing was tuned.
+        tuned: the tuned setting, if any.
+        losses: by label, mean losses over the seeds that all values of a rank share.
+        confidence: at which to compare, corrected for the choice.
     """
 
     groups: tuple[Group, ...]
@@ -44,7 +44,7 @@ class Choice:
 
 
 def tuned_setting(sweep: Sweep) -> str | None:
-    """The setting that the sweep tuned, as sweep.json says."""
+    """The setting that the sweep tuned, according to sweep.json."""
     key = _note(sweep.config).get("key")
     return key if isinstance(key, str) and key in {*sweep.axes, "lora_alpha"} else None
 
@@ -55,7 +55,7 @@ def _note(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def choose(sweep: Sweep, groups: Sequence[Group], measured: Measured) -> Choice:
-    """Each rank's best group. Ranks that differ in anything but the tuned setting are chosen for apart."""
+    """Each rank's best group. Groups that also differ in other settings are chosen separately."""
     key = tuned_setting(sweep)
     if key is None:
         return Choice(tuple(groups))
@@ -75,7 +75,7 @@ def choose(sweep: Sweep, groups: Sequence[Group], measured: Measured) -> Choice:
 
 
 def _families(groups: Sequence[Group], key: str) -> list[list[Group]]:
-    """Groups that differ in the tuned setting alone, its values ascending as they are in `groups`."""
+    """Groups that differ only in the tuned setting, with its values ascending as in `groups`."""
     found: dict[tuple[Any, ...], list[Group]] = {}
     for one in groups:
         first = one.rows[0]
@@ -86,7 +86,7 @@ def _families(groups: Sequence[Group], key: str) -> list[list[Group]]:
 
 
 def _losses(members: Sequence[Group], measured: Measured) -> Floats:
-    """Shape (values, seeds), as sweep.statistics.choice has them."""
+    """Shape (values, seeds), as sweep.statistics.choice expects them."""
     by_seed = [{row.get("seed"): _loss(row, measured) for row in one.rows} for one in members]
     seeds = list(dict.fromkeys(seed for one in by_seed for seed in one))
     return np.array([[one.get(seed, math.nan) for seed in seeds] for one in by_seed])
@@ -101,13 +101,13 @@ def _loss(row: Row, measured: Measured) -> float:
 
 
 def _best(runs: Floats) -> int:
-    """A value with more seeds than the others was chosen as the sweep ran, to be judged by them."""
+    """Index of the best value. One with more seeds than the others was already chosen while the sweep ran."""
     seeds = (~np.isnan(runs)).sum(axis=-1)
     return int(best_values(np.where((seeds == seeds.max())[:, None], runs, np.nan)))
 
 
 def _edge(one: Group, key: str, note: Mapping[str, Any]) -> Edge | None:
-    """The end of the ladder at which a value is, so that nobody knows what is beyond."""
+    """The end of the ladder at which a value is, if it is at one."""
     ladder = note.get("full_ladder", note.get("ladder")) if one.method == FULL else note.get("ladder")
     values = [value for value in ladder if isinstance(value, int | float)] if isinstance(ladder, list) else []
     own = one.axes.get(key, one.rows[0].get(key))
@@ -117,7 +117,7 @@ def _edge(one: Group, key: str, note: Mapping[str, Any]) -> Edge | None:
 
 
 def untried(sweep: Sweep, groups: Sequence[Group]) -> list[str]:
-    """The requested ranks that the sweep ended without."""
+    """The requested ranks that the sweep did not train."""
     by_sweep: dict[Any, list[Row]] = {}
     for one in groups:
         by_sweep.setdefault(one.axes.get(SWEEP), []).append(one.rows[0])
