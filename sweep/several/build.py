@@ -1,4 +1,4 @@
-"""One answer for several sweeps: compared with each other where they were evaluated on the same data, and nowhere else."""
+"""One answer for several sweeps, which are compared only if they were evaluated on the same data."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ def build(sweeps: Sequence[Sweep], *, margin: float, prefer: Sequence[str]) -> A
     """The answer over all configurations of the sweeps.
 
     Raises:
-        SweepError: as `sweep.answer.build.build_answer`, or the sweeps cannot stand in one table.
+        SweepError: as for `sweep.answer.build.build_answer`, or the sweeps cannot be put in one table.
     """
     parts = named(sweeps)
     in_bits = len(tokenizers(row for part in parts.values() for row in part.records())) > 1
@@ -32,7 +32,7 @@ def build(sweeps: Sequence[Sweep], *, margin: float, prefer: Sequence[str]) -> A
 
 
 def _by_data(parts: Mapping[str, Sweep]) -> list[dict[str, Sweep]]:
-    """Sweeps of the same rows and unit together. One that does not say its data may have any, so it is apart."""
+    """Groups sweeps with the same rows and loss unit. One that does not record its data is on its own."""
     found: dict[Any, dict[str, Sweep]] = {}
     for name, part in parts.items():
         rows = [row for row in part.records() if row["status"] == "completed"]
@@ -43,7 +43,7 @@ def _by_data(parts: Mapping[str, Sweep]) -> list[dict[str, Sweep]]:
 
 
 def _joined(merged: Sequence[Merged], answers: Sequence[Answer]) -> Answer:
-    """Answers over different data as one: their configurations in one table, each against those of its own data."""
+    """Merges answers over different data: one table, with each configuration compared within its own data."""
     metrics = {one.metric for one in answers}
     statuses: Counter[str] = Counter()
     for one in answers:

@@ -1,4 +1,4 @@
-"""Several sweeps as one, of which the sweep is a further axis: another model, another data set, another day."""
+"""Several sweeps as one, with the sweep as an additional axis: another model, another data set, another day."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Merged(Sweep):
-    """The rows of several sweeps. A trial's id is preceded by its sweep's name, since two sweeps may have the same trial."""
+    """The rows of several sweeps. Trial ids are prefixed with the sweep's name, since two sweeps may share a trial."""
 
     parts: Mapping[str, Sweep] = field(default_factory=dict)
 
@@ -31,7 +31,7 @@ class Merged(Sweep):
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """What the answer reads of sweep.json."""
+        """The parts of sweep.json that the answer reads."""
         configs = {name: part.config for name, part in self.parts.items()}
         units = [one["loss_unit"] for one in configs.values() if "loss_unit" in one]  # all the same
         key = next((key for part in self.parts.values() if (key := tuned_setting(part))), None)
@@ -57,7 +57,7 @@ class Merged(Sweep):
         return tuple(row for name, part in self.parts.items() for row in self._rows(name, part.not_started))
 
     def _rows(self, name: str, rows: Sequence[Row]) -> Iterator[Row]:
-        """A setting that only another of the sweeps varies is an axis of this one, too, with the value it has here."""
+        """A setting that only another sweep varies is an axis here too, with this sweep's value."""
         for row in rows:
             settings = parsed(row, "settings")
             axes = {axis: row[axis] if axis in row else _column(settings.get(axis)) for axis in self.axes}
@@ -90,10 +90,10 @@ def merge(parts: Mapping[str, Sweep]) -> Merged:
 
 
 def named(sweeps: Sequence[Sweep]) -> dict[str, Sweep]:
-    """The sweeps by name: the last folder of each location, or as many as tell them apart.
+    """The sweeps by name: the last folder of each location, or as many folders as tell them apart.
 
     Raises:
-        SweepError: a location is there twice, or two sweeps tuned different settings.
+        SweepError: a location is given twice, or two sweeps tuned different settings.
     """
     places = [redact.urls(one.location).rstrip("/").split("/") for one in sweeps]
     for depth in range(1, max(map(len, places)) + 1):
@@ -106,8 +106,8 @@ def named(sweeps: Sequence[Sweep]) -> dict[str, Sweep]:
     found = dict(zip(names, sweeps, strict=True))
     keys = {key: name for name, one in found.items() if (key := tuned_setting(one))}
     if len(keys) > 1:
-        told = listed([f"{name} tuned {key}" for key, name in keys.items()])
-        raise SweepError(f"{told}: a rank's best value is of one setting. Compare sweeps that tuned the same one.")
+        choices = listed([f"{name} tuned {key}" for key, name in keys.items()])
+        raise SweepError(f"{choices}: a rank's best value is of one setting. Compare sweeps that tuned the same one.")
     return found
 
 
@@ -116,5 +116,5 @@ def _named(name: str, trial_id: str) -> str:
 
 
 def _column(value: Any) -> Any:
-    """A setting's value as an axis has it in a row."""
+    """A setting's value as it appears in an axis column."""
     return value if is_scalar(value) else json.dumps(value)

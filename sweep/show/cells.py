@@ -1,4 +1,4 @@
-"""The comparison as headings and texts: one row per configuration."""
+"""The comparison as headings and cells: one row per configuration."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class TableColumn:
 
 
 def columns(answer: Answer) -> list[TableColumn]:
-    """The compared loss, how each is against the best, and every metric of the table that somebody measured."""
+    """The compared loss, the distance from the best, and every metric of the table that was measured."""
     found = [
         TableColumn("configuration", lambda one: one.label),
         TableColumn("seeds", lambda one: str(len(one.trials))),
@@ -52,7 +52,7 @@ def above_lowest(one: Configuration) -> str:
 
 
 def above_best(one: Configuration) -> str:
-    """The bounds as a person reads them."""
+    """The bounds as text."""
     if one.comparison is None or one.comparison.upper is None:
         return NOTHING
     if one.comparison.upper == 0:
@@ -71,12 +71,12 @@ def cells(answer: Answer) -> tuple[list[str], list[list[str]]]:
     return [one.heading for one in found], [[one.cell(row) for one in found] for row in answer.compared]
 
 
-# --- what each rank's value of a tuned setting was chosen from -------------------------------------------------------
+# --- the losses from which each rank's value of a tuned setting was chosen -------------------------------------------
 
 
 @dataclass(frozen=True)
 class Values:
-    """A table of a row for each rank and a column for each value."""
+    """A table with a row for each rank and a column for each value."""
 
     title: str
     headings: list[str]
@@ -84,7 +84,7 @@ class Values:
 
 
 def values(answer: Answer) -> Values | None:
-    """The losses that each rank's value was chosen by; none where nothing was tuned."""
+    """The losses from which each rank's value was chosen; None if nothing was tuned."""
     if answer.tuned is None or answer.metric is None:
         return None
     key, label = answer.tuned.key, METRICS[answer.metric].label
@@ -93,12 +93,14 @@ def values(answer: Answer) -> Values | None:
     for one in answer.configurations:
         by_rank.setdefault(rank_of(one, key), {})[one.value(key)] = _tried(answer, one)
     rows = [[name, *(own.get(value, NOTHING) for value in found)] for name, own in by_rank.items()]
-    title = f"{capitalized(label)} by {key} over the seeds that all values of a rank have; * is the one compared above"
+    title = (
+        f"{capitalized(label)} by {key}, over the seeds that all values of a rank share; * marks the one compared above"
+    )
     return Values(title, [key, *map(text_of, found)], rows)
 
 
 def rank_of(one: Configuration, key: str) -> str:
-    """A configuration's label without its value of a setting."""
+    """A configuration's label without its value of the setting."""
     return one.label.replace(f" {key}={text_of(one.value(key))}", "", 1)
 
 

@@ -1,4 +1,4 @@
-"""The largest rank cut to smaller ones, beside what these were trained to: a column of the table and lines of a picture."""
+"""Losses of the largest rank cut to smaller ones: a column of the table, and dotted lines in a plot."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from sweep.show.looks import GREY
 
 
 def name_of(answer: Answer) -> str | None:
-    """The label of truncated adapters' losses; None if none was measured."""
+    """The label for losses of cut adapters; None if none was measured."""
     sources = {one.cut_from for one in answer.compared if one.cut_from}
     ranks = {answer.configuration(label).lora_r for label in sources}
     if not ranks:
@@ -21,13 +21,13 @@ def caption(answer: Answer) -> str:
     if name is None:
         return ""
     return (
-        f" Dotted: {name}, its trained adapter reduced to the rank by SVD without further training. Where that is lower, it is a "
+        f" Dotted: {name}, its trained adapter reduced to the rank by SVD without further training. If that is lower, it is a "
         "sign that the learning rate or the number of steps holds the rank back, not its size."
     )
 
 
 def lines(answer: Answer, families: Sequence[Sequence[Configuration]]) -> list[Trace]:
-    """A dotted line for each family of configurations that differ in their ranks, ending in the trained largest rank."""
+    """A dotted line for each family of configurations that differ in rank, ending at the trained largest rank."""
     name = name_of(answer)
     traces: list[Trace] = []
     for members in families:

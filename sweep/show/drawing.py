@@ -1,4 +1,4 @@
-"""What the report's plots share: Plotly figures as plain data, and long curves made short."""
+"""What the report's plots share: Plotly figures as plain data, and thinning of long curves."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from sweep.store.columns import Column
 Figure = dict[str, Any]
 Trace = dict[str, Any]
 
-LONGEST = 600  # points of a drawn curve: more than a phone has pixels
-TOTAL = 24_000  # points of all drawn curves of a kind: keeps the page below 6 MB however many trials there are
-_AXES = {"bytes": (1e9, "GB"), "s": (1.0, "s")}  # by unit: what values are divided by, and the unit then
+LONGEST = 600  # points per curve: more than a phone has pixels
+TOTAL = 24_000  # points of all curves of a plot: keeps the page below 6 MB however many trials there are
+_AXES = {"bytes": (1e9, "GB"), "s": (1.0, "s")}  # by unit: the divisor of values, and the resulting unit
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure with its place on the page. `raw` says whether it has raw curves to be shown on demand."""
+    """A figure with its title and caption. `raw`: whether it has raw curves to show on demand."""
 
     name: str
     title: str
@@ -30,7 +30,7 @@ class Plot:
 
 
 def escaped(label: str) -> str:
-    """A label that Plotly shows as it is: it reads tags in its texts."""
+    """A label that Plotly shows literally; otherwise it would interpret tags."""
     return escape(label)
 
 
@@ -51,26 +51,26 @@ def figure(traces: Sequence[Trace], x: str, y: str, **layout: Any) -> Figure:
 
 
 def axis(column: Column) -> tuple[float, str]:
-    """What a metric's values are divided by on an axis, and the axis's title."""
+    """The divisor of a metric's values on an axis, and the axis's title."""
     factor, unit = _AXES.get(column.unit, (1.0, ""))
     return factor, f"{column.label} ({unit})" if unit else column.label
 
 
 def which_is_better(column: Column) -> str:
-    """Lower is better."""
+    """A sentence for captions: which direction is better, if either is."""
     return {"min": " Lower is better.", "max": " Higher is better.", None: ""}[column.shown_as.better]
 
 
-# --- long curves made short enough to ship, without losing a peak; and smooth enough to compare ----------------------
+# --- thinning curves so that they are small but keep their peaks, and smoothing them so that they can be compared ----
 
 
 def budget(curves: int) -> int:
-    """Points that each of some curves may have."""
+    """Points per curve, given the number of curves."""
     return max(40, min(LONGEST, TOTAL // max(1, curves)))
 
 
 def thin(values: Sequence[float] | Floats, points: int) -> list[int]:
-    """Which of the values to draw: of each stretch its smallest and its largest, and both ends.
+    """Which values to draw: the smallest and largest of each stretch, and both ends.
 
     Returns:
         Increasing indices, at most `points` + 2. NaN is never a smallest or largest.
@@ -88,7 +88,7 @@ def thin(values: Sequence[float] | Floats, points: int) -> list[int]:
 
 
 def smooth(values: Floats, window: int) -> Floats:
-    """Centered moving mean over `window` values, narrower towards the ends; NaN is left out of each mean.
+    """Centered moving mean over `window` values, narrower towards the ends; ignores NaN.
 
     Args:
         values: shape (..., steps).
@@ -109,7 +109,7 @@ def _padded(sums: Floats) -> Floats:
 
 
 def window_for(steps: int) -> int:
-    """Steps to smooth over: a fiftieth of the curve; of a short one nine, or a fifth of it."""
+    """Steps to smooth over: a fiftieth of the curve; of a short curve nine, or a fifth of it."""
     return max(1, steps // 50, min(9, steps // 5))
 
 

@@ -1,4 +1,4 @@
-"""Plots by configuration: loss against what it costs, and bars."""
+"""Plots by configuration: loss against each cost, and bars."""
 
 from collections.abc import Sequence
 
@@ -10,11 +10,11 @@ from sweep.show.drawing import Plot, Trace, axis, escaped, figure, rounded, whic
 from sweep.show.looks import GREY, Look, legend, looks
 from sweep.store.columns import METRICS, Column
 
-_BETTER = {"min": "both better when lower", "max": "the one better when lower, the other when higher"}
+_BETTER = {"min": "both better when lower", "max": "the former better when lower, the latter when higher"}
 
 
 def against(answer: Answer, front: Front) -> Plot | None:
-    """Loss against another metric, with the configurations that no other beats in both joined by a line."""
+    """Loss against another metric, with a line through the Pareto front."""
     column = METRICS[front.metrics[1]]
     shown = [one for one in answer.compared if one.loss is not None and one.results[column.name] is not None]
     if answer.metric is None or not shown:
@@ -69,7 +69,7 @@ def _point(one: Configuration, look: Look, column: Column, scale: float, on_fron
 
 
 def bars(answer: Answer, column: Column) -> Plot | None:
-    """A metric as a bar for each configuration that has it."""
+    """A metric as bars, one for each configuration that has it."""
     shown = [one for one in answer.compared if one.results[column.name] is not None]
     if not shown:
         return None

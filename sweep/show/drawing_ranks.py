@@ -1,4 +1,4 @@
-"""The picture of the answer: the compared loss against the rank, with what is known of it."""
+"""The plot of the answer: the compared loss against the rank, with seeds, bounds and margin."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BAND = "rgba(128,128,128,0.18)"
-BESIDE = 1.06  # a seed's dot stands beside the mean's bar, which would hide it
+BESIDE = 1.06  # seeds are drawn slightly to the right of the mean, whose bar would hide them
 
 
 def by_rank(answer: Answer, trials: "pd.DataFrame") -> Plot | None:
@@ -46,7 +46,7 @@ def by_rank(answer: Answer, trials: "pd.DataFrame") -> Plot | None:
 
 def _caption(answer: Answer) -> str:
     bars = (
-        f"a bar reaches from the least to the most that it can be, by its bounds above the best at {share(answer.confidence)} "
+        f"a bar shows the range of losses that its bounds above the best allow at {share(answer.confidence)} "
         "confidence; "
         if answer.basis != "none"
         else ""
@@ -66,7 +66,7 @@ def _by_trial(trials: "pd.DataFrame", metric: str) -> dict[str, float]:
 
 
 def _families(ranked: Sequence[Configuration], tuned: str | None) -> list[list[Configuration]]:
-    """Configurations that differ in the rank alone, and in the value that was chosen for it, in the order of their ranks."""
+    """Groups configurations that differ only in rank, and in the value chosen for it, in order of rank."""
     found: dict[tuple[Any, ...], list[Configuration]] = {}
     for one in sorted(ranked, key=lambda one: one.lora_r or 0):
         found.setdefault(tuple(pair for pair in one.axes.items() if pair[0] != tuned), []).append(one)
@@ -75,7 +75,7 @@ def _families(ranked: Sequence[Configuration], tuned: str | None) -> list[list[C
 
 @dataclass(frozen=True)
 class _Style:
-    """A family's line and marks. Of several families the marks have their ranks' colors, the line a dash of its own."""
+    """A family's line and marks. With several families, marks have their ranks' colors and each line its own dash."""
 
     name: str
     line: str
@@ -115,7 +115,7 @@ def _line(members: Sequence[Configuration], style: _Style, lowest: float) -> Tra
 
 
 def _bars(members: Sequence[Configuration], color: str, lowest: float) -> dict[str, Any]:
-    """Error bars from the bounds above the best, as losses; none where a configuration has no bound."""
+    """Error bars from the bounds above the best, as losses; none if no configuration has a bound."""
     up, down = [], []
     for one in members:
         mean, found = one.loss or float("nan"), one.comparison

@@ -1,4 +1,4 @@
-"""Plots by optimizer step: training loss, smoothed, and every metric of a step that is shown as a curve."""
+"""Plots by optimizer step: smoothed training loss, and every step metric that is shown as a curve."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -47,14 +47,14 @@ def losses(answer: Answer, steps: Mapping[str, "pd.DataFrame"]) -> Plot | None:
         return None
     traces += legend(drawn)
     caption = (
-        f"Training loss, a centered moving mean over up to {window} steps. Where there are several seeds, the line is "
-        "their mean and the band goes from their lowest to their highest."
+        f"Training loss, a centered moving mean over up to {window} steps. With several seeds, the line is "
+        "their mean and the band spans the lowest to the highest."
     )
     return Plot("loss", "Loss by step", caption, figure(traces, "optimizer step", STEP_METRICS["loss"].label), raw=True)
 
 
 def _started(answer: Answer, one: Configuration) -> list[str]:
-    """Its trials, with those that run or ended early."""
+    """All its trials, including those that are running or ended early."""
     return [*one.trials, *(lost.trial_id for lost in answer.outcomes if lost.label == one.label)]
 
 
@@ -94,14 +94,14 @@ def _raw(label: str, look: Look, frame: "pd.DataFrame", points: int) -> Trace:
 
 
 def _aligned(frames: Sequence["pd.DataFrame"], column: str) -> tuple[Floats, Floats]:
-    """Steps that any has, and each frame's values there: shapes (steps,) and (frames, steps), NaN where it has none."""
+    """The union of the steps, and each frame's values: shapes (steps,) and (frames, steps), NaN where a frame has none."""
     series = [frame.set_index(frame["step"].astype(int))[column].astype(float) for frame in frames]
     steps = np.unique(np.concatenate([one.index.to_numpy() for one in series])).astype(float)
     return steps, np.stack([one.reindex(steps.astype(int)).to_numpy(dtype=float) for one in series])
 
 
 def _over_known(reduce: Callable[..., Any], values: Floats) -> Floats:
-    """Over the first axis; NaN where all are NaN."""
+    """Reduces the first axis; NaN where all values are NaN."""
     result = np.full(values.shape[1], np.nan)
     known = ~np.isnan(values).all(axis=0)
     result[known] = reduce(values[:, known], axis=0)
@@ -118,7 +118,7 @@ def _faint(color: str) -> str:
 
 
 def curve(answer: Answer, steps: Mapping[str, "pd.DataFrame"], column: Column) -> Plot | None:
-    """A metric on the steps where it was measured: a line for each trial."""
+    """A metric by step, where it was measured: one line per trial."""
     styles = looks(answer.compared)
     own = {label: _trial_lines(answer, label, look, steps, column) for label, look in styles.items()}
     traces = [trace for lines in own.values() for trace in lines]
@@ -133,7 +133,7 @@ def curve(answer: Answer, steps: Mapping[str, "pd.DataFrame"], column: Column) -
 
 
 def curve_metrics(steps: "pd.DataFrame") -> list[Column]:
-    """The metrics of a step that are: those measured in any."""
+    """The step metrics that are shown as curves and were measured in any trial."""
     measured = {name for name in STEP_METRICS if name in steps and steps[name].notna().any()}
     return [STEP_METRICS[name] for name in STEP_METRICS if is_shown(STEP_METRICS[name], "curves", measured)]
 

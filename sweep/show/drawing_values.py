@@ -1,4 +1,4 @@
-"""The picture of what the learning rate does to each rank: loss against it."""
+"""The plot of the loss against the tuned setting or the learning rate, by rank."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ _MARK, _BEST = 8, 16  # sizes in pixels
 
 
 def by_value(answer: Answer) -> Plot | None:
-    """Loss against the tuned setting, or against the learning rate where the grid has several: a line for each rank."""
+    """Loss against the tuned setting, or against the learning rate if the grid has several: a line for each rank."""
     key = answer.tuned.key if answer.tuned else RATE
     lines = _lines(answer.configurations, key)
     look = looks([members[0] for members in lines.values()])
@@ -37,17 +37,17 @@ def by_value(answer: Answer) -> Plot | None:
 
 def _caption(answer: Answer, key: str) -> str:
     if answer.tuned:
-        means = f"the star is its {key} in the comparison. Means are over the seeds that all values of a rank have"
+        means = f"the star is its {key} in the comparison. Means are over the seeds that all values of a rank share"
     else:
         means = "the star is its lowest mean over seeds"
     return (
-        f"A line is one rank, {means}; the band is the margin of {share(answer.margin)} above the lowest. Trials without a "
+        f"Each line is one rank; {means}; the band is the margin of {share(answer.margin)} above the lowest. Trials without a "
         "loss, such as those that diverged, have no point. Lower is better."
     )
 
 
 def _lines(configurations: Sequence[Configuration], key: str) -> dict[str, list[Configuration]]:
-    """Configurations that differ in the setting alone, its values ascending, by what they share."""
+    """Groups configurations that differ only in the setting, with its values ascending, by the rest of their labels."""
     found: dict[str, list[Configuration]] = {}
     for one in configurations:
         if isinstance(one.value(key), int | float):

@@ -1,6 +1,6 @@
-"""How each configuration is drawn: its color is its rank's, dash and marker tell it from the rank's others.
+"""How each configuration is drawn: its color stands for its rank, dash and marker for its other values.
 
-So a legend has a line for each rank and one for each further value, not one for each of fifteen configurations.
+So a legend has an entry for each rank and one for each other value, not one for each of fifteen configurations.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,7 +10,7 @@ from typing import Any
 from sweep.answer.answer import Configuration
 from sweep.show.drawing import Trace, escaped
 
-# Okabe and Ito's colors without their yellow and black, which are lost on white and on dark, and two that are on neither.
+# Okabe and Ito's colors, with two others in place of yellow and black, which are invisible on white and on dark pages.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#8C6D31", "#7B68EE")
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 _MARKERS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "pentagon")
@@ -22,8 +22,8 @@ class Look:
     """A configuration's look.
 
     Attributes:
-        group: what a click in the legend shows and hides together: its rank.
-        further: what dash and marker stand for; empty where each rank has one configuration, and its own dash and marker.
+        group: its rank, whose traces a click in the legend shows or hides together.
+        further: what dash and marker stand for; empty if each rank has only one configuration, and its own dash and marker.
     """
 
     color: str
@@ -37,13 +37,13 @@ class Look:
         return {"color": self.color, "dash": self.dash}
 
     def entry(self, label: str, first: bool = True) -> Trace:
-        """A trace's name and its place in the legend: its rank's, or none where `legend` has that."""
+        """A trace's name and legend entry: its rank's, or none if `legend` makes the entries."""
         shown = {} if first and not self.further else {"showlegend": False}
         return {"name": escaped(label if self.further else self.group), "legendgroup": escaped(self.group), **shown}
 
 
 def looks(configurations: Sequence[Configuration]) -> dict[str, Look]:
-    """Of each configuration, by label. Of the first 24 that differ in the rank alone no two are the same in all."""
+    """Each configuration's look, by label. If only ranks differ, the first 24 are all distinct."""
     ranks = {one.label: rank(one) for one in configurations}
     places = {name: place for place, name in enumerate(dict.fromkeys(ranks.values()))}
     if len(places) == len(ranks):
@@ -72,13 +72,13 @@ def _look(color: int, dash: int, group: str, further: str = "", marker: int | No
 
 
 def by_axes(one: Configuration) -> list[tuple[str, Any]]:
-    """Sorts configurations by the values of their axes."""
+    """Sort key: the values of a configuration's axes."""
     values = (*one.axes.values(), one.lora_alpha or 0.0)
     return [(str(type(value)), value if isinstance(value, int | float | str) else str(value)) for value in values]
 
 
 def legend(shown: Iterable[Look], mode: str = "lines") -> list[Trace]:
-    """Entries of their own: a color for each rank, a dash or marker for each further value. None where ranks alone vary."""
+    """Separate legend entries: a color for each rank, a dash or marker for each other value. Empty if only ranks vary."""
     apart = [one for one in shown if one.further]
     ranks = {one.group: Look(one.color, "solid", "circle", one.group) for one in apart}
     others = {one.further: one for one in sorted(apart, key=_by_dash)}
@@ -90,7 +90,7 @@ def legend(shown: Iterable[Look], mode: str = "lines") -> list[Trace]:
 
 
 def shortened(names: Sequence[str]) -> list[str]:
-    """learning_rate=0.001, 0.003, 0.01: the setting once, where it is the same, so that a phone has room for the legend."""
+    """learning_rate=0.001, 0.003, 0.01: names the setting once if all share it, so that the legend fits on a phone."""
     keys = {name.partition("=")[0] for name in names}
     if len(keys) > 1 or any(name.count("=") != 1 for name in names):
         return list(names)

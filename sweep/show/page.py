@@ -1,4 +1,4 @@
-"""The answer as one HTML page that opens offline: text, tables, figures as JSON and the plotting library are all in it.
+"""The answer as one HTML page that opens offline: it contains text, tables, figures as JSON and the plotting library.
 
 Every value is escaped.
 """
@@ -75,19 +75,19 @@ def _plots(sweep: Sweep, answer: Answer) -> list[Plot]:
 
 
 def script_json(value: Any) -> str:
-    """JSON that cannot end the script element it stands in, whatever texts it has."""
+    """JSON that cannot close the script element around it, whatever strings it contains."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _flags(text: str) -> Markup:
-    """The text, escaped, with its flags and percentages each kept on one line: --seeds, 0.5 %."""
+    """The escaped text, with flags as code and percentages without a line break: --seeds, 0.5 %."""
     whole = re.sub(r"(\d) %", "\\1\N{NO-BREAK SPACE}%", str(escape(text)))
     return Markup(re.sub(r"--\w+", r"<code>\g<0></code>", whole))
 
 
 def flat(provenance: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Nested provenance as names and texts; a library's version stands under the library's name."""
+    """Nested provenance as pairs of name and text; a library's version is listed under the library's name."""
     lines: list[tuple[str, str]] = []
     for key, value in provenance.items():
         if isinstance(value, Mapping):
@@ -98,7 +98,7 @@ def flat(provenance: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str
 
 
 def write_page(sweep: Sweep, answer: Answer, output: str | None = None) -> str:
-    """Writes the page into the sweep, or to a path; returns where.
+    """Writes the page into the sweep's folder, or to `output`; returns its location.
 
     Raises:
         SweepError: it cannot be written there.

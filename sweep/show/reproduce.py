@@ -14,7 +14,7 @@ from sweep.store.loading import Sweep
 
 
 def commands(sweep: Sweep, answer: Answer) -> list[str]:
-    """Commands for a fresh checkout; none where sweep.json does not say how the sweep was made."""
+    """Commands for a fresh checkout; empty if sweep.json does not record how the sweep was made."""
     axes, base = sweep.config.get("axes"), sweep.config.get("base")
     if not isinstance(axes, Mapping) or not isinstance(base, Mapping):
         return []
@@ -29,7 +29,7 @@ def _grid(sweep: Sweep, axes: Mapping[str, Any], base: Mapping[str, Any]) -> str
 
 
 def words(config: Mapping[str, Any], axes: Mapping[str, Any], base: Mapping[str, Any]) -> list[str]:
-    """Flags that are read back as the configuration which sweep.json describes: a value of any kind as the same value."""
+    """Flags that give the configuration in sweep.json when they are parsed: values of any type come back unchanged."""
     found = []
     tuned = (config.get("tune") or {}).get("key")  # whose values --tune finds
     for key, values in axes.items():
@@ -38,14 +38,14 @@ def words(config: Mapping[str, Any], axes: Mapping[str, Any], base: Mapping[str,
         flag = "seeds" if key == "seed" else key
         found += _setting(flag, values) if flag in FLAGS else ["--grid", f"{key}={_axis(values)}"]
     own = [part for part in (config.get("rules"), config.get("flags")) if isinstance(part, Mapping)]
-    full = list(axes.get("lora_r", [])) == [FULL]  # what LoRA is told means nothing then, and is refused
+    full = list(axes.get("lora_r", [])) == [FULL]  # then LoRA settings mean nothing, and are refused
     for key, value in [pair for part in (*own, base) for pair in part.items()]:
         found += [] if full and is_lora_setting(key) else _setting(key, value)
     return found
 
 
 def _setting(key: str, value: Any) -> list[str]:
-    """A flag with its value. A list of plain words stands as words, since that is how people write it."""
+    """A flag with its value. A list of plain words is written as words, as people do."""
     if key in FLAGS and FLAGS[key].many:
         return [f"--{key}", *map(str, value)]
     if isinstance(value, list) and len(value) > 1 and all(map(_is_plain, value)):
@@ -55,7 +55,7 @@ def _setting(key: str, value: Any) -> list[str]:
 
 
 def _axis(values: Sequence[Any]) -> str:
-    """Values with commas in between where none can be mistaken, else a list as YAML has it."""
+    """Values separated by commas if that is unambiguous, otherwise a YAML list."""
     plain = all(isinstance(value, bool | int | float) or _is_plain(value) for value in values)
     return ",".join(map(_text, values)) if plain else _yaml(list(values))
 
@@ -69,7 +69,7 @@ def _text(value: Any) -> str:
 
 
 def _yaml(value: Any) -> str:
-    """JSON that YAML reads as the same: what no YAML file may hold as it is, is escaped."""
+    """JSON that YAML reads as the same value: characters that YAML does not allow are escaped."""
     return re.sub(r"[^ -~]", _escaped, json.dumps(value, ensure_ascii=False))
 
 
@@ -79,7 +79,7 @@ def _escaped(match: re.Match[str]) -> str:
 
 
 def _folded(words: Sequence[str]) -> str:
-    """A command with each flag on a line of its own."""
+    """The command with each flag on its own line."""
     command = ""
     for word in words:
         quoted = shlex.quote(word)

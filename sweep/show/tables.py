@@ -1,4 +1,4 @@
-"""The answer as a table for people, as Markdown for a pull request, as CSV, JSON and Parquet."""
+"""The answer as a table for the terminal, as Markdown, CSV, JSON and Parquet."""
 
 import csv
 import io
@@ -16,15 +16,15 @@ from sweep.show.cells import cells, values
 
 Format = Literal["table", "json", "csv", "markdown"]
 FORMATS: tuple[Format, ...] = ("table", "json", "csv", "markdown")
-_PIPE_WIDTH = 200  # columns where there is no terminal to ask
+_PIPE_WIDTH = 200  # characters per line if the output is not a terminal
 
 
 def render(answer: Answer, format: Format = "table", *, color: bool | None = None, width: int | None = None) -> str:
     """The answer as text.
 
     Args:
-        color: whether a table has colors; by default if standard output is a terminal.
-        width: characters in a table's line; by default the terminal's.
+        color: whether a table has colors; by default, only if standard output is a terminal.
+        width: characters per line of a table; by default, the terminal's.
     """
     if format == "json":
         return json.dumps(finite(answer.as_dict()), indent=2, ensure_ascii=False)
@@ -38,7 +38,7 @@ def render(answer: Answer, format: Format = "table", *, color: bool | None = Non
 
 
 def finite(value: Any) -> Any:
-    """The same with None for NaN and infinity, which JSON does not have."""
+    """The same value with NaN and infinity, which JSON does not have, replaced by None."""
     if isinstance(value, dict):
         return {key: finite(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
@@ -47,7 +47,7 @@ def finite(value: Any) -> Any:
 
 
 def _csv(answer: Answer) -> str:
-    """A row per configuration, with the names of docs/answer-reference.md; the comparison's follow under theirs, axes as they are."""
+    """A row per configuration, with the names of docs/answer-reference.md, then its axes and its comparison."""
     names, plain = flat(answer)
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, names, lineterminator="\n")
@@ -57,7 +57,7 @@ def _csv(answer: Answer) -> str:
 
 
 def flat(answer: Answer) -> tuple[list[str], list[dict[str, Any]]]:
-    """Column names, and a row of plain values per configuration, which may lack some of them."""
+    """Column names, and a row of plain values per configuration; rows may lack some columns."""
     plain = [_plain(one) for one in finite(answer.as_dict()["configurations"])]
     return list(dict.fromkeys(name for row in plain for name in row)), plain
 
@@ -71,13 +71,13 @@ def _plain(one: dict[str, Any]) -> dict[str, Any]:
 def _one_level(one: dict[str, Any]) -> dict[str, Any]:
     """A configuration's values, then its axes, then those of its comparison."""
     comparison, axes = dict(one["comparison"] or {}), one["axes"]
-    comparison.pop("seeds", None)  # how many: the row's seeds say it
+    comparison.pop("seeds", None)  # their number: redundant with the row's own `seeds`
     own = {name: value for name, value in one.items() if name not in ("comparison", "axes", "trials", "seeds")}
     return {**own, "trials": one["trials"], "seeds": one["seeds"], **axes, **comparison}
 
 
 def parquet(answer: Answer) -> bytes:
-    """A row per configuration with the names of CSV, lists as lists. Types do not depend on what was measured."""
+    """The rows of CSV, but with lists as lists. Types do not depend on what was measured."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -150,7 +150,7 @@ def _line(parts: Sequence[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text that Markdown shows as it is: a model named `<script>` or `a|b` is text."""
+    """Text that Markdown shows literally, such as a model named `<script>` or `a|b`."""
     for mark in "\\`*_|<>[]":
         text = (
             text.replace(mark, "\\" + mark)
@@ -176,7 +176,7 @@ def recommendation_text(answer: Answer) -> str:
 
 
 def warnings(answer: Answer) -> list[str]:
-    """Everything that a reader should know before believing the table."""
+    """Everything that a reader should know before relying on the table."""
     return [*answer.warnings, *(one.text for one in answer.differences if one.kind in ("confound", "cost"))]
 
 
@@ -210,7 +210,7 @@ def _table(answer: Answer, color: bool, width: int) -> str:
 
 
 def _tables(answer: Answer, width: int) -> list[Any]:
-    """The comparison, and below it what the values of a tuned setting were chosen from."""
+    """The comparison, and below it the losses from which the values of a tuned setting were chosen."""
     parts = _fitting(*cells(answer), width, [one.label for one in answer.picks])
     if tried := values(answer):
         parts += [_plain_text(f"{tried.title}."), *_fitting(tried.headings, tried.rows, width)]
@@ -218,7 +218,7 @@ def _tables(answer: Answer, width: int) -> list[Any]:
 
 
 def _fitting(headings: list[str], rows: list[list[str]], width: int, picks: Sequence[str] = ()) -> list[Any]:
-    """One table, or where the lines are too short for it, one below the other."""
+    """One table or, if it is too wide, several below each other."""
     widths = [max(len(line[index]) for line in [headings, *rows]) + 3 for index in range(len(headings))]
     chunks: list[list[int]] = [[0]]
     for index in range(1, len(headings)):

@@ -1,4 +1,4 @@
-"""After a sweep whose trials were tracked with W&B: a run of the sweep's own, with the comparison and the recommendation."""
+"""After a sweep tracked with W&B, adds a run for the sweep itself, with the comparison and the recommendation."""
 
 import re
 import tempfile
@@ -11,13 +11,13 @@ from sweep.store.store import Store
 
 
 def track(found: Answer, config: SweepConfig, store: Store) -> None:
-    """Writes the run in a separate process, in bounded time. Failures are reported on standard error."""
+    """Writes the run in a separate process, within bounded time. Failures are reported on standard error."""
     from sweep.trackers import trackers
 
     report_to = config.settings.get("report_to")
     if "wandb" not in trackers.managed(report_to):
         return
-    # A run's id may not have all that a sweep's name may.
+    # A run's id allows fewer characters than a sweep's name.
     run_id = f"{re.sub(r'[^A-Za-z0-9_.-]', '-', config.name)[:100]}-answer"
     run = trackers.Run(run_id, config.name, "summary", dict(config.settings), f"{config.name}: answer")
     names, rows = flat(found)
