@@ -249,7 +249,7 @@ def test_the_picture_is_to_scale() -> None:
         (["--output", ""], "--output: expected a folder, got ''"),
         (["--output", "."], "'.' exists already. Remove it, or name a new folder"),
         (["--output", "file/below"], "'file/below' cannot be written: "),
-        (["--push_to_hub", "a b"], "--push_to_hub a b: no name of a repository. Give USER/NAME."),
+        (["--push_to_hub", "a b"], "--push_to_hub a b: is not the name of a repository. Give USER/NAME."),
         (["--push_to_hub", "me/toy"], "there is no token for the Hub. Set HF_TOKEN"),
     ],
 )
@@ -336,7 +336,7 @@ def test_it_is_pushed_with_its_card_and_without_its_token(
     assert not [name for name, data in sent.items() if hub.TOKEN.encode() in data]
     assert b'from_pretrained("me/toy"' in sent["README.md"]
     assert json.loads(sent["adapter_config.json"])["base_model_name_or_path"] == DEMO
-    assert f"the base model {DEMO} is a folder: who loads the adapter needs that folder" in done.stderr
+    assert f"the base model {DEMO} is a folder: whoever loads the adapter needs that folder" in done.stderr
     assert hub.TOKEN not in done.stdout + done.stderr
 
 

@@ -18,7 +18,7 @@ from sweep.errors import Complaint, ConfigError
 from sweep.estimate.prediction import Assumed, Predicted, Prediction, alike
 from sweep.space import Trial
 
-MOST_ROWS = 4096  # the largest batch that is tried
+MOST_ROWS = 4096  # the largest batch to try
 # Settings that do not change a step's memory or operations (the rank is handled separately).
 FREE = frozenset(
     {
@@ -29,7 +29,7 @@ FREE = frozenset(
 
 
 def checked(words: Sequence[str], assumed: Assumed) -> SweepConfig:
-    """The configuration that a command line means; this machine need not be able to run it.
+    """The configuration of a command line; this machine need not be able to run it.
 
     Raises:
         ConfigError: with everything that is wrong.
@@ -69,7 +69,7 @@ def predict(config: SweepConfig, assumed: Assumed) -> Prediction:
         if chosen is not None:
             found = _with_largest(found, trials, predictor, resolve, assumed.device, chosen)
     except Exception as error:  # a model's own code may not work on fake tensors
-        text = f"the memory cannot be predicted, for a step cannot be simulated: {with_class(error)}. The sweep may run all the same."
+        text = f"the memory cannot be predicted, because a step cannot be simulated: {with_class(error)}. The sweep may still run."
         raise ConfigError([text]) from error
     price = assumed.price_per_hour
     if price is None and assumed.gpu is not None:

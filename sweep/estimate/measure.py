@@ -33,7 +33,7 @@ VERSIONS = ("torch", "transformers", "trl", "peft")
 def prepared(
     words: Sequence[str], assumed: Assumed, device: Device | None, random_weights: bool
 ) -> "tuple[SweepConfig, Assumed, Measurer]":
-    """The configuration that a command line means on this machine, for `device` or by default the one training would use.
+    """The configuration of a command line on this machine, for `device` or, by default, the one that training would use.
 
     Raises:
         ConfigError: with everything that is wrong.

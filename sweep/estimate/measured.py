@@ -1,4 +1,4 @@
-"""What a few real steps tell about a sweep: rates, errors of the prediction, hours and cost."""
+"""What a few real steps show about a sweep: rates, prediction errors, hours and cost."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -41,9 +41,9 @@ def card(
     """The text of README.md.
 
     Args:
-        name: what the weights are loaded by: a repository of the Hub, or a folder.
-        kind: None where it is no language model that Transformers loads.
-        drawn: what PICTURE, beside it, shows.
+        name: where to load the weights from: a repository on the Hub, or a folder.
+        kind: None if it is not a language model that Transformers loads.
+        drawn: the picture saved next to it as PICTURE.
     """
     environment = Environment(loader=PackageLoader("sweep.publish"), trim_blocks=True, keep_trailing_newline=True)
     environment.filters.update(fenced=_fenced, code=_code)
@@ -68,7 +68,7 @@ def card(
 
 
 def _usage(kind: Kind, name: str, dtype: str) -> str:
-    """Python that loads it as the trial had it: its base in the same type, so that it computes the same numbers."""
+    """Python code that loads it with the base model in the same dtype as in training, so that it computes the same numbers."""
     package, loader = {
         "adapter": ("peft", "AutoPeftModelForCausalLM"),
         "model": ("transformers", "AutoModelForCausalLM"),
@@ -87,7 +87,7 @@ def _dtype(settings: Mapping[str, Any]) -> str:
 
 
 def _metadata(sweep: Sweep, trained: Trained, base: Base | None, kind: Kind | None) -> "ModelCardData":
-    """Only what the Hub has under a name of its own is named there: it refuses paths."""
+    """Names only what is on the Hub, which refuses paths."""
     from huggingface_hub import ModelCardData
 
     data = hub_data(trained)
@@ -118,7 +118,7 @@ def _results(trained: Trained, data: str) -> "list[EvalResult] | None":
 
 
 def _fence(text: str) -> str:
-    """Backticks that no run of them in the text ends."""
+    """A fence longer than any run of backticks in the text."""
     return "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
 
 
@@ -128,7 +128,7 @@ def _fenced(text: str, language: str) -> str:
 
 
 def _code(value: Any) -> str:
-    """A name as code in a line of text, whatever characters it has."""
+    """A name as inline code, whatever characters it has."""
     text = " ".join(str(value).split())
     if "`" not in text:
         return f"`{text}`"

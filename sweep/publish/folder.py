@@ -1,4 +1,4 @@
-"""The exported folder: the trained weights as they were saved, the base model's name in them, and a model card."""
+"""Writes the exported folder: the trained weights as saved, with the base model's name, and a model card."""
 
 import json
 import tempfile
@@ -35,10 +35,10 @@ def export(sweep: Sweep, answer: Answer, trained: Trained, output: str | None, r
 
     Args:
         output: a folder that does not exist or is empty; by default `exports/NAME-TRIAL` in the current directory.
-        repo: the Hub's repository that the folder is for. The base model's path on this machine is not written then.
+        repo: the repository on the Hub that the folder is meant for; if given, local paths are not written.
 
     Raises:
-        SweepError: there is something at that place, or it cannot be written.
+        SweepError: the folder is not empty, or it cannot be written.
         StoreError: the weights cannot be read.
     """
     folder = _place(output, f"{sweep.name}-{trained.row['trial_id']}")
@@ -80,7 +80,7 @@ def _download(trained: Trained, into: Path) -> None:
 
 
 def _name_base(config: Path, base: Base | None, shared: bool) -> None:
-    """Names the base model in the adapter's configuration so that it is found from any directory, and the Hub's at its commit."""
+    """Names the base model in the adapter's configuration: by absolute path, or by its name and commit on the Hub."""
     if base is None or not config.is_file():
         return
     name = base.path if base.path and not shared else base.name
@@ -102,7 +102,9 @@ def _warnings(base: Base | None, shared: bool) -> list[str]:
     if base is None or base.of_hub:
         return []
     if shared:
-        return [f"the base model {base.name} is a folder: who loads the adapter needs that folder, under that name"]
+        return [f"the base model {base.name} is a folder: whoever loads the adapter needs that folder, under that name"]
     if base.path is None:
-        return [f"the base model {base.name} is not on this machine: the adapter loads where it is, under that name"]
+        return [
+            f"the base model {base.name} is not on this machine: the adapter only loads where that model is available under that name"
+        ]
     return []

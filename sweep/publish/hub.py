@@ -1,4 +1,4 @@
-"""Uploads an exported folder to the Hugging Face Hub, by its own client."""
+"""Uploads an exported folder to the Hugging Face Hub, with huggingface_hub."""
 
 from pathlib import Path
 
@@ -8,16 +8,18 @@ from sweep.errors import PushFailed, SweepError
 
 
 def check(repo: str) -> None:
-    """Looks at what can be wrong before anything is written; asks the Hub nothing.
+    """Checks what can be wrong before anything is written, without contacting the Hub.
 
     Raises:
-        SweepError: it is no repository's name, there is no token, or the Hub is not to be asked.
+        SweepError: the name is not a repository's, there is no token, or the Hub is set offline.
     """
     from huggingface_hub import constants, get_token
 
-    wrong = [] if is_repo(repo) else [f"--push_to_hub {repo}: no name of a repository. Give USER/NAME."]
+    wrong = [] if is_repo(repo) else [f"--push_to_hub {repo}: is not the name of a repository. Give USER/NAME."]
     if constants.is_offline_mode():
-        wrong.append("--push_to_hub: HF_HUB_OFFLINE is set, so the Hub is not asked. Unset it, or leave the flag out.")
+        wrong.append(
+            "--push_to_hub: HF_HUB_OFFLINE is set, so the Hub is not contacted. Unset it, or leave the flag out."
+        )
     if get_token() is None:
         wrong.append("--push_to_hub: there is no token for the Hub. Set HF_TOKEN, or run `hf auth login`.")
     if wrong:

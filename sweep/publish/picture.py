@@ -1,4 +1,4 @@
-"""The comparison as a static picture: SVG, which the Hub shows in a model card and no plotting library is needed for."""
+"""The comparison as a static picture: SVG, which the Hub shows in a model card, made without a plotting library."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,7 @@ from sweep.common.formatting import capitalized, share
 from sweep.store.columns import METRICS
 from sweep.store.loading import Sweep
 
-# In pixels: a line of the picture, what is above them and below, the plot, its margin, a character.
+# In pixels: the height of a row, above and below all rows; the width of the plot, its margin and a character.
 _ROW, _ABOVE, _BELOW, _PLOT, _MARGIN, _CHARACTER = 36, 14, 50, 480, 24, 7.4
 _PICK, _OTHER = "#0969da", "#57606a"
 
@@ -31,7 +31,7 @@ class _Scale:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture with its title, and what its marks mean."""
+    """A picture with its title, and a caption that explains its marks."""
 
     svg: str
     title: str
@@ -40,7 +40,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class _Line:
-    """A configuration's losses: its mean, each seed's, and what the bounds above the best allow, if there are any."""
+    """A configuration's losses: its mean, each seed's, and its bounds above the best, if there are any."""
 
     label: str
     mean: float
@@ -49,7 +49,7 @@ class _Line:
 
 
 def picture(sweep: Sweep, answer: Answer) -> Picture | None:
-    """A line per configuration: mean, seeds, bounds and the margin's band. None where fewer than two have a loss."""
+    """One line per configuration: mean, seeds, bounds and the band of the margin. None if fewer than two have a loss."""
     lines = _lines(sweep, answer)
     if len(lines) < 2:
         return None
@@ -58,7 +58,7 @@ def picture(sweep: Sweep, answer: Answer) -> Picture | None:
 
 
 def _lines(sweep: Sweep, answer: Answer) -> list[_Line]:
-    metric = answer.metric or "eval_loss"  # that there is none means that no loss is known
+    metric = answer.metric or "eval_loss"  # without a metric, no loss is known
     known = [one for one in answer.compared if one.loss is not None and math.isfinite(one.loss)]
     by_trial = {row["trial_id"]: row.get(metric) for row in sweep.records()}
     lowest = min((one.loss for one in known if one.loss is not None), default=0.0)
@@ -118,7 +118,7 @@ def _caption(answer: Answer) -> str:
 
 
 def _bounds(one: Configuration, lowest: float) -> tuple[float, ...]:
-    """The bounds above the best, as losses; none where a configuration has none."""
+    """The bounds above the best, as losses; empty if the configuration has none."""
     found = one.comparison
     if found is None or found.upper is None or not math.isfinite(found.upper):
         return ()
@@ -132,7 +132,7 @@ def _scale(losses: Sequence[float], left: float) -> _Scale:
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """Three to seven round values between two others."""
+    """Three to seven round values between `low` and `high`."""
     rough = (high - low) / 6
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)

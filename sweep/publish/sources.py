@@ -1,4 +1,4 @@
-"""What a trial was trained from: its base model and its data, each of the Hub or of this machine."""
+"""What a trial was trained from: its base model and its data, each from the Hub or from this machine."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +16,8 @@ class Base:
 
     Attributes:
         name: as the user wrote it.
-        path: its folder on this machine; None for the Hub's, and where it is not here.
-        commit: the Hub's commit that was trained on; None for a folder.
+        path: its folder on this machine; None if it is from the Hub, or not on this machine.
+        commit: the commit on the Hub that was used in training; None for a folder.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Base:
 
 
 def base_of(trained: Trained) -> Base | None:
-    """The trial's base model; None for a trainable that has none."""
+    """The trial's base model; None if its trainable has none."""
     name = trained.settings.get("model_name_or_path")
     if not isinstance(name, str):
         return None
@@ -42,7 +42,7 @@ def base_of(trained: Trained) -> Base | None:
 
 
 def hub_data(trained: Trained) -> str | None:
-    """The trial's data set, if it is the Hub's: a repository's name that is no file's, nor a folder's here."""
+    """The trial's data set, if it is on the Hub: a repository's name that is not a local file or folder."""
     name = trained.settings.get("dataset_name")
     if not isinstance(name, str) or name.endswith(_FILES) or not is_repo(name):
         return None

@@ -1,4 +1,4 @@
-"""Which trial's trained weights are exported, and where they are."""
+"""Finds the trial to export and its trained weights."""
 
 import json
 from collections.abc import Mapping
@@ -19,12 +19,12 @@ from sweep.store.store import Row, Store, unreadable
 
 @dataclass(frozen=True)
 class Trained:
-    """A trial that came to its end.
+    """A trial that was trained to its end.
 
     Attributes:
         row: its trial row.
-        label: its configuration's name in the answer.
-        final: the complete checkpoint of its end.
+        label: its configuration's label in the answer.
+        final: its complete final checkpoint.
     """
 
     store: Store
@@ -43,10 +43,10 @@ class Trained:
 
 
 def choose(sweep: Sweep, answer: Answer, trial_id: str | None) -> Trained:
-    """The named trial, or else the recommended one.
+    """The named trial or, by default, the recommended one.
 
     Raises:
-        SweepError: none is recommended, there is no such trial, or its weights are not there.
+        SweepError: none is recommended, there is no such trial, or it has no weights.
         StoreError: the sweep cannot be read.
     """
     rows = {str(row["trial_id"]): row for row in sweep.records()}
@@ -73,7 +73,7 @@ def _label(answer: Answer, name: str) -> str:
 
 
 def _final(store: Store, row: Row) -> Found:
-    """The trial's final checkpoint, all of its files there."""
+    """The trial's final checkpoint, complete."""
     name = row["trial_id"]
     try:
         found = checkpoints.newest(store, name, row["micro_batch"])
@@ -83,7 +83,7 @@ def _final(store: Store, row: Row) -> Found:
         return found
     if not str(row["checkpoint"]).endswith(f"/{checkpoints.FINAL}"):
         raise SweepError(
-            f"Trial {name} has no trained weights to export: it is {row['status']}, and only a trial that came to its end has "
+            f"Trial {name} has no trained weights to export: it is {row['status']}, and only trials that were trained to their end have "
             "them. Name another one with --trial."
         )
     raise StoreError(

@@ -97,7 +97,7 @@ def parquet(answer: Answer) -> bytes:
 
 
 def _types(kind: type) -> dict[str, Any]:
-    """Arrow types of a dataclass's fields, those left out that stand under names of their own."""
+    """Arrow types of a dataclass's fields, except for those that are spread over several columns."""
     import pyarrow as pa
 
     text, whole, number = pa.string(), pa.int64(), pa.float64()

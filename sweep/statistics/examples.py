@@ -18,7 +18,7 @@ _UNIT = {"tokens": 1.0, "bytes": math.log(2)}  # nats per token; bits per byte
 
 @dataclass(frozen=True)
 class Examples:
-    """Held-out units that all compared trials share: summed losses, and what they are divided by, per trial.
+    """Held-out units that all compared trials share: summed losses and their weights (tokens or bytes), by trial.
 
     A unit is an example or, if the data name clusters, a cluster: examples that are sampled together.
     """
@@ -85,7 +85,9 @@ def _of_all(frame: "pd.DataFrame", losses: Mapping[str, float], weight: str) -> 
     clusters = about.loc[distinct, "group"]
     named = bool(clusters.notna().any())
     if named:
-        keys = clusters.where(clusters.notna(), [f"\0{name}" for name in distinct])  # one without a cluster is its own
+        keys = clusters.where(
+            clusters.notna(), [f"\0{name}" for name in distinct]
+        )  # an example without a cluster is a cluster of its own
         sums, weights = (table.T.groupby(keys.to_numpy()).sum().T for table in (sums, weights))
     return Shared(losses, Examples(_by_trial(sums), _by_trial(weights), sums.shape[1], named), tuple(warnings))
 

@@ -3,16 +3,16 @@
 Arrays in, arrays out. Every function takes leading batch dimensions, written `...`: the calibration tests pass a thousand
 sweeps at once.
 
-The seed is the unit where there are three or more. The spread over seeds knows nothing of the examples, though, because
-every seed is evaluated on the same ones: where two ranks differ example by example in a way that training repeats, a
-t interval over seeds alone claimed a difference between equal ranks in 26 % of simulated sweeps. So the variance over
-examples is added to the variance over seeds.
+With three or more seeds, the seed is the unit. The spread over seeds does not include that of examples, though, because
+every seed is evaluated on the same ones: if two ranks differ from example to example in a way that every training run
+repeats, a t interval over seeds alone claimed a difference between equal ranks in 26 % of simulated sweeps. So the variance
+over examples is added to the variance over seeds.
 
 With three seeds, a pair's own variance has 2 degrees of freedom and a t of 4 to 8. So it is pooled: the residuals of all
-losses after each configuration's and each seed's mean have (K−1)(n−1). A pair's seeds may spread more than the others', so
-the larger of the two variances counts, minus what the term over examples already covers. Only both steps together work:
-with four ranks, three seeds and 0.2 % noise per training run the right pick is made in 0.50 of simulated sweeps instead of
-0.25; the subtraction alone breaks the level for more than two ranks.
+losses after subtracting each configuration's and each seed's mean have (K−1)(n−1). A pair's seeds may spread more than the
+others', so the larger of the two variances counts, minus what the term over examples already covers. The two steps only work
+together: with four ranks, three seeds and 0.2 % noise per training run, the right pick is made in 0.50 of simulated sweeps
+instead of 0.25; the subtraction alone makes too many false claims with more than two ranks.
 """
 
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Examples:
-    """Loss on each held-out unit, an example or a cluster of them, and what it is divided by.
+    """Loss on each held-out unit, an example or a cluster of examples, and its weight.
 
     Attributes:
         sums: summed losses, shape (..., configurations, seeds, units); arbitrary where there is no run.
@@ -43,7 +43,7 @@ class Examples:
         return found
 
     def influences(self) -> Floats:
-        """Each unit's influence on log(Σsums / Σweights); they add up to 0.
+        """Each unit's influence on log(Σsums / Σweights); influences add up to 0.
 
         A held-out loss is a ratio of totals, loss over tokens, so long examples weigh more than short ones.
         """
@@ -59,7 +59,7 @@ def over_seeds(logs_a: Floats, logs_b: Floats) -> Term:
 
 
 def pooled(logs: Floats, present: Mask) -> Term:
-    """Variance of one run's log loss about its configuration's and its seed's effect: the mean square of their interaction.
+    """Variance of one run's log loss around its configuration's and its seed's effects: the mean square of the interaction.
 
     Args:
         logs: shape (..., configurations, seeds).
@@ -77,16 +77,16 @@ def pooled(logs: Floats, present: Mask) -> Term:
 def level(logs: Floats, present: Mask) -> Floats | None:
     """Each configuration's log loss over all seeds, as if it had been trained with every one of them.
 
-    Where a configuration has no run with a seed, what the others tell of that seed stands in: its mean and its seeds'
-    effects are fitted to the runs that there are, by least squares. A race leaves most configurations with fewer seeds
-    than the finalists; over the seeds that all share, the finalists' other seeds would count for nothing.
+    For missing runs, the effect of the seed is estimated from the other configurations: configuration and seed effects are
+    fitted to the existing runs by least squares. A race leaves most configurations with fewer seeds than the finalists; using
+    only the seeds that all share would waste the finalists' other seeds.
 
     Args:
         logs: shape (configurations, seeds).
         present: where there is a run; every configuration and every seed has one.
 
     Returns:
-        Shape (configurations,); None where no chain of shared seeds leads from some configuration to another.
+        Shape (configurations,); None if no chain of shared seeds connects some configuration to another.
     """
     effects = _effects(present)
     fit, _, rank, _ = np.linalg.lstsq(effects, logs[present], rcond=None)
@@ -98,7 +98,7 @@ def level(logs: Floats, present: Mask) -> Floats | None:
 
 
 def _effects(present: Mask) -> Floats:
-    """The design matrix of the runs: a row for each, a column for each configuration and then for each seed."""
+    """The design matrix: a row for each run, a column for each configuration, then a column for each seed."""
     places = np.indices(present.shape)
     columns = [places[axis][present][:, None] == np.arange(present.shape[axis]) for axis in (0, 1)]
     found: Floats = np.concatenate(columns, axis=1).astype(float)
@@ -110,7 +110,7 @@ def over_examples(pull: Floats, leverage: Floats) -> Term:
 
     The linearized variance (W. G. Cochran, Sampling Techniques, 3rd ed., §6.3) is corrected as HC2 for each example's
     leverage, here its share of the loss, and takes the degrees of freedom that noise in proportion to an example's
-    loss leaves (R. M. Bell and D. F. McCaffrey, Survey Methodology 28 (2002) 169–181). Under heavy tails a handful of
+    loss leaves (R. M. Bell and D. F. McCaffrey, Survey Methodology 28 (2002) 169–181). With heavy tails, a handful of
     examples dominates the loss; with N−1 degrees, 10 to 20 % of equal pairs were called different at 20 examples.
 
     Args:
@@ -126,7 +126,7 @@ def over_examples(pull: Floats, leverage: Floats) -> Term:
 
 
 def differences(logs: Floats, present: Mask, examples: Examples, fewest: int) -> Iterator[tuple[int, int, Difference]]:
-    """The difference of each pair (k, j), k < j, that shares a seed. Below `fewest` shared seeds, only the examples' term is used.
+    """The difference of each pair (k, j), k < j, that shares a seed. With fewer than `fewest`, only the term over examples is used.
 
     Args:
         logs: log losses, shape (..., configurations, seeds).
@@ -157,10 +157,10 @@ def differences(logs: Floats, present: Mask, examples: Examples, fewest: int) ->
 
 
 def uneven(logs: Floats, present: Mask, times: float) -> tuple[Mask, Floats]:
-    """Whether each configuration's spread over seeds is more than `times` that of the others together, and the ratio.
+    """Whether each configuration's spread over seeds is more than `times` the others' pooled spread, and the ratio.
 
-    Both have shape (..., configurations). Pooling needs similar spreads: with one rank's at eight to ten times the others',
-    pooled bounds alone called 6 to 8 % of equal ranks different at three seeds.
+    Both have shape (..., configurations). Pooling needs similar spreads: with one rank at eight to ten times the others',
+    pooled bounds alone called equal ranks different in 6 to 8 % of sweeps with three seeds.
     """
     spreads = np.stack(
         [

@@ -16,11 +16,11 @@ Floats = npt.NDArray[np.float64]
 
 CONFIDENCE = 0.95
 MIN_SEEDS = 3  # with fewer, a spread over seeds gives no useful interval: t is 12.7 with two
-MIN_EXAMPLES = 20  # the fewest for which the calibration tests hold an interval over examples alone
+MIN_EXAMPLES = 20  # the fewest for which the calibration tests verify an interval over examples alone
 
 
 def quantile(tail: float, degrees: Floats | float) -> Floats:
-    """Student's t that is exceeded with probability `tail`."""
+    """The value that Student's t exceeds with probability `tail`."""
     value: Floats = -special.stdtrit(degrees, tail)
     return value
 
@@ -41,7 +41,7 @@ class Difference:
         log_ratio: shape (...).
         terms: over seeds and over examples, or over examples alone.
         repeated: the part of the variance over examples that more seeds would reduce.
-        own: what the term over seeds would be without the other configurations.
+        own: the term over seeds without pooling over the other configurations.
     """
 
     log_ratio: Floats
@@ -67,12 +67,12 @@ class Difference:
 
 @dataclass(frozen=True)
 class AboveBest:
-    """How far each configuration is above the best one, as a fraction of it. Which one is the best is not assumed.
+    """How far each configuration is above the best one, as a fraction of it, without assuming which one that is.
 
     Attributes:
-        lower, upper: shape (..., configurations); −inf clipped to 0, +inf where nothing is known. Each holds at the
+        lower, upper: shape (..., configurations); −inf clipped to 0, +inf if unknown. Each holds at the
             requested confidence for all configurations simultaneously.
-        pair_lower: shape (..., K, K): how far k is at least above j, for all pairs simultaneously; negative if it may be below.
+        pair_lower: shape (..., K, K): how far k is above j at least, for all pairs simultaneously; negative if it may be below.
     """
 
     lower: Floats
@@ -101,11 +101,11 @@ def above_best(pairs: Mapping[tuple[int, int], Difference], count: int, confiden
     """Bounds on every configuration's distance above the best, from the differences of the pairs (k, j), k < j.
 
     A configuration is at most u above the best if it is at most u above *each* other one: an intersection of tests, so
-    the choice of the best costs nothing and no lucky winner is mistaken for the best (J. C. Hsu, "Simultaneous
-    confidence intervals for all distances from the 'best'", Annals of Statistics 9 (1981) 1026–1034). Over the
-    configurations Bonferroni: at most K−1 can be above the best, so upper bounds fail with α/(K−1) each; lower bounds
-    are claims over all K(K−1) ordered pairs. That far out in the tail, a pooled spread is trusted only as far as the pair's
-    own agrees at α: with one rank's seeds spread eight times as much, four equal ranks were called different in 7 %
+    the choice of the best needs no correction and no lucky winner is mistaken for the best (J. C. Hsu, "Simultaneous
+    confidence intervals for all distances from the 'best'", Annals of Statistics 9 (1981) 1026–1034). The
+    correction over configurations is Bonferroni's: at most K−1 can be above the best, so upper bounds fail with α/(K−1) each; lower bounds
+    are claims over all K(K−1) ordered pairs. That far out in the tail, a pooled spread is trusted only if the pair's own
+    agrees at α: with one rank's seeds spread eight times as much, four equal ranks were called different in 7 %
     of sweeps without this, in 6 % with it.
     """
     alpha = 1 - confidence
