@@ -1,11 +1,11 @@
-"""Noise that bounds are not made for: `python -m benchmarks.attack` prints one JSON object, in some minutes on one core.
+"""Noise that the bounds are not designed for: `python -m benchmarks.attack` prints one JSON object, in minutes on one core.
 
-Equal ranks, and ranks that are all a margin above the best, in sweeps with duplicated or clustered held-out examples,
-with diverged runs, with a bad run in ten, with one rank whose seeds spread eight times as much, and without the losses of
-single examples. Of each: how often any two equal ranks are called different, and how often a rank at the margin is
-decided to be within it, each with its 95 % interval; `allowed` is what a rate of exactly 5 % stays below in 99 of 100
-runs. `unguarded` is the first rate where what the attack aims at is not looked at: duplicates and clusters counted as
-examples, bad runs averaged in, the seeds alone.
+Simulates equal ranks, and ranks that are all one margin above the best, in sweeps with duplicated or clustered held-out
+examples, with diverged runs, with one bad run in ten, with one rank whose seeds spread eight times as much, and without the
+losses of single examples. Prints how often any two equal ranks are called different, and how often a rank at the margin is
+decided to be within it, each with a 95 % interval; a true rate of exactly 5 % stays below `allowed` in 99 of 100 runs.
+`unguarded` is the first of these rates without the guard against the attack: duplicates and clusters counted as examples,
+bad runs averaged in, seeds alone.
 """
 
 import argparse
@@ -32,7 +32,7 @@ Claims = dict[str, Any]
 
 
 def truths(ranks: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Equal ranks, and ranks that are all a margin above the first."""
+    """Effects of equal ranks, and of ranks that are all one margin above the first."""
     return (0.0,) * ranks, (0.0, *(log1p(MARGIN),) * (ranks - 1))
 
 
@@ -51,24 +51,24 @@ def unequal_spread(ranks: int, sweeps: int) -> Claims:
     }
 
 
-# --- one sweep at a time, as its answer is made --------------------------------------------------------------------------
+# --- one sweep at a time, with the answer's own code --------------------------------------------------------------------
 
 
 def duplicates(ranks: int, sweeps: int) -> Claims:
-    """Every example three times, told by the hash of its tokens."""
+    """Every example three times, recognizable by the hash of its tokens."""
     hashes = np.repeat([f"hash {index}" for index in range(BASE.examples)], 3)
     return one_by_one(BASE, ranks, sweeps, lambda one, rng: replace(one, times=3, columns={"content_hash": hashes}))
 
 
 def clusters(ranks: int, sweeps: int) -> Claims:
-    """Five examples of each problem, with one hardness and one effect of the rank, and a column that names them."""
+    """Five examples of each problem that share their hardness and the rank's effect, and a column that names the problem."""
     names = np.repeat([f"problem {index}" for index in range(BASE.examples // 5)], 5)
     design = replace(BASE, cluster=5)
     return one_by_one(design, ranks, sweeps, lambda one, rng: replace(one, columns={"group": names}))
 
 
 def diverged(ranks: int, sweeps: int) -> Claims:
-    """A run in five ends without a finite loss; five seeds."""
+    """One run in five ends without a finite loss; five seeds."""
     return one_by_one(
         replace(TRAINED, seeds=5),
         ranks,
@@ -79,7 +79,7 @@ def diverged(ranks: int, sweeps: int) -> Claims:
 
 
 def bad_run_in_ten(ranks: int, sweeps: int) -> Claims:
-    """A run in ten ends with a loss that is up to ten times as high; five seeds."""
+    """One run in ten ends with a loss up to ten times as high; five seeds."""
 
     def spoiled(one: Sweep, rng: np.random.Generator) -> Sweep:
         bad = rng.random(one.sums.shape[:2]) < 0.1
@@ -90,13 +90,13 @@ def bad_run_in_ten(ranks: int, sweeps: int) -> Claims:
 
 
 def no_examples(ranks: int, sweeps: int) -> Claims:
-    """A table with a held-out loss for each of five runs, and no claim; a t interval over the seeds would make some."""
+    """A table with one held-out loss for each of five seeds: no claims are made, where t intervals over seeds would make some."""
     return one_by_one(replace(BASE, seeds=5), ranks, sweeps, lambda one, rng: replace(one, columns=None), seeds_alone)
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """One sweep: sums (configurations, seeds, examples), tokens (examples), and what is wrong with it."""
+    """One sweep: sums (configurations, seeds, examples), tokens (examples), and its flaws."""
 
     sums: Floats
     tokens: Floats
@@ -110,13 +110,13 @@ class Sweep:
 
 
 def examples_alone(one: Sweep) -> bool:
-    """Whether ranks are called different where every example counts, and every run that ended."""
+    """Whether ranks are called different if all examples and all finished runs count."""
     found = Estimates.of(np.repeat(one.sums, one.times, axis=-1)[None], np.repeat(one.tokens, one.times)[None])
     return bool(found.bounds().above.different().any())
 
 
 def seeds_alone(one: Sweep) -> bool:
-    """Whether they are by t intervals over the seeds, corrected for the number of pairs."""
+    """Whether ranks are called different by t intervals over seeds, corrected for the number of pairs."""
     logs = np.log(one.sums.sum(axis=-1))
     ranks, seeds = logs.shape
     ratios = logs[:, None] - logs[None, :]

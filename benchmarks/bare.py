@@ -1,9 +1,9 @@
-"""The plain script that a sweep replaces: a for-loop over the demo's trials, in one process, with TRL alone.
+"""The plain script that a sweep replaces: a for loop over the demo's trials in one process, with TRL only.
 
     python -m benchmarks.bare [--lora_r 2 8 32] [--seeds 0 1] [--max_steps 60] [--threads 1] [--ready]
 
-Prints a JSON list with each trial's seconds. With --ready the rows are tokenized before the loop, as our sweeps do it;
-else each trainer tokenizes them, as it does by itself.
+Prints a JSON list with each trial's seconds. With --ready, the rows are tokenized once before the loop, as in our sweeps;
+otherwise each trainer tokenizes them, as it does by default.
 """
 
 import argparse
@@ -27,7 +27,7 @@ def settings_of(lora_r: int, seed: int, max_steps: int) -> dict[str, Any]:
 
 
 def trainer_of(settings: dict[str, Any], rows: Any, ready: Any, folder: str, first_step: list[float]) -> Any:
-    """What a user would write."""
+    """The trainer as a user would write it."""
     from peft import LoraConfig
     from transformers import TrainerCallback
     from trl import SFTConfig, SFTTrainer
@@ -72,7 +72,7 @@ def trainer_of(settings: dict[str, Any], rows: Any, ready: Any, folder: str, fir
 
 
 def loop(trials: Sequence[dict[str, Any]], ready: bool) -> list[dict[str, float]]:
-    """Trains, evaluates and saves each; seconds to the first step, of training and of all."""
+    """Trains, evaluates and saves each trial; returns seconds to the first step, of training, and in total."""
     from trainables.data.rows import load_rows
     from trainables.data.tokens import dataset_of, prepare
 
@@ -96,7 +96,7 @@ def loop(trials: Sequence[dict[str, Any]], ready: bool) -> list[dict[str, float]
 
 
 def run(words: Sequence[str]) -> list[dict[str, float]]:
-    """The script in a process of its own."""
+    """Runs the script in its own process."""
     command = [sys.executable, "-m", "benchmarks.bare", *words]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:

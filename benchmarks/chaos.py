@@ -1,10 +1,10 @@
-"""Kills what demo sweeps stand on, and compares what is left with an undisturbed sweep, bit for bit.
+"""Kills the processes of demo sweeps at random, and compares the results with an undisturbed sweep's, bit for bit.
 
     python -m benchmarks.chaos [--rounds 1] [--seed 0] [--victims worker driver gcs_server raylet] [--race]
 
-Each victim is sent SIGKILL and SIGTERM at any time, while a trial evaluates, and while a checkpoint is uploaded; after each end
-the same command again. With --race the sweep chooses its trials, and victims die while it records a decision, too. Only
-processes of the sweep's own tree are killed. Prints one JSON object. About 13 minutes on two cores.
+Each victim is sent SIGKILL and SIGTERM at a random time, while a trial evaluates, and while a checkpoint is uploaded; each time
+the sweep has ended, the same command runs again. With --race the sweep chooses its trials, and victims are also killed while it
+records a decision. Kills only processes that the sweep started. Prints one JSON object. About 13 minutes on two cores.
 """
 
 import argparse
@@ -52,13 +52,16 @@ SWEEP = [
 ]
 SWEEP += ["--trainable", "benchmarks.windows:Slow", "--max_steps", "30"]
 RACE = ["--tune", "learning_rate", "--ladder", "2.4e-3", "8e-3", "2.4e-2", "--race", "--max_seeds", "3"]
-# What a trial measured and learned; times, places and process ids are another run's own.
+# What a trial measured and learned; times, paths and process ids differ between runs.
 COMPARED = ["trial_id", "status", "steps", "train_loss", "eval_loss", "tokens", "epochs", "trainable_parameters"]
-TRUE_ENDINGS = {"completed", "interrupted"}  # nothing else may be said of a trial: no scheduler, no error of its own
+TRUE_ENDINGS = {
+    "completed",
+    "interrupted",
+}  # other endings would be false: there is no scheduler, and trials do not fail by themselves
 
 
 class Kill(NamedTuple):
-    """What is to die, of which signal, and when."""
+    """Which process to kill, with which signal, and when."""
 
     victim: str
     signal: str
@@ -67,7 +70,7 @@ class Kill(NamedTuple):
 
 @dataclass
 class Chaos:
-    """Sweeps under attack in a folder of their own: their temporary files, caches and Ray are there too."""
+    """Sweeps under attack in their own folder, which also holds their temporary files, caches and Ray."""
 
     folder: Path
     random: random.Random
@@ -80,7 +83,7 @@ class Chaos:
     seen: dict[int, psutil.Process] = field(default_factory=dict)
 
     def sweep(self, name: str) -> dict[str, Any]:
-        """Starts the same command until it has ended by itself with exit code 0; returns what it has measured."""
+        """Repeats the same command until it exits with code 0; returns what the sweep measured."""
         while self._attempt(self.folder / name) != 0:
             pass
         return state(self.folder / name)
@@ -112,7 +115,7 @@ class Chaos:
         return {**os.environ, **{key: str(self.folder / name) for key, name in own.items()}}
 
     def _kill(self, driver: "subprocess.Popen[bytes]", kill: Kill) -> bool:
-        """Waits for the moment, for a while; whether it came and the signal was sent."""
+        """Waits for a while for the right moment; returns whether it came and the signal was sent."""
         time.sleep(self.random.uniform(1.0, 6.0) if kill.window == "any" else 0.02)
         tree = {one.pid: one for one in children(driver.pid)}
         self.seen |= tree
@@ -138,10 +141,10 @@ class Chaos:
                     f"after {ended_by}: {row['trial_id']} {row['status']} {row['error_message'] or ''}"
                 )
 
-    def left(self) -> dict[str, list[str]]:
-        """What a sweep should have taken away: files in the temporary folder and in the cache's spool, processes."""
+    def leftovers(self) -> dict[str, list[str]]:
+        """What a sweep should have cleaned up: temporary files, spooled files, processes."""
         alive = psutil.wait_procs(list(self.seen.values()), timeout=90)[1]
-        temporary = sorted(path.name for path in (self.folder / "tmp").iterdir())  # torch's cache is meant to stay
+        temporary = sorted(path.name for path in (self.folder / "tmp").iterdir())  # torch's cache stays by design
         spool = [str(path) for path in (self.folder / "cache").glob("lora-rank-sweep/spool/*")]
         return {
             "left_in_tmp": [name for name in temporary if not name.startswith("torchinductor_")] + spool,
@@ -154,12 +157,14 @@ def command(place: Path, more: Sequence[str] = ()) -> list[str]:
 
 
 def trial_processes(driver: int) -> list[psutil.Process]:
-    """Processes that run trials, of the Ray that a driver started."""
+    """The processes that run trials in the Ray that a driver started."""
     found = []
     for child in children(driver):
         try:
             name = " ".join(child.cmdline())
-            if "ResourceTrainable" in name or "TuneTrial" in name:  # what Ray calls them, by what they do just then
+            if (
+                "ResourceTrainable" in name or "TuneTrial" in name
+            ):  # Ray's names for them, depending on what they are doing
                 found.append(child)
         except psutil.Error:
             continue
@@ -194,7 +199,7 @@ def send(victim: psutil.Process | None, name: str) -> bool:
 
 
 def end_driver(driver: "subprocess.Popen[bytes]", name: str) -> bool:
-    """With SIGKILL everything that it started as well, at once: what a machine that dies does."""
+    """SIGKILL also kills everything that the driver started, at once, as when a machine goes down."""
     if name == "SIGKILL":
         kill_all(driver.pid)
     else:
@@ -211,7 +216,7 @@ def kill_all(driver: int) -> None:
 
 
 def state(folder: Path) -> dict[str, Any]:
-    """Everything of a sweep that must not depend on what happened to it. A race may begin more than it wants, to keep slots busy."""
+    """All results of a sweep that must not depend on interruptions. (A race may start more trials than it needs, to fill slots.)"""
     store = Store(str(folder / "chaos"))
     wanted = {entry["trial_id"] for entry in store.read_sweep()["trials"]}
     trials = store.trials().select(COMPARED).sort_by("trial_id").to_pylist()
@@ -224,7 +229,7 @@ def state(folder: Path) -> dict[str, Any]:
 
 def first_difference(calm: list[Any], left: list[Any]) -> str:
     unlike = [f"{one} became {other}" for one, other in zip(calm, left, strict=False) if one != other]
-    return f"{len(calm)} rows became {len(left)}; {unlike[0] if unlike else 'the rest is alike'}"
+    return f"{len(calm)} rows became {len(left)}; {unlike[0] if unlike else 'the others are the same'}"
 
 
 def differences(calm: dict[str, Any], left: dict[str, Any], name: str) -> list[str]:
@@ -232,7 +237,7 @@ def differences(calm: dict[str, Any], left: dict[str, Any], name: str) -> list[s
 
 
 def compare(kills: Sequence[Kill], seed: int, more: Sequence[str] = ()) -> dict[str, Any]:
-    """An undisturbed sweep, then as many under attack as there are kills for; says what was killed and what differs."""
+    """Runs an undisturbed sweep, then sweeps under attack until all kills are done; reports kills and differences."""
     began, folder = time.monotonic(), Path(tempfile.mkdtemp(prefix="chaos-"))
     chance = random.Random(seed)
     try:
@@ -250,7 +255,7 @@ def compare(kills: Sequence[Kill], seed: int, more: Sequence[str] = ()) -> dict[
             "exit_codes": {ended_by: dict(codes) for ended_by, codes in sorted(chaos.exits.items())},
             "different": different,
             "false_endings": chaos.false_endings,
-            **chaos.left(),
+            **chaos.leftovers(),
             "minutes": round((time.monotonic() - began) / 60, 1),
         }
     finally:
@@ -260,7 +265,7 @@ def compare(kills: Sequence[Kill], seed: int, more: Sequence[str] = ()) -> dict[
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--rounds", type=int, default=1, help="how often each victim dies of each signal in each window"
+        "--rounds", type=int, default=1, help="how often to send each signal to each victim in each window"
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--victims", nargs="+", choices=VICTIMS, default=VICTIMS)

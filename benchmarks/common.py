@@ -1,4 +1,4 @@
-"""What the benchmarks share: a Ray of their own, sweeps run quietly, and medians."""
+"""What the benchmarks share: a private Ray, silent sweeps, and medians."""
 
 import contextlib
 import io
@@ -14,7 +14,7 @@ SYNTHETIC = ("--trainable", "trainables.synthetic:Synthetic")
 
 @contextlib.contextmanager
 def own_ray(cpus: int) -> Iterator[None]:
-    """A Ray that was told of so many CPUs, for this process alone."""
+    """A Ray with this many declared CPUs, only for this process."""
     import ray
 
     from sweep.run.runner import ENVIRONMENT
@@ -31,21 +31,21 @@ def sweep(folder: str, *words: str) -> Any:
     """Runs a sweep in this process, silently; returns its store.
 
     Raises:
-        RuntimeError: a trial failed, or the command was wrong; with what the command said.
+        RuntimeError: a trial failed, or the command was wrong; with the command's output.
     """
     from sweep.grid import main
     from sweep.store.store import Store
 
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
         code = main(["--storage_path", folder, "--name", "sweep", *words])
     if code:
-        raise RuntimeError(f"the sweep ended with exit code {code}:\n{said.getvalue()[-2000:]}")
+        raise RuntimeError(f"the sweep ended with exit code {code}:\n{output.getvalue()[-2000:]}")
     return Store(f"{folder}/sweep")
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    """Seconds that a call took, and what it returned."""
+    """Seconds that a call took, and its result."""
     begin = time.perf_counter()
     result = work()
     return time.perf_counter() - begin, result
@@ -56,11 +56,11 @@ def median(values: Sequence[float]) -> float:
 
 
 def spread(values: Sequence[float]) -> list[float]:
-    """The least and the greatest, so that a reader sees how quiet the machine was."""
+    """Minimum and maximum, which show how quiet the machine was."""
     return [float(f"{min(values):.4g}"), float(f"{max(values):.4g}")]
 
 
 def show(name: str, content: dict[str, Any]) -> None:
-    """Prints the benchmark's one JSON object, with how busy the machine is."""
+    """Prints the benchmark's JSON object, with the machine's load."""
     load = [round(value, 2) for value in os.getloadavg()]
     print(json.dumps({"benchmark": name, **content, "cpus": os.cpu_count(), "load_average": load}, indent=2))

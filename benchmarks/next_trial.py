@@ -1,10 +1,10 @@
-"""From one trial's end to the next one's first step in the same slot: a used process, a fresh one, and a bare loop.
+"""Time from one trial's end to the next one's first step in the same slot: in a reused process, a fresh one, a bare loop.
 
     python -m benchmarks.next_trial [--trials 6] [--repetitions 3]
 
-The demo's model and data, one thread, few steps a trial. Ours and fresh are the same sweep with Ray Tune's
-`reuse_actors` on and off, timed by the rows that they leave. The bare loop has a trainer after the other built over the
-same ready tokens, in one warm process. About 5 minutes on two cores.
+Uses the demo's model and data, one thread, and few steps per trial. `ours` and `fresh` are the same sweep with Ray Tune's
+`reuse_actors` on and off, timed by their rows. The bare loop builds one trainer after the other on the same tokens,
+in one warm process. About 5 minutes on two cores.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def gaps(ranks: Sequence[str], reuse: bool) -> list[float]:
 
 
 def bare_gaps(ranks: Sequence[str]) -> list[float]:
-    """Seconds to the first step of each trial but the first, which also warms the process up."""
+    """Seconds to the first step of each trial except the first, which also warms up the process."""
     found = bare.run(["--lora_r", *ranks, "--seeds", "0", "--max_steps", str(STEPS), "--ready"])
     return [trial["to_first_step"] for trial in found[1:]]
 

@@ -1,14 +1,15 @@
-"""How often the right rank is picked: `python -m benchmarks.power` prints one JSON object, in some minutes on one core.
+"""How often the right rank is picked: `python -m benchmarks.power` prints one JSON object, in minutes on one core.
 
-Simulated sweeps of 2, 3, 4 and 6 ranks with 3, 5 and 10 seeds and 300, 1,000 and 4,000 held-out examples. The smallest
-rank is twice the margin above the best (with four ranks and more the two smallest are), all others are equal: the right
-pick is the first of these. Two noises: `small` is a small fine-tuning, in which a rank's loss on an example varies by 3 %
-and examples are half of the noise; in `seeds` nearly all of it is training noise. Either varies by 0.2 % with the seed.
+Simulates sweeps of 2, 3, 4 and 6 ranks with 3, 5 and 10 seeds and 300, 1,000 and 4,000 held-out examples. The smallest
+rank (of four or more ranks, the two smallest) is twice the margin above the best, and all others are equal: the right pick
+is the smallest of these. There are two kinds of noise: `small` is a small fine-tuning run, in which a rank's loss on an
+example varies by 3 % and examples are half of the noise; in `seeds`, nearly all of it is training noise. In both, a run
+varies by 0.2 % with the seed.
 
-For each cell: `decided`, a pick is shown to be within the margin; `right`, it is the right one; and the claims that are
-false, each with its 95 % interval: `wrong_pick`, a pick that is beyond the margin is decided; `within_at_margin`, any of
-the ranks that are all a margin above the best is called within it; `different_when_equal`, any two of equal ranks are
-called different. `advice` tells how often the advice, followed once, settles what was undecided.
+For each cell: `decided`, a pick is shown to be within the margin; `right`, and it is the right one. Then the false claims,
+each with a 95 % interval: `wrong_pick`, a pick beyond the margin is decided; `within_at_margin`, one of several ranks that
+are all one margin above the best is called within it; `different_when_equal`, any two equal ranks are called different.
+`advice` is how often following the advice once settles what was undecided.
 """
 
 import argparse
@@ -71,40 +72,42 @@ def rate(claims: npt.NDArray[np.bool_]) -> dict[str, Any]:
 
 
 def advice(noise: Design, ranks: int, sweeps: int) -> dict[str, Any]:
-    """Follows the advice of undecided sweeps once, with the same truth: how many are decided then."""
+    """Follows the advice of undecided sweeps once, with the same truth, and counts how many are decided then."""
     effects = (log1p(2 * MARGIN),) * worse(ranks) + (0.0,) * (ranks - worse(ranks))
     most = replace(noise, effects=effects, seeds=noise.seeds + 30, examples=16 * noise.examples)
     rng = np.random.default_rng([ranks, noise.seeds])
-    asked = {"examples": 0, "seeds": 0, "both": 0, "neither": 0}
+    advised_kinds = {"examples": 0, "seeds": 0, "both": 0, "neither": 0}
     settled = []
     for _ in range(sweeps):
         sums, tokens = (one[0] for one in losses(most, 1, rng))
         now = compared(sums[:, : noise.seeds, : noise.examples], tokens[: noise.examples], MARGIN)
         if any(now.decided(index) for index in range(ranks)):
             continue
-        told = advised(now)
+        suggestion = advised(now)
         present = np.zeros(sums.shape[:2], dtype=bool)
         present[:, : noise.seeds] = True
-        if told.seeds and not told.either:
-            named = [index for index, one in enumerate(now.groups) if one.label in told.configurations]
-            present[named, : noise.seeds + told.seeds] = True
-        asked[_kind(told)] += 1
-        examples = told.examples or noise.examples
+        if suggestion.seeds and not suggestion.either:
+            named = [index for index, one in enumerate(now.groups) if one.label in suggestion.configurations]
+            present[named, : noise.seeds + suggestion.seeds] = True
+        advised_kinds[_kind(suggestion)] += 1
+        examples = suggestion.examples or noise.examples
         then = bounds(sums[None, ..., :examples], tokens[None, :examples], present)
         settled.append(then.decided(MARGIN).any())
-    return {"undecided": len(settled), "asked_for": asked, "settled": rate(np.array(settled))} if settled else {}
+    return (
+        {"undecided": len(settled), "asked_for": advised_kinds, "settled": rate(np.array(settled))} if settled else {}
+    )
 
 
-def _kind(told: Suggestion) -> str:
-    if told.examples and (told.either or not told.seeds):
+def _kind(suggestion: Suggestion) -> str:
+    if suggestion.examples and (suggestion.either or not suggestion.seeds):
         return "examples"
-    return ("both" if told.examples else "seeds") if told.seeds else "neither"
+    return ("both" if suggestion.examples else "seeds") if suggestion.seeds else "neither"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     flags = argparse.ArgumentParser(prog="python -m benchmarks.power")
     flags.add_argument("--sweeps", type=int, default=2000, help="simulated sweeps of each cell")
-    flags.add_argument("--advised", type=int, default=200, help="simulated sweeps whose advice is followed")
+    flags.add_argument("--advised", type=int, default=200, help="simulated sweeps in which the advice is followed")
     for name, values in (("ranks", RANKS), ("seeds", SEEDS), ("examples", EXAMPLES)):
         flags.add_argument(f"--{name}", type=int, nargs="+", default=values)
     given = flags.parse_args(arguments)

@@ -1,7 +1,7 @@
 """python -m benchmarks.predicted_memory: peak memory of a training step, predicted against measured, on a CPU.
 
-Measured twice while the real SFTTrainer trains two steps: by the same tracker on real tensors, and by the CPU allocator's own
-count as torch's profiler reports it. The ratios are predicted over measured.
+Measured in two ways while the real SFTTrainer trains two steps: with the same tracker on real tensors, and by the CPU
+allocator's own count as torch's profiler reports it. The ratios are predicted over measured.
 """
 
 import gc
@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 LENGTH, ROWS, WORDS = 64, 4, 2048
-STEPS = 2  # the optimizer has its state in the second
+STEPS = 2  # in the second step the optimizer has its state
 LORA = {"lora_r": 16, "lora_alpha": 32, "lora_dropout": 0.05, "lora_target_modules": ["q_proj", "v_proj"]}
 BASE = {"per_device_train_batch_size": ROWS, "bf16": False, "activation_checkpointing": False, "max_length": LENGTH}
 CHECKPOINTED, BF16_WEIGHTS = {"activation_checkpointing": True}, {"dtype": "bfloat16"}
 GPT2 = {"lora_target_modules": ["c_attn", "c_proj"]}
 
-# By name: the model's shape, and the settings over BASE.
+# By name: the model's architecture, and settings that override BASE.
 CONFIGURATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "OPT, LoRA": ("opt", LORA),
     "OPT, full": ("opt", {}),
@@ -41,7 +41,7 @@ CONFIGURATIONS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def compare(name: str, folder: Path) -> dict[str, int]:
-    """Bytes at the peak of one configuration: predicted, tracked on real tensors, and as the allocator counts."""
+    """Peak bytes of one configuration: predicted, tracked on real tensors, and counted by the allocator."""
     from trainables.predict.steps import simulate
 
     shape, settings = CONFIGURATIONS[name]
@@ -58,7 +58,7 @@ def compare(name: str, folder: Path) -> dict[str, int]:
 
 
 def _save(shape: str, path: Path) -> None:
-    """A model of random weights, and a tokenizer, for what the trainer reads."""
+    """Saves a model with random weights and a tokenizer for the trainer."""
     from tokenizers import Tokenizer, models
     from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
@@ -99,14 +99,14 @@ def _shapes() -> dict[str, Any]:
 
 
 def _train(settings: dict[str, Any]) -> tuple[int, int]:
-    """Two optimizer steps of the real trainer: the tracker's peak, and the allocator's, in bytes."""
+    """Trains two steps with the real trainer; returns the tracker's and the allocator's peaks in bytes."""
     from torch.profiler import ProfilerActivity, profile
 
     from trainables.predict.live import Live
 
     with tempfile.TemporaryDirectory() as folder:
         trainer = _trainer(settings, folder)
-        gc.collect()  # what an earlier model left must not be freed while this one is measured
+        gc.collect()  # an earlier model must not be freed while this one is measured
         held = [*trainer.model.parameters(), *trainer.model.buffers()]
         before = sum({id(one.untyped_storage()): one.untyped_storage().nbytes() for one in held}.values())
         live = Live()
@@ -138,7 +138,7 @@ def _trainer(settings: dict[str, Any], folder: str) -> Any:
 
 
 def _allocated(profiled: Any) -> int:
-    """The most that the allocator had given out at any moment since the profile began."""
+    """The most bytes allocated at any moment since the profile began."""
     total = most = 0
     for event in profiled.profiler.kineto_results.events():
         if event.name() == "[memory]":

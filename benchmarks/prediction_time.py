@@ -1,7 +1,7 @@
-"""python -m benchmarks.prediction_time: seconds that a prediction takes, imports aside: wall clock's and the processor's.
+"""python -m benchmarks.prediction_time: seconds that a prediction takes without imports, as wall-clock and CPU time.
 
-The report's three ranks of opt-350m, and three ranks of an 8 B Llama on all linear layers, each with the largest batch that
-fits a card. The numbers of simulated steps are beside them, for those make the time. About a minute on a quiet core.
+Predicts the report's three ranks of opt-350m, and three ranks of an 8 B Llama on all linear layers, each with the largest
+batch that fits a card. Also prints the number of simulated steps, which determines the time. About a minute on a quiet core.
 """
 
 import time

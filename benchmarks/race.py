@@ -1,23 +1,23 @@
 """`--tune learning_rate --race` against the full grid: `python -m benchmarks.race` prints one JSON object, in minutes.
 
-Simulated sweeps of 6 ranks, 5 learning rates and at most 10 seeds, with the noise of tests/simulate.py: a run varies by
-0.19 % with its seed, as 66 published pairs of repeated runs do, and by what a configuration is on the held-out examples
-(`examples`: as much with ten seeds, `seeds`: little). Over the rates a rank's loss is a bowl; where its bottom lies between
-the ladder's rates is drawn anew for every sweep. Rates far beyond the best one diverge.
+Simulates sweeps of 6 ranks, 5 learning rates and at most 10 seeds, with the noise of tests/simulate.py: a run varies by
+0.19 % with its seed, as in 66 published pairs of repeated runs, and a configuration varies over the held-out examples
+(`examples`: as much as ten seeds do, `seeds`: little). As a function of the learning rate, a rank's loss is bowl-shaped; the
+bottom is drawn at random for every sweep. Rates far above the best one diverge.
 
-    clear_winner   one rank is best, all others are 3 % or more above it
+    clear_winner   one rank is best, all others are at least 3 % above it
     plateau        the two smallest ranks are beyond the margin, the others equal
     all_equal      all ranks are equal
-    crossing       the best rate rises with the rank, so that at low rates small ranks look good, at high rates large ones
+    crossing       the best rate rises with the rank, so low rates favor small ranks, and high rates large ones
     heavy_tails    the plateau, with seeds whose noise is Student's t with 3 degrees of freedom
-    at_the_margin  all but the largest rank are a little beyond the margin: where a wrong pick is easiest
+    at_the_margin  all but the largest rank are slightly beyond the margin, where wrong picks are most likely
 
-The race is the policies' own code with the answer's own bounds, asked as the runner asks it. The full grid takes each
-rank at the rate with the lowest mean and compares with the same bounds, corrected for that choice. Of both:
+The race runs the policies' own code with the answer's own bounds, in the same way as the runner. The full grid takes each
+rank at the rate with the lowest mean and compares with the same bounds, corrected for that choice. For both:
 
     decided        a pick is shown to be within the margin
-    right          and it is the cheapest rank that is
-    wrong          and it is beyond the margin: the false claim
+    right          it is, and it is the cheapest rank within the margin
+    wrong          it is, and it is beyond the margin: a false claim
     hours_share    mean GPU-hours of the race over the full grid's
 """
 
@@ -49,8 +49,8 @@ RANKS = (2, 4, 8, 16, 32, 64)
 RATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3)
 SEEDS = 10
 HOURS = np.array([1 + 0.001 * rank for rank in RANKS])  # of a run: r=256 took 13 % longer than r=8 with opt-350m
-STEEP = 0.008  # log loss one rate beside the bottom of the bowl; published neighbors differ by 0.5 to 3 %
-DIVERGES = 2.2  # rates above the bottom
+STEEP = 0.008  # rise of the log loss one rate away from the bottom; published neighbors differ by 0.5 to 3 %
+DIVERGES = 2.2  # how many rates above the bottom runs diverge
 BASE = Design((), SEEDS, 300, seed_noise=0.003, training_noise=0.0019)
 NOISE = {
     "examples": replace(BASE, interaction=0.007, rest=0.007),
@@ -60,7 +60,7 @@ NOISE = {
 
 @dataclass(frozen=True)
 class Shape:
-    """A truth: each rank's log loss at its best rate, and how many rates the bottom moves from the smallest rank to the largest."""
+    """A truth: each rank's log loss at its best rate, and how far the best rate moves from the smallest to the largest rank."""
 
     floors: tuple[float, ...]
     moves: float = 0.3
@@ -80,7 +80,7 @@ SHAPES = {
 
 @dataclass(frozen=True)
 class Truth:
-    """Sweeps' log losses (sweeps, ranks, rates), infinite where a run diverges."""
+    """True log losses (sweeps, ranks, rates), infinite where runs diverge."""
 
     effects: Floats
 
@@ -101,7 +101,7 @@ class Truth:
 
 @dataclass(frozen=True)
 class Picks:
-    """What one way picks in each sweep: a place among the ranks, −1 where nothing is decided, and its GPU-hours."""
+    """One method's pick in each sweep, an index of a rank or −1 if undecided, and its GPU-hours."""
 
     places: npt.NDArray[np.int_]
     hours: Floats
@@ -127,7 +127,7 @@ def full_grid(sums: Floats, tokens: Floats, truth: Truth) -> Picks:
 
 
 def trial(rank: Rank, value: float, seed: int) -> Trial:
-    """A trial as far as a policy looks."""
+    """A trial with what policies use."""
     assert rank != "full", "LoRA alone"
     return Trial(f"r{rank}-{value:g}-s{seed}", rank, None, seed, {}, {}, "")
 
@@ -141,7 +141,7 @@ TRIALS = {
 
 
 def raced(sums: Floats, tokens: Floats, effects: Floats) -> tuple[int, float]:
-    """One sweep's pick and GPU-hours: the policy asked until it is done. Sums (ranks, rates, seeds, examples)."""
+    """One sweep's pick and GPU-hours, running the policy until it is done. Sums (ranks, rates, seeds, examples)."""
     means = sums.sum(axis=-1) / tokens.sum()
 
     def shared(found: Any) -> Shared:
@@ -164,13 +164,13 @@ def raced(sums: Floats, tokens: Floats, effects: Floats) -> tuple[int, float]:
 
 
 def race(sums: Floats, tokens: Floats, truth: Truth) -> Picks:
-    """Each sweep for itself."""
+    """Races each sweep separately."""
     found = [raced(*one) for one in zip(sums, tokens, truth.effects, strict=True)]
     return Picks(np.array([pick for pick, _ in found]), np.array([hours for _, hours in found]))
 
 
 def cell(shape: Shape, noise: Design, sweeps: int, rng: np.random.Generator) -> dict[str, Any]:
-    """Both ways, on the same sweeps, in pieces of a few million losses."""
+    """Both methods on the same sweeps, in chunks of a few million losses."""
     design = replace(noise, effects=(0.0,) * (len(RANKS) * len(RATES)), heavy=shape.heavy)
     truth = Truth.of(shape, sweeps, rng)
     ways: dict[str, list[Picks]] = {"race": [], "full_grid": []}

@@ -1,13 +1,13 @@
 """`--tune learning_rate` on finished runs: `python -m benchmarks.replay FILE.csv --margin 0.005` prints one JSON object.
 
-FILE has the columns model, lora_r, learning_rate and eval_loss, a line for each run; a run that is not listed counts as
-diverged. The policy walks over each model's ranks with the table's own rates as the ladder. Its verdict is the cheapest
-rank within the margin of the best, of those that it tried, each at its best rate; the table's verdict is that of all runs.
+FILE has the columns model, lora_r, learning_rate and eval_loss, with a line for each run; runs that are not listed count as
+diverged. The policy tunes each model's ranks with the table's rates as the ladder. Its verdict is the cheapest rank
+within the margin of the best, among those that it tried, each at its best rate; the table's verdict is that of all runs.
 
-    models         how many there are
-    same_verdict   of how many the policy's verdict is the table's
-    runs_share     runs that the policy wanted, over those in the table
-    differ         the models with another verdict
+    models         number of models
+    same_verdict   number of models for which the policy's verdict is the table's
+    runs_share     runs that the policy requested, over those in the table
+    differ         the models for which the verdicts differ
 """
 
 import argparse
@@ -34,7 +34,7 @@ def read(path: Path) -> dict[str, dict[tuple[int, float], float]]:
     """Each model's table.
 
     Raises:
-        ValueError: a column is missing, a number is none, or a pair of rank and rate is listed twice.
+        ValueError: a column is missing, a value is not a number, or a pair of rank and rate is listed twice.
     """
     tables: dict[str, dict[tuple[int, float], float]] = {}
     with path.open(newline="") as file:
@@ -57,7 +57,7 @@ def _number(text: str, kind: Callable[[str], N], what: str, line: int) -> N:
 
 
 def trial(rank: Rank, rate: float, seed: int) -> Trial:
-    """A trial as far as a policy looks."""
+    """A trial with what policies use."""
     assert rank != "full", "the table has LoRA alone"
     return Trial(f"r{rank}-{rate:g}-s{seed}", rank, None, seed, {}, {}, "")
 
@@ -70,7 +70,7 @@ def verdict(table: Table, margin: float) -> int | None:
 
 
 def walked(table: Table, margin: float) -> tuple[dict[tuple[int, float], float], Wanted]:
-    """The runs that the policy wanted, one after the other, with their losses, and where it ended."""
+    """The runs that the policy requested, with their losses, and its final state."""
     rates = tuple(sorted({rate for _, rate in table}))
     ladder = Ladder.of(LORA_START, rates)
     ranks: tuple[Rank, ...] = tuple(sorted({rank for rank, _ in table}))
@@ -86,7 +86,7 @@ def walked(table: Table, margin: float) -> tuple[dict[tuple[int, float], float],
 
 
 def replay(tables: Mapping[str, Table], margin: float) -> dict[str, Any]:
-    """All models."""
+    """Replays all models."""
     runs, differ = 0, []
     for model, table in tables.items():
         tried, _ = walked(table, margin)

@@ -1,8 +1,8 @@
-"""Steps per second with our reporter, and with a synchronous `tune.report` at every step, over those without either.
+"""Steps per second with our reporter, and with a synchronous `tune.report` at every step, relative to no reporting.
 
     python -m benchmarks.reporting [--trials 1 4 16] [--steps 400] [--repetitions 3]
 
-A step waits 20 ms, as for a GPU. All trials of a side run at once; each begins when all are there, so that no process
+A step waits 20 ms, as if for a GPU. All trials of a side run at once; they begin when all processes are up, so that none
 starts while another is measured. About 8 minutes on two cores.
 """
 
@@ -23,7 +23,7 @@ STEP_S = 0.02
 
 
 def row(number: int) -> dict[str, Any]:
-    """What StepRows makes of a step."""
+    """A step row as StepRows makes it."""
     return {
         "step": number,
         "epoch": number / 1000,
@@ -42,7 +42,7 @@ def row(number: int) -> dict[str, Any]:
 
 
 def measured(folder: str, name: str, together: int, steps: int, report: Any) -> None:
-    """Waits for the others, does the steps, and leaves the rate in a file."""
+    """Waits for the others, does the steps, and writes the rate to a file."""
     (Path(folder) / f"{name}.here").touch()
     while len(list(Path(folder).glob("*.here"))) < together:
         time.sleep(0.05)
@@ -83,7 +83,7 @@ def through_us(folder: str, together: int, steps: int, reporting: bool) -> None:
 
 
 def synchronous(folder: str, together: int, steps: int) -> None:
-    """The usual way: the training function tells Tune of every step."""
+    """The usual way: the training function reports every step to Tune."""
     from ray import tune
 
     def train(config: dict[str, Any]) -> None:
@@ -99,7 +99,7 @@ def synchronous(folder: str, together: int, steps: int) -> None:
 
 
 def rate(side: str, together: int, steps: int) -> float:
-    """Steps per second of a trial, the mean of those that ran at once."""
+    """Steps per second of a trial, averaged over those that ran at once."""
     with tempfile.TemporaryDirectory() as folder:
         if side == "tune.report":
             synchronous(folder, together, steps)

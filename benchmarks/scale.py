@@ -1,10 +1,10 @@
-"""A thousand short trials under our runner, and the same trials under bare Ray Tune; and what the driver's memory does.
+"""A thousand short trials under our runner and under bare Ray Tune: time, and growth of the driver's memory.
 
     python -m benchmarks.scale [--trials 1000] [--slots 2] [--repetitions 1]
 
-A trial is ten steps of 20 ms, each reported, and a checkpoint at its end. Bare Tune uses its processes again too, and
-writes its JSON log. Each side is a process of its own. Memory is the driver's resident set; its growth is counted from
-a third of the trials on, when everything was imported. About 5 minutes on two cores.
+A trial is ten reported steps of 20 ms, and a checkpoint at its end. Bare Tune also reuses its processes, and writes its
+JSON log. Each side runs in its own process. Memory is the driver's resident set; growth counts from a third of the
+trials on, when everything has been imported. About 5 minutes on two cores.
 """
 
 import argparse
@@ -24,7 +24,7 @@ STEPS, STEP_S = 10, 0.02
 
 
 class Memory:
-    """Resident bytes of this process whenever a trial has ended. Hears our runner, or is told."""
+    """Resident bytes of this process each time a trial has ended; a progress display for our runner."""
 
     def __init__(self) -> None:
         self.rss: list[int] = []
@@ -42,7 +42,7 @@ class Memory:
 
 
 def ours(trials: int, folder: str, memory: Memory) -> float:
-    """Seconds of the runner: what is imported and checked before is not its work."""
+    """Seconds of the runner alone, without the imports and checks before it."""
     from sweep.config.layers import resolve
     from sweep.plan.admission import no_forecast
     from sweep.plan.planning import make_plan
@@ -103,7 +103,7 @@ def bare(trials: int, folder: str, memory: Memory) -> float:
 
 
 def one_side(side: str, trials: int, slots: int) -> dict[str, Any]:
-    """Seconds, and the driver's memory when a third of the trials and when all had ended."""
+    """Seconds, and the driver's memory after a third of the trials and after all of them."""
     memory = Memory()
     with tempfile.TemporaryDirectory() as folder, own_ray(slots):
         seconds = (ours if side == "ours" else bare)(trials, folder, memory)
@@ -140,7 +140,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--slots", type=int, default=2)
     parser.add_argument("--repetitions", type=int, default=1)
-    parser.add_argument("--side", choices=["ours", "tune"], help="this side alone, as the whole benchmark calls it")
+    parser.add_argument(
+        "--side", choices=["ours", "tune"], help="run only this side, as the benchmark does in its subprocesses"
+    )
     given = parser.parse_args(argv)
     if given.side:
         print(json.dumps(one_side(given.side, given.trials, given.slots)))

@@ -1,10 +1,10 @@
-"""What a trial costs the driver and the object store, measured on small clusters and carried on to 512 nodes.
+"""What a trial costs the driver and the object store, measured on small clusters and extrapolated to 512 nodes.
 
     python -m benchmarks.scale_nodes [--sizes 4 8 16] [--simulate 8 32 128 512]
 
-Measured: real sweeps of the synthetic trainable, two trials a node, on nodes that Ray's `cluster_utils` starts on this
-machine, each with one declared GPU, with results on moto's S3 server. The largest size is left out of the fit and
-predicted; the ratio is prediction over measurement. Simulated: see benchmarks/scale_simulation.py.
+Measured: real sweeps of the synthetic trainable with two trials per node, on nodes that Ray's `cluster_utils` starts on
+this machine, each with one declared GPU, with results on moto's S3 server. The largest size is left out of the fit and
+predicted instead; the ratio is predicted over measured. Simulated: see benchmarks/scale_simulation.py.
 """
 
 import argparse
@@ -50,7 +50,7 @@ class Measured:
     nodes: int
     trials: int
     steps: int
-    reports: int  # that Tune's loop has taken
+    reports: int  # processed by Tune's loop
     uploads: int  # of the experiment's state
     synced: int  # trials in all uploads together
     driver_cpu_s: float
@@ -60,7 +60,7 @@ class Measured:
 
 
 class Storage:
-    """moto's S3 server, and the requests that it has answered."""
+    """moto's S3 server, and the requests that it has served."""
 
     def __init__(self, log: Path) -> None:
         self._log = log
@@ -70,7 +70,7 @@ class Storage:
         return re.findall(r'"(\w+) (\S+) HTTP', self._log.read_text())
 
     def counts(self, lines: list[tuple[str, str]]) -> dict[str, int]:
-        """Requests by who made them and by price."""
+        """Number of requests by origin and price."""
         found: Counter[str] = Counter()
         for method, url in lines:
             who = "sync" if "/tune/" in url else "trial"
@@ -89,7 +89,7 @@ def _await_server() -> None:
 
 @contextmanager
 def storage(folder: Path) -> Iterator[Storage]:
-    """A store with the bucket `results`, on the loopback."""
+    """An S3 server with the bucket `results`, on the loopback interface."""
     import boto3
 
     os.environ.update(STORAGE)
@@ -107,17 +107,17 @@ def storage(folder: Path) -> Iterator[Storage]:
 
 @contextmanager
 def cluster(nodes: int) -> Iterator[Any]:
-    """A head without resources, and nodes with a CPU and a declared GPU each."""
+    """A head without resources, and nodes with one CPU and one declared GPU each."""
     from ray.cluster_utils import Cluster
 
     quiet = {"include_dashboard": False}
-    it = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **quiet})
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **quiet})
     try:
         for _ in range(nodes):
-            it.add_node(num_cpus=1, num_gpus=1, object_store_memory=80_000_000, **quiet)
-        yield it
+            made.add_node(num_cpus=1, num_gpus=1, object_store_memory=80_000_000, **quiet)
+        yield made
     finally:
-        it.shutdown()
+        made.shutdown()
 
 
 def _gcs_cpu() -> float:
@@ -152,7 +152,7 @@ def _driver(address: str, name: str, trials: int, steps: int) -> None:
 
 
 def _reports(name: str) -> int:
-    """Results that Tune's own log has of a sweep."""
+    """Number of a sweep's results in Tune's own log."""
     from sweep.store.location import filesystem
 
     fs, _ = filesystem("s3://results")
@@ -192,7 +192,7 @@ def _row(run: Measured) -> list[float]:
 
 
 def fit(runs: list[Measured]) -> tuple[float, Costs]:
-    """What the driver takes to begin with, and the costs of each thing, by non-negative least squares."""
+    """The driver's fixed time, and the cost of each operation, by non-negative least squares."""
     (fixed, trial, report, synced), _ = nnls(np.array([_row(run) for run in runs]), [run.driver_cpu_s for run in runs])
     uploads = np.array([[run.uploads, run.synced] for run in runs], dtype=float)
     (upload_requests, synced_requests), _ = nnls(uploads, [_requests(run, "sync") for run in runs])
@@ -207,20 +207,20 @@ def _requests(run: Measured, who: str) -> int:
 
 
 def predict(run: Measured, fixed: float, costs: Costs) -> float:
-    """Driver time of a sweep from its counts."""
+    """Predicts a sweep's driver time from its counts."""
     return float(np.dot(_row(run), [fixed, costs.trial_s, costs.report_s, costs.synced_s]))
 
 
 def dollars(run: Measured) -> dict[str, float]:
-    """Price of a trial's requests in one sweep: its own, and those of the experiment's uploads."""
+    """Price of requests per trial: the trial's own, and its share of the uploads of Tune's state."""
     price = {
         who: sum(PRICE[kind] * run.requests.get(f"{who} {kind}", 0) for kind in PRICE) for who in ("trial", "sync")
     }
     return {who: total / run.trials for who, total in price.items()}
 
 
-def carried_on(sizes: list[int], costs: Costs) -> dict[int, Any]:
-    """Sweeps of seven-minute trials on clusters of some sizes, in simulated time."""
+def extrapolated(sizes: list[int], costs: Costs) -> dict[int, Any]:
+    """Simulated sweeps of seven-minute trials on clusters of these sizes."""
     return {
         nodes: asdict(simulate(Sweep(nodes, nodes * TRIALS_PER_NODE, STEPS, TRAINING_STEP_S), costs)) for nodes in sizes
     }
@@ -244,8 +244,8 @@ def main() -> None:
         "fixed_driver_s": round(fixed, 2),
         "costs": asdict(costs),
         "dollars_per_trial": dollars(held_out),
-        "simulated": carried_on(flags.simulate, costs),
-        "simulated_if_uploads_took_no_trials": carried_on(
+        "simulated": extrapolated(flags.simulate, costs),
+        "simulated_if_uploads_took_no_trials": extrapolated(
             flags.simulate, replace(costs, synced_s=0.0, synced_requests=0.0)
         ),
     }

@@ -1,51 +1,50 @@
 """A sweep on many nodes as a discrete-event simulation: one driver, N nodes with a GPU each, an object store.
 
-What is simulated is what Ray Tune does: one loop serves starts, reports and ends, one after the other. A trial's
-reports never make it wait, and it has at most one on its way. Every ten seconds, or less often where that takes long, the
-driver saves the experiment's state, and uploads what it has of every trial begun so far unless an upload is still under
-way.
+The simulation follows Ray Tune: one loop handles starts, reports and ends, one after the other. Trials never wait for
+their reports, and have at most one in flight. Every ten seconds, or less often if it takes long, the driver saves the
+experiment's state and uploads its files of every trial started so far, unless an upload is still in progress.
 """
 
 import heapq
 from collections import deque
 from dataclasses import dataclass
 
-PERIOD_S = 10.0  # at least, between two saves of the experiment's state
+PERIOD_S = 10.0  # minimum between two saves of the experiment's state
 
 
 @dataclass(frozen=True)
 class Costs:
-    """What things cost the driver and the store; measured by benchmarks/scale_nodes.py, but for the latency."""
+    """Costs for the driver and the store, measured by benchmarks/scale_nodes.py except for the latency."""
 
     trial_s: float  # driver time of a trial: its start, its end
     report_s: float  # driver time of a report
     synced_s: float  # driver time of a trial in an upload
-    trial_requests: float  # requests of a trial's own, by its worker
+    trial_requests: float  # requests per trial by its worker
     synced_requests: float  # requests of a trial in an upload
-    upload_requests: float = 0.0  # requests of an upload besides
-    request_s: float = 0.03  # from request to answer
+    upload_requests: float = 0.0  # fixed requests per upload
+    request_s: float = 0.03  # latency of a request
     parallel: int = 8  # uploads at a time: pyarrow's I/O threads
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """The work: trials of equal length, more of them than nodes or fewer."""
+    """The workload: any number of trials of equal length."""
 
     nodes: int
     trials: int
     steps: int
     step_s: float
-    start_s: float = 0.06  # a used process takes the next trial
+    start_s: float = 0.06  # a reused process starts the next trial
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How it went."""
+    """The result of a simulation."""
 
     makespan_s: float
-    gpu_share: float  # of the time that there are GPUs, the part in which they train
-    driver_share: float  # of the time, the part in which the driver works
-    reported_share: float  # of all steps, the part that Tune has seen one by one
+    gpu_share: float  # share of GPU time spent training
+    driver_share: float  # share of the time in which the driver is busy
+    reported_share: float  # share of all steps that Tune saw
     requests_per_trial: float
 
 
@@ -67,13 +66,13 @@ class _Run:
         heapq.heappush(self.events, (time, self.order, kind, trial))
 
     def ask(self, job: str, trial: int) -> None:
-        """Puts a job into the driver's queue; an idle driver takes it up."""
+        """Adds a job to the driver's queue; an idle driver starts it."""
         self.jobs.append((job, trial))
         if len(self.jobs) == 1:
             self.serve()
 
     def serve(self) -> None:
-        """Begins the first job of the queue."""
+        """Starts the first job in the queue."""
         job, trial = self.jobs[0]
         length = {"start": self.costs.trial_s / 2, "end": self.costs.trial_s / 2}.get(job, self.costs.report_s)
         self.worked += length
@@ -82,7 +81,7 @@ class _Run:
         self.at(self.now + length, "served", trial)
 
     def save(self, when: float) -> float:
-        """Saves the experiment's state, and uploads it unless an upload is under way; returns how long that kept the driver."""
+        """Saves the experiment's state, and uploads it unless an upload is in progress; returns the driver's seconds for it."""
         work = self.begun * self.costs.synced_s
         self.worked += work
         self.saved_at = when + work
@@ -94,7 +93,7 @@ class _Run:
         return work
 
     def served(self) -> None:
-        """The driver has done its first job; what follows from it, and the next."""
+        """The driver has finished its current job: handles the consequences, and starts the next job."""
         job, trial = self.jobs.popleft()
         if job == "start":
             self.at(self.now + self.sweep.start_s + self.sweep.step_s, "step", trial)
@@ -109,13 +108,13 @@ class _Run:
             self.serve()
 
     def begin(self) -> None:
-        """A node is free: the next trial, if any."""
+        """A node is free: starts the next trial, if any."""
         if self.begun < self.sweep.trials:
             self.begun += 1
             self.ask("start", self.begun - 1)
 
     def stepped(self, trial: int) -> None:
-        """A trial has done a step."""
+        """A trial has finished a step."""
         self.step[trial] += 1
         step = self.step[trial]
         if step == self.sweep.steps:
@@ -135,7 +134,7 @@ class _Run:
                 self.served()
             else:
                 self.stepped(trial)
-        self.now = max(self.now, self.upload_ends)  # the last state is uploaded whatever is under way
+        self.now = max(self.now, self.upload_ends)  # the final state is uploaded in any case
         self.now += self.save(self.now)
         self.now = self.upload_ends
         busy = self.sweep.trials * self.sweep.steps * self.sweep.step_s

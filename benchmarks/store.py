@@ -1,10 +1,10 @@
-"""Loading every curve of a large sweep: Ray Tune's own frames against `sweep.load`.
+"""Time to load all curves of a large sweep: Ray Tune's frames against `sweep.load`.
 
     python -m benchmarks.store [--trials 1000] [--steps 1000] [--repetitions 3]
 
-Both sides hold the same rows. Tune's experiment is a real one of a trial, its state and its `result.json` multiplied;
-its `ResultGrid` is asked for the `metrics_dataframe` of each result. Ours is written through the store, a file a trial,
-and read through `sweep.load(...).steps`, a frame as well. About 4 minutes on two cores, 1.5 GB of disk.
+Both sides hold the same rows. Tune's experiment is a real one with one trial, whose state and `result.json` are replicated;
+the benchmark reads `metrics_dataframe` of each result in its `ResultGrid`. Ours is written through the store, one file per
+trial, and read as the frame `sweep.load(...).steps`. About 4 minutes on two cores, 1.5 GB of disk.
 """
 
 import argparse
@@ -22,7 +22,7 @@ WANTED = 50
 
 
 def a_trials_settings() -> dict[str, Any]:
-    """What Tune would be given as a trial's configuration, and writes into each of its results."""
+    """A trial's configuration for Tune, which it writes into each result."""
     from sweep.config.layers import REPORT, resolve
 
     config, _ = resolve(["--preset", REPORT], False)
@@ -31,7 +31,7 @@ def a_trials_settings() -> dict[str, Any]:
 
 
 def one_trial(folder: Path) -> Path:
-    """A real experiment of one trial with one result, as bare Tune leaves it."""
+    """A real experiment with one trial and one result, as bare Tune writes it."""
     from ray import tune
     from ray.tune.logger import JsonLoggerCallback
 
@@ -46,7 +46,7 @@ def one_trial(folder: Path) -> Path:
 
 
 def multiply(experiment: Path, trials: int, steps: int) -> None:
-    """Turns an experiment of one trial with one result into one of many with many."""
+    """Replicates an experiment's single trial and result into many."""
     from ray.tune.experiment import Trial
 
     (state_file,) = experiment.glob("experiment_state-*.json")
@@ -82,7 +82,7 @@ def write_ours(folder: Path, trials: int, steps: int) -> str:
 
 
 def load_theirs(experiment: Path) -> int:
-    """Rows in Tune's frames, of all trials."""
+    """Number of rows in Tune's frames of all trials."""
     from ray import tune
     from ray.tune import ExperimentAnalysis
 
@@ -104,7 +104,7 @@ def measure(trials: int, steps: int, repetitions: int) -> dict[str, Any]:
         multiply(experiment, trials, steps)
         location = write_ours(Path(folder), trials, steps)
         sizes = [sum(file.stat().st_size for file in Path(path).rglob("*")) for path in (experiment, location)]
-        load_ours(location)  # imports; the disk's cache holds both, which were just written
+        load_ours(location)  # warms up imports; both sides are in the disk cache, as they were just written
         for _ in range(repetitions):
             for seconds, work in ((ours, lambda: load_ours(location)), (theirs, lambda: load_theirs(experiment))):
                 took, rows = timed(work)

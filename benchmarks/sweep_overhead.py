@@ -1,9 +1,9 @@
-"""The demo sweep in one slot against a plain for-loop over the same trials, both as commands, start to end.
+"""The demo sweep in one slot against a plain for loop over the same trials, both as whole commands.
 
     python -m benchmarks.sweep_overhead [--lora_r 2 8 32] [--seeds 0 1] [--max_steps 60] [--repetitions 3]
 
-Both have one thread. The machine's speed differs from minute to minute, so the sweep's training seconds are replaced
-by the loop's: what is compared is everything else. The sweep tokenizes with an empty cache. About 10 minutes on two cores.
+Both use one thread. The machine's speed varies from minute to minute, so the sweep's training seconds are replaced by the
+loop's, and only everything else is compared. The sweep starts with an empty token cache. About 10 minutes on two cores.
 """
 
 import argparse
@@ -21,7 +21,7 @@ WANTED = 1.10
 
 
 def sweep_seconds(words: Sequence[str], slots: int) -> tuple[float, list[dict[str, Any]]]:
-    """Seconds of the sweep command with so many slots of one thread each, and its trials' rows."""
+    """Seconds of the sweep command with this many slots of one thread each, and its trials' rows."""
     from sweep.store.store import Store
 
     with tempfile.TemporaryDirectory() as folder:
@@ -36,7 +36,7 @@ def sweep_seconds(words: Sequence[str], slots: int) -> tuple[float, list[dict[st
 
 
 def loop_seconds(words: Sequence[str], threads: int = 1) -> tuple[float, list[dict[str, float]]]:
-    """Seconds of the for-loop's command, and what each trial took in it."""
+    """Seconds of the for loop's command, and of each of its trials."""
     return timed(lambda: bare.run([*words, "--threads", str(threads)]))
 
 
@@ -64,7 +64,7 @@ def measure(words: Sequence[str], repetitions: int) -> dict[str, Any]:
 
 
 def arguments(argv: Sequence[str] | None, doc: str | None) -> tuple[list[str], int]:
-    """The words that both sides take, and the repetitions."""
+    """The command-line words for both sides, and the repetitions."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lora_r", nargs="+", default=["2", "8", "32"])
     parser.add_argument("--seeds", nargs="+", default=["0", "1"])

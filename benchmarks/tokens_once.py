@@ -2,10 +2,10 @@
 
     python -m benchmarks.tokens_once [--rows 20022] [--trials 12] [--usual 3] [--model DIR]
 
-Ours: the driver prepares the rows (an empty cache), puts the tables into Ray's object store, and a worker gets them and
-makes a `Dataset` of them, once for each trial. The usual way: a trainer over the raw rows, less what building one over
-ready tokens takes, so that the model and the trainer's other work are on neither side. The worker's process is warm, as
-a reused trial process is. Tokenizations are counted by the texts that the tokenizer is called with.
+Ours: the driver prepares the rows (with an empty cache) and puts the tables into Ray's object store, and a worker fetches
+them and makes a `Dataset` of them, once per trial. The usual way: building a trainer on the raw rows, minus the time to
+build one on ready tokens, so that neither side includes the model and the trainer's other work. The worker's process is
+warm, like a reused trial process. Tokenizations are counted as calls of the tokenizer.
 """
 
 import argparse
@@ -40,7 +40,7 @@ WANTED = {"tokenizations": 1, "seconds_to_dataset": 0.2}
 
 
 def write_rows(path: Path, count: int) -> None:
-    """Rows of CodeAlpaca's three fields and about its length."""
+    """Writes rows with CodeAlpaca's three fields and about its lengths."""
     draw = random.Random(0)
     with path.open("w", encoding="utf-8") as file:
         for number in range(count):
@@ -53,7 +53,7 @@ def write_rows(path: Path, count: int) -> None:
 
 @contextmanager
 def counted() -> Iterator[list[int]]:
-    """Counts the calls of every tokenizer in this process."""
+    """Counts the calls of all tokenizers in this process."""
     from transformers import PreTrainedTokenizerBase
 
     calls = [0]
@@ -93,7 +93,7 @@ def trainer(model: Any, tokenizer: Any, train: Any, held_out: Any, folder: str, 
 
 
 class Worker:
-    """A trial's process: warm, with the libraries imported."""
+    """A warm trial process: the libraries are imported."""
 
     def warm(self) -> None:
         import pyarrow as pa
@@ -103,7 +103,7 @@ class Worker:
         dataset_of(pa.table({"input_ids": [[1]]}))
 
     def trial(self, references: list[Any]) -> tuple[float, int]:
-        """Seconds to a `Dataset` whose first batch was read, and its rows."""
+        """Seconds until the first batch of a `Dataset` was read, and its number of rows."""
         import ray
 
         from trainables.data.tokens import dataset_of
@@ -118,7 +118,7 @@ class Worker:
 
 
 def shared(made: Any, trials: int) -> list[float]:
-    """Seconds from a reference to a `Dataset`, for each trial, in a worker of a real Ray."""
+    """Seconds from a reference to a `Dataset`, for each trial, in a real Ray worker."""
     import ray
 
     ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False)

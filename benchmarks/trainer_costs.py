@@ -1,11 +1,11 @@
-"""What one step of TRL's SFTTrainer spends, part by part, and what each thing that can be left out costs.
+"""The cost of one step of TRL's SFTTrainer by part, and the cost of each part that can be left out.
 
     python -m benchmarks.trainer_costs [--shape demo | opt-350m] [--layers 2] [--steps 20] [--rounds 3]
 
-Seconds are of the processor, so that a busy machine counts little. One thread, LoRA of rank 8 on q_proj and v_proj, the
-demo's rows. `opt-350m` has that model's widths and vocabulary with random weights and few layers, so that what its head
-costs shows; a CPU has no time for all 24. The ways are measured in turns, several rounds. About 2 minutes (demo) and 10
-minutes (opt-350m, --steps 8 --rounds 1) on a core.
+Seconds are CPU time, so a busy machine matters little. One thread, LoRA of rank 8 on q_proj and v_proj, the demo's rows.
+`opt-350m` has that model's widths and vocabulary with random weights and few layers, to show the cost of its head; all 24
+layers would take too long on a CPU. The variants take turns, for several rounds. About 2 minutes (demo) and 10 minutes
+(opt-350m, --steps 8 --rounds 1) on one core.
 """
 
 import argparse
@@ -33,7 +33,7 @@ WAYS: dict[str, dict[str, Any]] = {
 
 
 def model_folder(shape: str, layers: int, folder: str) -> str:
-    """The demo's model, or one of opt-350m's widths with its tokenizer."""
+    """The demo's model, or one with opt-350m's widths and the demo's tokenizer."""
     demo = str(settings_of(8, 0, 1)["model_name_or_path"])
     if shape == "demo":
         return demo
@@ -50,7 +50,7 @@ def model_folder(shape: str, layers: int, folder: str) -> str:
 
 @contextlib.contextmanager
 def loss_of(kind: str | None) -> Iterator[None]:
-    """SFTTrainer with another loss than its own."""
+    """Replaces SFTTrainer's loss."""
     from trl.trainer import sft_trainer
 
     def compute(
@@ -73,7 +73,7 @@ def loss_of(kind: str | None) -> Iterator[None]:
 
 
 class Clock:
-    """Seconds of each step but the first two, and of what is called in them; how often `.item()` is called."""
+    """CPU seconds of each step except the first two, and of the functions called in them."""
 
     def __init__(self, trainer: Any) -> None:
         from transformers import TrainerCallback
@@ -146,7 +146,7 @@ def train(settings: dict[str, Any], rows: Any, folder: str, steps: int, way: dic
 
 
 def padding(lengths: Sequence[int], batch: int) -> dict[str, float]:
-    """Share of an epoch's positions that hold no token, for the trainer's two orders of the rows."""
+    """Share of an epoch's positions that are padding, for each of the trainer's two row orders."""
     import torch
     from transformers.trainer_pt_utils import LengthGroupedSampler
 

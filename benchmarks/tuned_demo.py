@@ -1,13 +1,13 @@
-"""`--tune learning_rate --race` on the demo against the full grid of ranks, rates and seeds, for real.
+"""`--tune learning_rate --race` on the demo against the full grid of ranks, rates and seeds, with real training.
 
     python -m benchmarks.tuned_demo [--folder results/tuned-demo] [--seeds 0 1 2] [--max_seeds 10] [--max_steps 60 ...]
 
-Both sweeps are kept in the folder: run the same command to resume them. Further flags are given to both. About 20 minutes on
+Both sweeps are kept in the folder: run the same command to resume them. Other flags are passed to both. About 20 minutes on
 two quiet cores.
 
-    race, grid     the rank and rate that each picks, and its trials; of the race those that were wanted and those begun
+    race, grid     the rank and rate that each picks, and its number of trials; for the race, those requested and those started
     same_pick      whether both pick the same rank
-    trials_share   trials that the race began, over the grid's
+    trials_share   trials that the race started, over the grid's
 """
 
 import argparse
@@ -18,13 +18,13 @@ from benchmarks.common import show
 from sweep import analysis, grid
 from sweep.store.loading import Sweep
 
-RATES = ("8e-4", "2.4e-3", "8e-3", "2.4e-2", "8e-2")  # the preset's rate, and two either way
+RATES = ("8e-4", "2.4e-3", "8e-3", "2.4e-2", "8e-2")  # the preset's rate, and two in each direction
 KEY = "learning_rate"
 WANTED = 0.5
 
 
 def swept(folder: str, name: str, *words: str) -> Sweep:
-    """Runs what is missing of a sweep of the demo. A rate that diverges is no failure here."""
+    """Runs what is missing of a demo sweep. Rates that diverge are not a failure here."""
     code = grid.main(["--preset", "demo", "--storage_path", folder, "--name", name, *words])
     if code not in (grid.OK, grid.SOME_FAILED):
         raise SystemExit(code)

@@ -1,9 +1,8 @@
-"""The plain for-loop over the demo's trials against our sweep on two slots of one thread each, both start to end.
+"""The plain for loop over the demo's trials against our sweep in two slots of one thread each, both as whole commands.
 
     python -m benchmarks.two_slots [--lora_r 2 8 32] [--seeds 0 1] [--max_steps 60] [--repetitions 3]
 
-The for-loop has one thread; beside it, the for-loop with the two threads that it could have as well, measured once.
-About 9 minutes on two cores.
+The for loop uses one thread; for comparison, it is also measured once with two threads. About 9 minutes on two cores.
 """
 
 from collections.abc import Sequence

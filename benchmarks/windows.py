@@ -1,4 +1,4 @@
-"""SFT for a sweep under attack: slow while a trial evaluates, a checkpoint is uploaded or a decision is recorded, and says so."""
+"""SFT for a sweep under attack: evaluating, uploading checkpoints and recording decisions take longer, with marker files."""
 
 import os
 import time
@@ -13,12 +13,12 @@ from sweep.space import Trial
 from sweep.store.store import Store
 from trainables.sft import SFT
 
-FOLDER = "CHAOS_WINDOWS"  # environment variable: where the marks are made
-PAUSE_S = 0.5  # before and after
+FOLDER = "CHAOS_WINDOWS"  # environment variable: the folder for marker files
+PAUSE_S = 0.5  # before and after each of them
 
 
 class Slow(SFT):
-    """The demo's trainable, with windows to kill in: one in the driver, two in the trials' processes."""
+    """The demo's trainable, with longer windows in which to kill it: one in the driver, two in the trials' processes."""
 
     def check(self, trials: Sequence[Trial], resolve: Resolve) -> Sequence[Problem]:
         """The driver calls it, before anything starts."""
@@ -36,7 +36,7 @@ class Slow(SFT):
 
 
 def _slowly(window: str, work: Callable[..., Any]) -> Callable[..., Any]:
-    """The same work between two pauses, with a file there meanwhile whose name says the window and the process."""
+    """Wraps `work` in two pauses and a marker file that names the window and the process."""
 
     @wraps(work)
     def slow(*given: Any, **named: Any) -> Any:
@@ -54,5 +54,5 @@ def _slowly(window: str, work: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def inside(folder: Path, window: str) -> list[int]:
-    """The processes that are in a window just now."""
+    """The processes that are in a window at the moment."""
     return [int(mark.name.rpartition("-")[2]) for mark in folder.glob(f"{window}-*")]

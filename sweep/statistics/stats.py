@@ -102,8 +102,8 @@ def above_best(pairs: Mapping[tuple[int, int], Difference], count: int, confiden
 
     A configuration is at most u above the best if it is at most u above *each* other one: an intersection of tests, so
     the choice of the best needs no correction and no lucky winner is mistaken for the best (J. C. Hsu, "Simultaneous
-    confidence intervals for all distances from the 'best'", Annals of Statistics 9 (1981) 1026–1034). The
-    correction over configurations is Bonferroni's: at most K−1 can be above the best, so upper bounds fail with α/(K−1) each; lower bounds
+    confidence intervals for all distances from the 'best'", Annals of Statistics 9 (1981) 1026–1034). The correction over
+    configurations is Bonferroni's: at most K−1 can be above the best, so upper bounds fail with α/(K−1) each; lower bounds
     are claims over all K(K−1) ordered pairs. That far out in the tail, a pooled spread is trusted only if the pair's own
     agrees at α: with one rank's seeds spread eight times as much, four equal ranks were called different in 7 %
     of sweeps without this, in 6 % with it.
