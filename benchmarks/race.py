@@ -39,7 +39,7 @@ from sweep.policies.tune import Tune
 from sweep.policies.tune_then_seeds import TuneThenSeeds
 from sweep.space import Rank, Trial
 from sweep.statistics import stats
-from sweep.statistics.choice import best_values, corrected, taken
+from sweep.statistics.choice import best_values, corrected, select
 from sweep.statistics.examples import Examples, Shared
 from sweep.statistics.stats import Floats
 from tests.simulate import Design, Estimates, losses
@@ -119,7 +119,7 @@ class Picks:
 def full_grid(sums: Floats, tokens: Floats, truth: Truth) -> Picks:
     """Every rank, rate and seed; sums (sweeps, ranks, rates, seeds, examples)."""
     means = np.where(np.isinf(truth.effects)[..., None], np.inf, sums.sum(axis=-1))
-    found = Estimates.of(taken(sums, best_values(means)), tokens)
+    found = Estimates.of(select(sums, best_values(means)), tokens)
     above = stats.above_best(found.pairs, len(RANKS), corrected(len(RANKS), len(RANKS) * len(RATES)))
     shown = above.within(MARGIN) & ~found.uneven[:, None]
     hours = np.full(len(sums), HOURS.sum() * len(RATES) * SEEDS)

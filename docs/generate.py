@@ -19,7 +19,7 @@ from sweep.common.formatting import listed
 from sweep.common.program import Parser
 from sweep.config import fields
 from sweep.config.coercion import Field, describe
-from sweep.config.command_line import shown
+from sweep.config.command_line import default_text
 from sweep.config.flags import Flag
 from sweep.config.sweep_config import FLAGS
 from sweep.store import columns
@@ -77,7 +77,7 @@ def flags() -> str:
 def _of_sweep(flag: Flag) -> list[str]:
     metavar = f" {flag.metavar}" if flag.metavar else ""
     many = " …" if flag.many or flag.gathers else ""
-    default = f"`{shown(flag.default)}`" if flag.default not in (None, {}, (), False) else ""
+    default = f"`{default_text(flag.default)}`" if flag.default not in (None, {}, (), False) else ""
     return [f"`--{flag.name}{metavar}{many}`", _takes(flag), default, flag.help]
 
 

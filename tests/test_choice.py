@@ -9,7 +9,7 @@ import pytest
 from scipy import stats as scipy_stats
 
 from sweep.statistics import stats
-from sweep.statistics.choice import best_values, corrected, taken
+from sweep.statistics.choice import best_values, corrected, select
 from sweep.statistics.stats import CONFIDENCE
 from tests.simulate import Design, Estimates, losses
 
@@ -43,7 +43,7 @@ def claims(design: Design, tried: Sequence[int], above: float, by_seeds: int | N
         sums, tokens = losses(design, min(most, SWEEPS - start), rng)
         grid = sums.reshape(len(sums), ranks, values, *sums.shape[2:])
         means = np.where(there[..., None], grid.sum(axis=-1), np.nan)[..., :by_seeds]
-        estimates = Estimates.of(taken(grid, best_values(means)), tokens)
+        estimates = Estimates.of(select(grid, best_values(means)), tokens)
         bounds = stats.above_best(estimates.pairs, ranks, confidence)
         false = bounds.within(MARGIN)[:, 1:].any(axis=1) if above else bounds.different().any(axis=(1, 2))
         found += int((false & ~estimates.uneven).sum())
@@ -84,6 +84,6 @@ def test_the_best_value_is_chosen_on_the_seeds_that_all_of_its_rank_share() -> N
 
 def test_what_is_taken_is_each_ranks_at_its_place() -> None:
     values = np.arange(2 * 3 * 4 * 5.0).reshape(2, 3, 4, 5)
-    found = taken(values, np.array([2, 0]))
+    found = select(values, np.array([2, 0]))
     assert found.shape == (2, 4, 5)
     assert (found[0] == values[0, 2]).all() and (found[1] == values[1, 0]).all()

@@ -76,14 +76,14 @@ def test_a_value_of_an_axis_that_changed_is_named(tmp_path: Path) -> None:
 def test_a_sweep_of_the_version_that_joined_fingerprints_goes_on(old: str, new: dict[str, str], refused: bool) -> None:
     found = list(identity.changes({"model_fingerprint": old}, {"model_fingerprint": new}))
     assert bool(found) == refused
-    assert identity.merged({"model_fingerprint": old}, {"model_fingerprint": new}) == {"model_fingerprint": new}
+    assert identity.merge({"model_fingerprint": old}, {"model_fingerprint": new}) == {"model_fingerprint": new}
 
 
 @pytest.mark.parametrize("odd", [None, 3, [], {"data_fingerprint": 3}, {"data_fingerprint": {"a": []}}])
 def test_whatever_sweep_json_holds_nothing_is_raised(odd: Any) -> None:
     before = odd if isinstance(odd, dict) else {"data_fingerprint": odd}
     list(identity.changes(before, {"data_fingerprint": {"a": "1"}}))
-    identity.merged(before, {"data_fingerprint": {"a": "1"}})
+    identity.merge(before, {"data_fingerprint": {"a": "1"}})
 
 
 def test_what_sweep_json_calls_a_model_does_not_name_the_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from benchmarks.predicted_memory import CONFIGURATIONS, compare
-from sweep.contract.cards import beside, fits
+from sweep.contract.cards import fits, overhead
 from sweep.contract.memory import Memory, Step, over_ranks
 
 OPT_350M = str(Path(__file__).parent / "fixtures" / "opt-350m")
@@ -48,7 +48,7 @@ def test_the_real_trainer_needs_what_was_predicted(name: str, models: Path) -> N
 def decided_rightly(predicted: int, measured: int) -> bool:
     """On cards that have 5 % more and less room for the peak than it needs. The context is left out of the 5 %: ten times the
     peak of these small models, it would hide half of it."""
-    context, needed = beside(0), measured + beside(measured) - beside(0)
+    context, needed = overhead(0), measured + overhead(measured) - overhead(0)
     return fits(predicted, round(context + 1.05 * needed)) and not fits(predicted, round(context + 0.95 * needed))
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sweep.common.formatting import sentence
-from sweep.config.coercion import shown
-from sweep.config.configs import made
+from sweep.config.coercion import as_text
+from sweep.config.configs import instantiate
 from sweep.contract.trainable import Machine
 from sweep.errors import Complaint
 from sweep.space import Trial
@@ -104,18 +104,18 @@ def _trainer(settings: Mapping[str, Any], here: bool) -> Iterator[Complaint]:
     from trl import SFTConfig
 
     try:
-        args = made(SFTConfig, {key: settings[key] for key in _TRAINER if key in settings})
+        args = instantiate(SFTConfig, {key: settings[key] for key in _TRAINER if key in settings})
     except Exception:  # reported by sweep.config.configs
         return
     optimizer = _optimizer(args) if here else None
     if optimizer:
-        yield Complaint("optim", f" {shown(settings.get('optim'))}: refused by the trainer: {sentence(optimizer)}")
+        yield Complaint("optim", f" {as_text(settings.get('optim'))}: refused by the trainer: {sentence(optimizer)}")
     schedule = _schedule(args) if args.learning_rate >= 0 else None  # the other one was refused
     if schedule:
         key = "lr_scheduler_type" if settings.get("lr_scheduler_type") else "lr_scheduler_kwargs"
         yield Complaint(
             key,
-            f" {shown(settings.get(key))}: the schedule cannot be created: {sentence(schedule)} "
+            f" {as_text(settings.get(key))}: the schedule cannot be created: {sentence(schedule)} "
             "A schedule's arguments go into --lr_scheduler_kwargs, as in '{min_lr: 1e-6}'.",
         )
 

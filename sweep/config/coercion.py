@@ -72,7 +72,7 @@ def takes_truth(hint: Any) -> bool:
     return bool in _kinds(hint)
 
 
-def shown(value: Any) -> str:
+def as_text(value: Any) -> str:
     """A value as messages show it."""
     return json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
 

@@ -93,13 +93,13 @@ def help_text() -> str:
     """Help for the sweep's own settings."""
     parser = program.Parser(
         "grid",
-        description="Compares LoRA ranks by fine-tuning: one trial per rank, seed and further axis, then an answer.",
+        description="Compares LoRA ranks by fine-tuning: one trial per rank, seed and value of other axes, then an answer.",
         epilog="Every trainer setting of TRL is a flag too (--learning_rate 1e-4, --max_steps 100, …): see --help_all.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--help_all", action="store_true", help="show the trainer's settings as well")
     for flag in FLAGS.values():
-        default = "" if flag.default in (None, {}, (), False) else f" (default: {shown(flag.default)})"
+        default = "" if flag.default in (None, {}, (), False) else f" (default: {default_text(flag.default)})"
         if flag.hint is bool:
             parser.add_argument(f"--{flag.name}", action="store_true", help=flag.help)
         else:
@@ -129,7 +129,7 @@ def help_of_settings(argv: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def shown(value: Any) -> str:
+def default_text(value: Any) -> str:
     """A default as `--help` shows it."""
     if isinstance(value, tuple):
         return " ".join(map(str, value))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sweep.common.formatting import sentence
-from sweep.config.coercion import shown
+from sweep.config.coercion import as_text
 from sweep.config.sweep_config import SweepConfig
 from sweep.contract.loading import load
 from sweep.errors import Complaint, Problem
@@ -32,20 +32,20 @@ def _complaint(config: SweepConfig, cls: Any, chosen: Mapping[str, Any], text: s
     if not blamed:
         return f"the settings{text}"
     first, *others = blamed
-    also = "".join(f", {config.written(key)} {shown(chosen[key])}" for key in others)
-    return Complaint(first, f" {shown(chosen[first])}{also}{text}")
+    also = "".join(f", {config.written(key)} {as_text(chosen[key])}" for key in others)
+    return Complaint(first, f" {as_text(chosen[first])}{also}{text}")
 
 
 def _refusal(cls: Any, settings: Mapping[str, Any]) -> str | None:
     """The error that the class raises for the settings, if any."""
     try:
-        made(cls, settings)
+        instantiate(cls, settings)
     except Exception as error:  # whatever the library raises is about a value
         return str(error) or type(error).__name__
     return None
 
 
-def made(cls: Any, settings: Mapping[str, Any]) -> Any:
+def instantiate(cls: Any, settings: Mapping[str, Any]) -> Any:
     """Constructs a dataclass, such as SFTConfig, from settings, outside a trial.
 
     Checks that need the trial's device are left to the trial. Raises whatever the library raises.

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from sweep.common import reading
 from sweep.common.formatting import reason, sentence
 from sweep.config import command_line, tuning, values
-from sweep.config.coercion import coerce, shown, unset
+from sweep.config.coercion import as_text, coerce, unset
 from sweep.config.fields import nearest, settings_of
 from sweep.config.reader import Reader
 from sweep.config.sweep_config import FLAGS, SweepConfig
@@ -88,7 +88,7 @@ def _layers(given: dict[str, Any], cuda: bool, problems: list[Problem]) -> list[
         return rest
     if preset in preset_names():
         return [(f"preset {preset}", _preset(preset)), *rest]
-    got = "no value" if preset is True else shown(preset)
+    got = "no value" if preset is True else as_text(preset)
     text = f": expected one of {', '.join(preset_names())}, got {got}.{nearest(str(preset), preset_names())}"
     problems.append(Complaint("preset", text, "flag" if "preset" in given else str(path)))
     return [(source, {key: value for key, value in raw.items() if key != "preset"}) for source, raw in rest]

@@ -40,7 +40,7 @@ def check(config: SweepConfig, devices: int) -> list[Problem]:
 
 
 def as_told(config: SweepConfig, devices: int) -> Machine:
-    """What a trainable is told of the machine; `devices` as above."""
+    """What a trainable knows about the machine; `devices` as above."""
     here = config.cluster is None
     if config.gpus_per_trial == 0:
         return Machine(here, "--gpus_per_trial 0 trains on the CPU")

@@ -6,7 +6,7 @@ from typing import Any
 
 from sweep import redact
 from sweep.config import command_line
-from sweep.config.coercion import Field, shown, takes_truth
+from sweep.config.coercion import Field, as_text, takes_truth
 from sweep.config.fields import RESERVED, nearest
 from sweep.config.sweep_config import FLAGS
 from sweep.errors import Complaint, Problem
@@ -95,16 +95,16 @@ class Reader:
         try:
             coerced = [field.read(value) for value in values]
         except ValueError as error:
-            self._wrong(source, name, f"expected {error} for each value, got {', '.join(map(shown, values))}.")
+            self._wrong(source, name, f"expected {error} for each value, got {', '.join(map(as_text, values))}.")
             return None
         twice = [value for i, value in enumerate(coerced) if value in coerced[:i]]
         if twice:
-            self._wrong(source, name, f"{shown(twice[0])} appears twice. Name each value once.")
+            self._wrong(source, name, f"{as_text(twice[0])} appears twice. Name each value once.")
             return None
         return tuple(coerced)
 
     def _unlike(self, source: str, key: str, value: Any, expected: str) -> None:
-        got = "no value" if source == "flag" and value is True else shown(value)
+        got = "no value" if source == "flag" and value is True else as_text(value)
         self._wrong(source, key, f"expected {expected}, got {got}.")
 
     def _wrong(self, source: str, key: str, text: str) -> None:

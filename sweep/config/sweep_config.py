@@ -17,10 +17,10 @@ HIGHEST_RANK = 2**16  # no model has a wider layer
 
 @dataclass(frozen=True, kw_only=True)
 class SweepConfig:
-    """A sweep's configuration: its flags, and `settings`, the trainer's settings that every trial starts from.
+    """A sweep's configuration: its flags, and in `settings` the trainer settings that all trials share.
 
-    `sources` says where each value came from: `flag`, a file's name, `preset NAME`; a default has no source. An axis is
-    `grid KEY`.
+    `sources` says where each value came from: `flag`, a file's name, `preset NAME`; defaults have no source. The key of an
+    axis is `grid KEY`.
     """
 
     lora_r: tuple[Rank, ...] = flag(
@@ -32,7 +32,7 @@ class SweepConfig:
         recorded="axes",
     )
     seeds: tuple[int, ...] = flag(
-        "seeds of each configuration; three or more tell noise from effect",
+        "seeds of each configuration; three or more distinguish effects from noise",
         (0,),
         "SEED",
         within=Range(least=0, most=2**32 - 1),
@@ -40,103 +40,103 @@ class SweepConfig:
         recorded="axes",
     )
     grid: Mapping[str, tuple[Any, ...]] = flag(
-        "a further axis: any trainer setting; may be repeated", {}, "KEY=V1,V2", recorded="axes"
+        "another axis: any trainer setting; can be repeated", {}, "KEY=V1,V2", recorded="axes"
     )
     lora_alpha_rule: AlphaRule = flag(
         "fixed | proportional (lora_alpha/16 per rank) | rslora", "fixed", "RULE", recorded="rules"
     )
     tune: str | None = flag(
-        "a numeric setting whose best value is found for each rank: learning_rate", None, "KEY", recorded="flags"
+        "numeric setting to tune for each rank, such as learning_rate", None, "KEY", recorded="flags"
     )
     ladder: tuple[float, ...] = flag(
-        "values of it to choose from; default: 1 and 3 of every decade, two decades either way of where it begins",
+        "values to choose from with --tune; default: 1 and 3 of every decade, two decades in each direction",
         (),
         "VALUE",
         example="1e-4 3e-4 1e-3",
     )
-    race: bool = flag("train more seeds only of ranks that can still change the answer", False, "", recorded="flags")
+    race: bool = flag("train more seeds only for ranks that can still change the answer", False, "", recorded="flags")
     max_seeds: int = flag(
-        "seeds of a rank in a race: --seeds, then further ones",
-        10,  # so many looks were simulated: benchmarks/race.py
+        "maximum seeds per rank in a race: --seeds, then further ones",
+        10,  # the number of looks that was simulated: benchmarks/race.py
         "N",
         within=Range(least=1),
     )
     budget_gpu_hours: float | None = flag(
-        "with --tune or --race: begin no trial once so many are spent", None, "HOURS", within=Range(above=0)
+        "with --tune or --race: start no more trials once this many are spent", None, "HOURS", within=Range(above=0)
     )
     preset: str | None = flag(
         "settings to start from: demo | opt-350m-codealpaca | opt-350m-codealpaca-fast", None, "NAME", recorded=None
     )
     config: str | None = flag("YAML file of the same keys as the flags", None, "FILE", recorded=None)
-    name: str = flag("name of the sweep; the same name again resumes it", None, "NAME", recorded=None)
-    storage_path: str = flag("folder or URI (s3://…) that holds sweeps", "results", "PATH", recorded=None)
+    name: str = flag("name of the sweep; give the same name to resume it", None, "NAME", recorded=None)
+    storage_path: str = flag("folder or URI (s3://…) for sweeps", "results", "PATH", recorded=None)
     gpus_per_trial: float | None = flag(
-        "GPUs of a trial, fractions allowed; 0 trains on the CPU; default 1, or 0 on a machine without one",
+        "GPUs per trial, fractions allowed; 0 trains on the CPU; default: 1, or 0 on a machine without a GPU",
         None,
         "N",
         within=Range(least=0, most=1),
         beyond="A trial runs on one GPU or a fraction of one.",
     )
     cpus_per_trial: float = flag(
-        "CPU cores of a trial, and its threads where it has no GPU", 1.0, "N", within=Range(above=0)
+        "CPU cores per trial, and its threads if it has no GPU", 1.0, "N", within=Range(above=0)
     )
     max_concurrent_trials: int | None = flag(
-        "trials at once; default: as many as fit", None, "N", within=Range(least=1)
+        "maximum number of trials at once; default: as many as fit", None, "N", within=Range(least=1)
     )
     storage_patience_s: float = flag(
-        "seconds that a trial waits, at its start and end, for an unreachable store",
+        "seconds that a trial waits for an unreachable store, at its start and end",
         120.0,
         "N",
         within=Range(least=0),
         recorded=None,
     )
     on_oom: Literal["record", "shrink"] = flag(
-        "record | shrink: train once more with half the micro-batch, accumulated twice", "record", "WHAT"
+        "record | shrink: shrink retries with half the micro-batch, accumulated twice as often", "record", "WHAT"
     )
     admit: Literal["fit", "all"] = flag(
-        "fit | all: fit rejects trials whose predicted memory no card has", "fit", "WHAT"
+        "fit | all: fit rejects trials whose predicted memory fits no card", "fit", "WHAT"
     )
     gpu: str | None = flag(
-        f"the card that trials run on: {', '.join(CARDS)}; default: what is found", None, "CARD", recorded=None
+        f"card that trials run on: {', '.join(CARDS)}; default: detected", None, "CARD", recorded=None
     )
     gpu_memory_gb: float | None = flag(
-        "its memory in GB of 10^9 bytes, for a card without a name here", None, "GB", recorded=None
+        "the card's memory in GB of 10^9 bytes, for one not listed under --gpu", None, "GB", recorded=None
     )
     scheduler: Literal["fifo", "asha"] = flag(
-        "fifo | asha: stops trials early that are worse than others at the same step", "fifo", "NAME"
+        "fifo | asha: asha stops trials early that are worse than others at the same step", "fifo", "NAME"
     )
-    asha_grace_period: int = flag("steps that every trial gets", 10, "N", within=Range(least=1))
+    asha_grace_period: int = flag("steps before ASHA can stop a trial", 10, "N", within=Range(least=1))
     asha_reduction_factor: float = flag(
         "ASHA's reduction factor: one in this many trials continues, to this many times as many steps",
         3.0,
         "N",
         within=Range(above=1),
     )
-    asha_brackets: int = flag("groups of trials with longer and longer grace periods", 1, "N", within=Range(least=1))
+    asha_brackets: int = flag("ASHA brackets, with increasingly long grace periods", 1, "N", within=Range(least=1))
     asha_max_t: int | None = flag(
-        "step at which every trial ends; default: its own last step", None, "N", within=Range(least=1)
+        "step at which every trial ends; default: its last step", None, "N", within=Range(least=1)
     )
     max_failures: int = flag(
-        "how often a trial whose process died is restarted", 2, "N", within=Range(least=0), recorded=None
+        "how often to restart a trial whose process died", 2, "N", within=Range(least=0), recorded=None
     )
     address: str | None = flag(
-        "a running Ray cluster to use; default: RAY_ADDRESS, else this machine", None, "ADDRESS", recorded=None
+        "running Ray cluster to use; default: RAY_ADDRESS, otherwise this machine", None, "ADDRESS", recorded=None
     )
-    trainable: str = flag("what runs a trial, as module:name", "trainables.sft:SFT", "IMPORT", recorded="rules")
+    trainable: str = flag("class that runs a trial, as module:name", "trainables.sft:SFT", "IMPORT", recorded="rules")
     margin: float = flag(
-        "held-out loss that may be given up for a cheaper rank, as a share",
+        "acceptable increase in held-out loss for a cheaper rank, as a share",
         0.005,
         "SHARE",
         within=Range(above=0, below=1),
         beyond="It is a share of the loss: half a percent is 0.005.",
     )
     dry_run: bool = flag("show the trials and where each setting came from; start nothing", False, "", recorded=None)
-    quiet: bool = flag("print the answer, warnings and errors only", False, "", recorded=None)
-    verbose: bool = flag("let Ray, TRL and the hub print what they print", False, "", recorded=None)
+    quiet: bool = flag("print only the answer, warnings and errors", False, "", recorded=None)
+    verbose: bool = flag("show what Ray, TRL and the Hub print", False, "", recorded=None)
 
     settings: Mapping[str, Any]
     sources: Mapping[str, str] = field(default_factory=dict)
-    ladders: Ladders | None = None  # with `tune`: made of `ladder`, or of where the setting begins
+    ladders: Ladders | None = None  # with `tune`: from `ladder`, or around the setting's first value
 
     @property
     def location(self) -> str:
@@ -151,19 +151,19 @@ class SweepConfig:
 
     @property
     def chooses(self) -> bool:
-        """Whether what is trained depends on what was measured, so that `trials` are those that there may be."""
+        """Whether results decide which trials run; then `trials` are all candidates."""
         return self.tune is not None or self.race
 
     @property
     def all_seeds(self) -> tuple[int, ...]:
-        """The seeds of each configuration: a race may take more than were named, the smallest ones that were not."""
+        """The seeds of each configuration; for a race, `seeds` and then the smallest other numbers."""
         if not self.race:
             return self.seeds
         unnamed = (seed for seed in itertools.count() if seed not in self.seeds)
         return tuple(itertools.islice(itertools.chain(self.seeds, unnamed), self.max_seeds))
 
     def trials(self) -> list[Trial]:
-        """All that this command may train."""
+        """All trials that this command may run."""
         if self.ladders is None:
             return trials(self.settings, self.lora_r, self.all_seeds, self.grid, self.lora_alpha_rule)
         return [
@@ -183,7 +183,7 @@ class SweepConfig:
         return {name: getattr(self, name) for name, one in FLAGS.items() if one.recorded == part}
 
     def source(self, key: str) -> str:
-        """Where the value in use of a setting was read; `default` if nowhere."""
+        """Where a setting's value came from; `default` if it was not set."""
         return self.sources.get(self._full(key), "default")
 
     def written(self, key: str) -> str:

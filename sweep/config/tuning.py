@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from sweep.config.coercion import Field, coerce, describe, shown
+from sweep.config.coercion import Field, as_text, coerce, describe
 from sweep.config.fields import RESERVED, nearest
 from sweep.config.flags import Range
 from sweep.config.sweep_config import FLAGS, SweepConfig
@@ -54,7 +54,7 @@ def _given(ladder: Sequence[float], field: Field) -> tuple[float, ...]:
     """The user's values in the setting's type."""
     wrong = [value for value in ladder if _read(value, field) is None]
     if wrong:
-        text = f": {', '.join(map(shown, wrong))} cannot be used: --{field.name} takes {describe(field.hint)}."
+        text = f": {', '.join(map(as_text, wrong))} cannot be used: --{field.name} takes {describe(field.hint)}."
         raise ConfigError([Complaint("ladder", text)])
     return tuple(coerce(value, field.hint) for value in ladder)
 
@@ -102,7 +102,7 @@ def _key(config: SweepConfig, known: Mapping[str, Field]) -> Iterator[Complaint]
     if key in FLAGS or key in RESERVED:
         yield Complaint("tune", f": {key} cannot be tuned: name a setting of the trainer, such as learning_rate.")
     elif key not in known:
-        yield Complaint("tune", f": unrecognized setting {shown(key)}.{nearest(key, known)}")
+        yield Complaint("tune", f": unrecognized setting {as_text(key)}.{nearest(key, known)}")
     elif not set(describe(known[key].hint).split(" or ")) & _NUMBERS:
         yield Complaint("tune", f": {key} is {describe(known[key].hint)}, and only numbers have neighbors to try.")
     elif is_lora_setting(key) and FULL in config.lora_r:

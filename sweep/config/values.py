@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sweep.config.coercion import coerce, shown
+from sweep.config.coercion import as_text, coerce
 from sweep.config.fields import nearest
 from sweep.config.flags import Flag, Range
 from sweep.config.sweep_config import SweepConfig
@@ -69,7 +69,7 @@ def _usable_ones(flag: Flag, words: Sequence[Any]) -> tuple[tuple[Any, ...], lis
         try:
             values.append(_one(flag, word))
         except ValueError:
-            text = word if isinstance(word, str) else shown(word)
+            text = word if isinstance(word, str) else as_text(word)
             bad.append(text if re.fullmatch(r"[!-~]+", text) else repr(text))
     if bad:
         wrong.append(f": {', '.join(bad)} cannot be used: give {_kind(flag)}, as in --{flag.name} {flag.example}.")
@@ -208,7 +208,7 @@ def _guarded(settings: Settings) -> Iterator[Complaint]:
             if name in given:
                 yield Complaint(key, f": {name} cannot be set here: {why}.")
     elif given is not None:
-        yield Complaint(key, f": expected a mapping such as {{attn_implementation: sdpa}}, got {shown(given)}.")
+        yield Complaint(key, f": expected a mapping such as {{attn_implementation: sdpa}}, got {as_text(given)}.")
 
 
 def _refused(settings: Settings) -> Iterator[Complaint]:
@@ -241,7 +241,7 @@ def _trackers(settings: Settings) -> Iterator[Complaint]:
     for name in names:
         if not isinstance(name, str) or name not in KNOWN:
             known = f"give none, all, or some of {', '.join(sorted(KNOWN))}.{nearest(str(name), KNOWN)}"
-            yield Complaint("report_to", f": unrecognized tracker {shown(name)}; {known}")
+            yield Complaint("report_to", f": unrecognized tracker {as_text(name)}; {known}")
         elif name not in installed():
             yield Complaint("report_to", f": {name} is not installed. Install its package, or leave it out.")
 

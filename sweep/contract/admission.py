@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sweep.common.formatting import size
-from sweep.contract.cards import beside, fits
+from sweep.contract.cards import fits, overhead
 
 FIX = "Give it a larger card or fewer rows at a time (--per_device_train_batch_size), or run it anyway: --admit all."
 
@@ -41,6 +41,6 @@ def refusal(peak_bytes: int | None, rooms: Sequence[Room]) -> str | None:
         return None
     largest = max(rooms, key=lambda room: room.bytes)
     return (
-        f"its predicted peak of {size(peak_bytes)} of GPU memory, with {size(beside(peak_bytes))} besides, does not fit "
+        f"its predicted peak of {size(peak_bytes)} of GPU memory, with {size(overhead(peak_bytes))} besides, does not fit "
         f"{largest}. {FIX}"
     )

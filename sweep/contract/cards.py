@@ -42,14 +42,14 @@ CONTEXT_BYTES = 500 * 2**20
 FRAGMENTED = 0.05  # of the predicted peak
 
 
-def beside(peak_bytes: int) -> int:
+def overhead(peak_bytes: int) -> int:
     """Bytes that a process takes of a card besides its peak of `max_memory_allocated`."""
     return CONTEXT_BYTES + round(FRAGMENTED * peak_bytes)
 
 
 def fits(peak_bytes: int, card_bytes: int) -> bool:
     """Whether a trial with this peak can be trained on a card of this size."""
-    return peak_bytes + beside(peak_bytes) <= card_bytes
+    return peak_bytes + overhead(peak_bytes) <= card_bytes
 
 
 def most_peak(card_bytes: int) -> int:

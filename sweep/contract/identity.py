@@ -43,7 +43,7 @@ def summary(identity: Identity) -> dict[str, str]:
     return {kind: ",".join(dict.fromkeys(sources.values())) for kind, sources in content(identity).items()}
 
 
-def merged(before: Mapping[str, Any], now: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+def merge(before: Mapping[str, Any], now: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
     """Earlier content, updated with the current one."""
     kinds = dict.fromkeys([*before, *now])
     return {kind: {**_named(before.get(kind)), **now.get(kind, {})} for kind in kinds}

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sweep.contract.cards import Card, beside, fits
+from sweep.contract.cards import Card, fits, overhead
 from sweep.contract.length import Extent
 from sweep.contract.memory import Device, Step
 from sweep.space import Rank, Trial
@@ -61,7 +61,7 @@ class Predicted:
 
     @property
     def beside_bytes(self) -> int:
-        return beside(self.peak_bytes)
+        return overhead(self.peak_bytes)
 
     def fits(self, card: Card) -> bool:
         return fits(self.peak_bytes, card.bytes)

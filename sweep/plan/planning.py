@@ -164,7 +164,7 @@ def merge(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
     """The new sweep.json: this command's trials and axis values added to the earlier ones."""
     trials = {trial["trial_id"]: trial for trial in [*before.get("trials", []), *now["trials"]]}
     axes = {key: _union(before.get("axes", {}).get(key, []), values) for key, values in now["axes"].items()}
-    known = identity.merged(before.get("content", {}), now["content"])
+    known = identity.merge(before.get("content", {}), now["content"])
     return {
         **before,
         **now,

@@ -170,7 +170,7 @@ def run(
 
 
 def _attempts(planned: Plan, forecast: Forecast) -> dict[str, Attempted]:
-    """Every trial that may run, as it may be run, by what Tune is told of it."""
+    """All variants of the trials that may run, by the configuration that Tune gets."""
     again = [shrunk(trial) for trial in planned.trials] if planned.config.on_oom == "shrink" else []
     ways = (as_planned(planned.trials), [one for one in again if one is not None])
     return {_request(one): one for way in ways for one in admission.with_predictions(way, forecast)}
@@ -321,9 +321,9 @@ def _space_of(one: Attempted) -> Row:
 
 
 def _run_name(store: Store) -> str:
-    """A folder of its own for each driver: `Tuner.restore` then finds all of a run, and only it."""
-    taken = datetime.now(UTC)
-    return f"{taken:%Y%m%d-%H%M%S}-{taken.microsecond:06d}-{os.getpid()}"
+    """A separate folder for each driver, so that `Tuner.restore` finds all of one run and nothing else."""
+    now = datetime.now(UTC)
+    return f"{now:%Y%m%d-%H%M%S}-{now.microsecond:06d}-{os.getpid()}"
 
 
 def _scheduler(config: SweepConfig) -> Any:

@@ -27,7 +27,7 @@ class PolicySearcher(Searcher):  # type: ignore[misc]  # ray has no types
     Args:
         slots: how many trials may run at once now.
         row_of: an ended trial's row, which it writes where the trial could not; None where it never began.
-        config_of: what Tune is told of a trial.
+        config_of: returns the configuration that Tune gets for a trial.
         refused: the row of one that is not to begin, which it has written; None where it is.
         stop: set where the store has refused for `patience_s` seconds, and where enough is known: then trials that still
             run were begun early, and are stopped.
@@ -70,7 +70,7 @@ class PolicySearcher(Searcher):  # type: ignore[misc]  # ray has no types
         return Searcher.FINISHED if self._stop.enough else found
 
     def _begin(self, trial_id: str) -> Row | None:
-        """What Tune is told of the next trial that is not refused."""
+        """Tune's configuration for the next trial that is not refused."""
         while True:
             self._stop.enough = self._chooser.wanted.done
             found = None if self._stop.enough else self._chooser.next(max(1, self._slots()))
@@ -97,7 +97,7 @@ class PolicySearcher(Searcher):  # type: ignore[misc]  # ray has no types
                 self._chooser.ended(row)
 
     def _waiting(self) -> Any:
-        """The store may come back: what runs goes on meanwhile, and nothing is begun that would not be written down."""
+        """The store may come back: running trials continue meanwhile, and none starts whose results could not be written."""
         now = self._clock()
         self._refused_at = now if self._refused_at is None else self._refused_at
         self._stop.away = now - self._refused_at >= self._patience_s

@@ -1,4 +1,4 @@
-"""One command's session with a sweep: holds its folder, uploads what is pending, runs what is left, and reports it."""
+"""One command's session with a sweep: locks its folder, uploads pending results, runs remaining trials, and reports."""
 
 import sys
 from collections.abc import Collection, Iterator
@@ -29,7 +29,7 @@ OF_ANOTHER = (
 
 @dataclass(frozen=True)
 class Session:
-    """A plan after its run; the folder is locked by this command while it lasts. `asked` are the trials that were wanted."""
+    """A plan after its run, with the folder still locked by this command. `asked` are the trials that the policy requested."""
 
     planned: Plan
     store: Store
@@ -39,14 +39,14 @@ class Session:
 
 @contextmanager
 def run(planned: Plan, store: Store, trainable: Trainable, resolve: Resolve, forecast: Forecast) -> Iterator[Session]:
-    """Runs what is left of a plan, if anything is, and holds the folder until its answer is written.
+    """Runs a plan's remaining trials, if any, and keeps the folder locked until the answer is written.
 
     Args:
-        forecast: asked for the trials' memory where that is compared with a card or a measurement.
+        forecast: predicts the trials' memory, if that is compared with a card or a measurement.
 
     Raises:
         SweepInUse: another driver runs the sweep.
-        StoreUnreachable: the store refuses what was measured, or the answer.
+        StoreUnreachable: results or the answer cannot be written to the store.
     """
     root = leftovers.spool_dir(store, planned.sweep_id)
     for folder in leftovers.of_other_sweeps(store, root):

@@ -58,6 +58,6 @@ def value_means(losses: Floats) -> Floats:
     return means
 
 
-def taken(values: Floats, places: Places) -> Floats:
+def select(values: Floats, places: Places) -> Floats:
     """Selects each rank's best value from (..., ranks, values, seeds, examples): (..., ranks, seeds, examples)."""
     return np.take_along_axis(values, places[..., None, None, None], axis=-3)[..., 0, :, :]

@@ -29,7 +29,7 @@ class TrialSpec:
 
 
 def request_name(trial: Mapping[str, Any]) -> str:
-    """Which of a sweep's trials Tune is asked for, by what it is told of it: a trial itself, or the same one shrunk."""
+    """The name under which Tune runs a trial, from its configuration there: its id, with a suffix if it is shrunk."""
     name: str = trial["trial_id"]
     return f"{name}{SHRUNK}" if trial.get("micro_batch") else name
 
