@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sweep import analysis
-from sweep.answer.costs import LEAST
+from sweep.answer.costs import TOLERANCE
 from sweep.show.page import render_html
 from sweep.store.columns import COSTS, METRICS, STEP_METRICS, STEPS, TABLES, TRIALS, Metric, is_shown, markdown
 from sweep.store.store import Store
@@ -69,7 +69,7 @@ def test_one_metric_stands_in_for_another_where_nobody_measured_that() -> None:
 
 
 def test_what_the_declarations_name_is_there() -> None:
-    assert set(COSTS.values()) <= METRICS.keys() and LEAST.keys() == COSTS.keys()
+    assert set(COSTS.values()) <= METRICS.keys() and TOLERANCE.keys() == COSTS.keys()
     for metrics in (METRICS, STEP_METRICS):
         named = {column.shown_as.instead_of for column in metrics.values()}
         assert named <= {"", *metrics}

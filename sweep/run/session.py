@@ -62,7 +62,7 @@ def run(planned: Plan, store: Store, trainable: Trainable, resolve: Resolve, for
         with store_errors_in_one_line(store, root):
             leftovers.upload_all(store, root)
         # With those, and with what another driver may have done meanwhile.
-        planned = plan.make(planned.config, store, planned.made_of)
+        planned = plan.make_plan(planned.config, store, planned.made_of)
         root = leftovers.spool_dir(store, planned.sweep_id)
         chooser = chooser_of(planned, store)
         interrupted = not chooser.wanted.done and _run(planned, chooser, store, trainable, resolve, forecast, witness)
