@@ -112,13 +112,13 @@ class Estimates:
         uneven = np.asarray(noise.uneven(logs, present, UNEVEN)[0].any(axis=-1))
         return cls(pairs, uneven & np.full(uneven.shape, by_seed), logs.shape[1])
 
-    def bounds(self, effects: Sequence[float] = ()) -> Bounds:
+    def bounds(self, effects: Sequence[float] = (), confidence: float = CONFIDENCE) -> Bounds:
         """With these log ratios added to the configurations' losses."""
         shift = effects or (0.0,) * self.count
         moved = {
             (k, j): replace(one, log_ratio=one.log_ratio + shift[k] - shift[j]) for (k, j), one in self.pairs.items()
         }
-        return Bounds(stats.above_best(moved, self.count, CONFIDENCE), self.uneven)
+        return Bounds(stats.above_best(moved, self.count, confidence), self.uneven)
 
 
 def bounds(sums: Floats, tokens: Floats, present: noise.Mask | None = None) -> Bounds:

@@ -5,6 +5,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from math import log1p
 from pathlib import Path
 
@@ -46,37 +47,37 @@ REGIMES = [
 ]
 
 
-def sweeps(design: Design, *effects: float) -> Bounds:
-    (found,) = simulated(design, SWEEPS, np.random.default_rng([design.seeds, len(effects)]), effects)
-    return found
+def sweeps(design: Design, *effects: tuple[float, ...]) -> list[Bounds]:
+    """The bounds of SWEEPS sweeps for each of several truths, from the same noise."""
+    return simulated(design, SWEEPS, np.random.default_rng([design.seeds, len(effects[0])]), *effects)
 
 
-def called_different(design: Design, count: int) -> int:
-    """Sweeps of equal ranks of which any two are called different."""
-    return int(sweeps(design, *(0.0,) * count).different().any(axis=(1, 2)).sum())
+def false_claims(design: Design, count: int) -> tuple[int, int]:
+    """Numbers of sweeps in which any two equal ranks are called different, and in which any of the ranks that are all
+    one margin above the best is called within it."""
+    equal, near = sweeps(design, (0.0,) * count, (0.0, *(AT_MARGIN,) * (count - 1)))
+    different = equal.different().any(axis=(1, 2))
+    return int(different.sum()), int(near.above.within(MARGIN)[:, 1:].any(axis=1).sum())
 
 
-def called_within(design: Design, count: int) -> int:
-    """Sweeps in which any of the ranks that are all a margin above the best is called within it."""
-    return int(sweeps(design, 0.0, *(AT_MARGIN,) * (count - 1)).above.within(MARGIN)[:, 1:].any(axis=1).sum())
+claims_as_they_are = cache(false_claims)  # a simulation takes a second; those with a defect are not kept
 
 
 @pytest.mark.parametrize(("design", "count"), REGIMES)
 def test_equal_ranks_are_rarely_called_different(design: Design, count: int) -> None:
-    assert called_different(design, count) <= ALLOWED
+    assert claims_as_they_are(design, count)[0] <= ALLOWED
 
 
 @pytest.mark.parametrize(("design", "count"), REGIMES)
 def test_a_rank_at_the_margin_is_rarely_called_non_inferior(design: Design, count: int) -> None:
-    assert called_within(design, count) <= ALLOWED
+    assert claims_as_they_are(design, count)[1] <= ALLOWED
 
 
 @pytest.mark.parametrize("seeds", [3, 5])
 @pytest.mark.parametrize("count", [2, 4, 6])
 def test_one_rank_whose_seeds_spread_three_times_as_much(seeds: int, count: int) -> None:
     design = replace(TRAINED, seeds=seeds, spreads=(*(1.0,) * (count - 1), 3.0))
-    assert called_different(design, count) <= ALLOWED
-    assert called_within(design, count) <= ALLOWED
+    assert max(false_claims(design, count)) <= ALLOWED
 
 
 @pytest.mark.parametrize("wild", [0, -1], ids=["the-best", "the-worst"])
@@ -84,7 +85,7 @@ def test_one_rank_whose_seeds_spread_three_times_as_much(seeds: int, count: int)
 def test_one_rank_whose_seeds_spread_ten_times_as_much_decides_nothing_wrong(count: int, wild: int) -> None:
     spreads = [1.0] * count
     spreads[wild] = 10.0
-    found = sweeps(replace(TRAINED, spreads=tuple(spreads)), 0.0, *(AT_MARGIN,) * (count - 1))
+    (found,) = sweeps(replace(TRAINED, spreads=tuple(spreads)), (0.0, *(AT_MARGIN,) * (count - 1)))
     assert found.decided(MARGIN)[:, 1:].any(axis=1).sum() <= ALLOWED
     assert found.uneven.mean() > 0.4
 
@@ -92,7 +93,7 @@ def test_one_rank_whose_seeds_spread_ten_times_as_much_decides_nothing_wrong(cou
 def test_all_ranks_at_the_margin_together_are_rarely_called_non_inferior() -> None:
     """With little noise the ranks at the margin are no obstacle to each other: only the correction for their number helps."""
     little = Design((), 5, examples=50, training_noise=0.0003, interaction=0.001, rest=0.001)
-    assert called_within(little, 6) <= ALLOWED
+    assert false_claims(little, 6)[1] <= ALLOWED
 
 
 def test_seeds_that_only_some_ranks_have_do_no_harm() -> None:
@@ -134,9 +135,9 @@ def test_a_defect_in_the_noise_of_training_is_noticed(
     defect: Callable[[pytest.MonkeyPatch], None], count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     design = TRAINING["3-seeds-of-training-noise"]
-    assert called_different(design, count) <= ALLOWED
+    assert claims_as_they_are(design, count)[0] <= ALLOWED
     defect(monkeypatch)
-    assert called_different(design, count) > ALLOWED
+    assert false_claims(design, count)[0] > ALLOWED
 
 
 @pytest.mark.parametrize("count", [4, 6])
@@ -144,16 +145,16 @@ def test_a_missing_correction_for_the_number_of_ranks_is_noticed(count: int, mon
     design = replace(TRAINED, seeds=10)
     real = stats.Difference.half_width
     monkeypatch.setattr(stats.Difference, "half_width", lambda self, tail: real(self, LEVEL))
-    assert called_different(design, count) > ALLOWED
+    assert false_claims(design, count)[0] > ALLOWED
 
 
 def test_examples_that_prefer_a_rank_under_every_seed_do_not_fool_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nearly all of the noise is the rank's on the example: a t interval over the seeds alone fails here."""
     design = Design((), 5, training_noise=0.0005, rest=0.001)
-    assert called_different(design, 2) <= ALLOWED
+    assert false_claims(design, 2)[0] <= ALLOWED
     real = noise.over_examples
     monkeypatch.setattr(noise, "over_examples", lambda *pair: replace(real(*pair), variance=0 * pair[0].sum(axis=-1)))
-    assert called_different(design, 2) > 10 * LEVEL * SWEEPS
+    assert false_claims(design, 2)[0] > 10 * LEVEL * SWEEPS
 
 
 # --- power -----------------------------------------------------------------------------------------------------------
@@ -164,7 +165,7 @@ def test_the_right_rank_is_picked_more_often_than_by_each_pair_alone(monkeypatch
     design = replace(TRAINED, examples=400)
 
     def right() -> float:
-        found = sweeps(design, log1p(2 * MARGIN), log1p(2 * MARGIN), 0.0, 0.0).decided(MARGIN)
+        found = sweeps(design, (log1p(2 * MARGIN), log1p(2 * MARGIN), 0.0, 0.0))[0].decided(MARGIN)
         return float((found.any(axis=1) & (found.argmax(axis=1) == 2)).mean())
 
     assert right() >= 0.45
@@ -173,7 +174,7 @@ def test_the_right_rank_is_picked_more_often_than_by_each_pair_alone(monkeypatch
 
 
 def test_a_large_difference_is_seen() -> None:
-    found = sweeps(Design((), 5, interaction=0.01, rest=0.01), 0.0, log1p(0.05))
+    (found,) = sweeps(Design((), 5, interaction=0.01, rest=0.01), (0.0, log1p(0.05)))
     assert (found.above.lower[:, 1] > MARGIN).mean() > 0.95
 
 
