@@ -57,7 +57,7 @@ class Driver:
         content = planning.merge(before, planning.content(config, planned.trials, {}))
         self.store.write_sweep(content)
         chooser = Chooser.of(planned, content, self.store)
-        chooser.tell(Record(self.store, content, chooser.candidates))
+        chooser.notify(Record(self.store, content, chooser.candidates))
         running: list[Request] = []
         draw = random.Random(self.seed)
         while not chooser.wanted.done and endings > 0:

@@ -1,4 +1,4 @@
-"""`--tune`, `--ladder` and `--race`: what is tried of a setting, and what is wrong with how they are asked for."""
+"""`--tune`, `--ladder` and `--race`: the values to try of a setting, and checks of these flags."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -35,7 +35,7 @@ def with_ladders(
 
 
 def _ladders(config: SweepConfig, field: Field, within: Range) -> Ladders:
-    """Begun where the user or a preset says, else where published rules do, or at the setting's default.
+    """The ladders, which begin at the user's or preset's value, otherwise at a published rule's, or at the default.
 
     Raises:
         ConfigError: a value cannot be used, or there is none.
@@ -60,14 +60,14 @@ def _given(ladder: Sequence[float], field: Field) -> tuple[float, ...]:
 
 
 def _possible(ladder: Ladder, field: Field, within: Range) -> Ladder:
-    """Without values that the setting cannot have. (Of those that the user named, the trials' checks speak.)"""
+    """The ladder without values that the setting cannot have. (Values from the user are checked with the trials.)"""
     start = ladder.values[ladder.start]
     kept = [read for value in ladder.values if (read := _read(value, field)) is not None and read in within]
     return Ladder.of(start, kept or [start])
 
 
 def _read(value: float, field: Field) -> float | None:
-    """The value in the setting's type; None where it has none."""
+    """The value in the setting's type; None if it cannot be converted."""
     try:
         read = coerce(int(value) if float(value).is_integer() else value, field.hint)
     except ValueError:
@@ -95,7 +95,7 @@ def _together(config: SweepConfig) -> Iterator[Complaint]:
 
 
 def _key(config: SweepConfig, known: Mapping[str, Field]) -> Iterator[Complaint]:
-    """What is wrong with the setting that is to be tuned."""
+    """What is wrong with the setting to be tuned."""
     key = config.tune
     if key is None:
         return

@@ -1,4 +1,4 @@
-"""Whether a trial fits where it would run, by its predicted peak: `--admit fit` asks it on the driver and in the worker."""
+"""Whether a trial fits where it would run, by its predicted peak: for `--admit fit`, on the driver and in the worker."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class Room:
 
 
 def refusal(peak_bytes: int | None, rooms: Sequence[Room]) -> str | None:
-    """Why a trial with this peak can be trained in none of the rooms. None where it can, or where no peak or no room is known."""
+    """Why a trial with this peak fits in none of the rooms; None if it fits, or if the peak or the rooms are unknown."""
     if peak_bytes is None or not rooms or any(room.fits(peak_bytes) for room in rooms):
         return None
     largest = max(rooms, key=lambda room: room.bytes)

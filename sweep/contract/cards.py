@@ -36,14 +36,14 @@ CARDS: Mapping[str, Card] = {
     "h200": Card(round(139.8 * GIB), 989, 66.9, 7.91),
     "rtx4090": Card(round(23.5 * GIB), 165, 82.6, None),
 }
-# What nvidia-smi shows beside what the allocator hands out: the CUDA context with its loaded kernels, and what is lost where the
-# allocator's segments are not full. Neither is in max_memory_allocated; both have to fit. Assumed, not measured.
+# What nvidia-smi shows in addition to allocated tensors: the CUDA context with its loaded kernels, and the unused parts of the
+# allocator's segments. Neither is in max_memory_allocated; both have to fit. Assumed, not measured.
 CONTEXT_BYTES = 500 * 2**20
 FRAGMENTED = 0.05  # of the predicted peak
 
 
 def overhead(peak_bytes: int) -> int:
-    """Bytes that a process takes of a card besides its peak of `max_memory_allocated`."""
+    """Bytes of a card that a process takes in addition to its peak of `max_memory_allocated`."""
     return CONTEXT_BYTES + round(FRAGMENTED * peak_bytes)
 
 
@@ -58,7 +58,7 @@ def most_peak(card_bytes: int) -> int:
 
 
 def card(name: str | None, memory_gb: float | None) -> Card | None:
-    """The card that the flags --gpu and --gpu_memory_gb describe; None where neither was given.
+    """The card that --gpu and --gpu_memory_gb describe; None if neither was given.
 
     Raises:
         ConfigError: there is no such card, or its memory is no size.
@@ -83,7 +83,7 @@ def card(name: str | None, memory_gb: float | None) -> Card | None:
 
 
 def name_of_device(device_name: str) -> str | None:
-    """The card that a driver's name means ("NVIDIA A10G", Ray's accelerator type "A10G"), as far as it is known."""
+    """The card with this driver name ("NVIDIA A10G") or Ray accelerator type ("A10G"); None if unknown."""
     words = device_name.casefold().replace("-", " ").replace("_", " ").replace("rtx 4090", "rtx4090").split()
     if "a100" in words:
         return "a100-80" if any(word.startswith("80g") for word in words) else "a100-40"

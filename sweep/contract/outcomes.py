@@ -1,4 +1,4 @@
-"""How a trial ended, for its row, and how it is going, for Ray Tune."""
+"""A trial's ending, for its row, and its progress, for Ray Tune."""
 
 from collections.abc import Sequence
 

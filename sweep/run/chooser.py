@@ -1,6 +1,6 @@
-"""Which trial is next: the policy's word on the rows that there are, with a record of what it wanted and decided.
+"""Chooses the next trial by asking the policy, and records what the policy requested and decided.
 
-No Ray here: the Searcher passes on what Ray Tune asks, and a test can play all of it.
+Independent of Ray: the Searcher forwards Ray Tune's calls, so tests can drive it directly.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ from sweep.store.store import Row, Store
 
 
 def judge(store: Store, margin: float) -> ByBounds:
-    """A race's judge, by the held-out examples in the store as they are when it is asked."""
+    """A race's judge that reads the held-out examples from the store when it is called."""
 
     def examples(losses: Mapping[str, float]) -> Shared:
         return shared(Sweep(store.location, store), losses, "tokens")
@@ -30,14 +30,14 @@ def judge(store: Store, margin: float) -> ByBounds:
 
 @dataclass
 class Chooser:
-    """Asks the policy, again whenever a trial has ended.
+    """Asks the policy again whenever a trial has ended.
 
     Attributes:
-        candidates: every trial that the policy may want, by id.
-        known: the results of trials that have ended, and are not to be tried again, by id.
+        candidates: every trial that the policy may request, by id.
+        known: results of trials that have ended and will not be retried, by id.
         shrink, budget_gpu_hours: as for sweep.policies.policy.decide.
-        told: those that hear what is wanted, whenever that is decided anew; what they raise leaves it undecided.
-        running, begun: ids of the trials that run now, and of all that it had begun.
+        listeners: called with each new decision; if one raises, the decision is made again at the next call.
+        running, begun: ids of the trials that are running, and of all that were started.
     """
 
     policy: Policy
@@ -45,14 +45,14 @@ class Chooser:
     known: dict[str, Result]
     shrink: bool = False
     budget_gpu_hours: float | None = None
-    told: tuple[Callable[[Wanted], None], ...] = ()
+    listeners: tuple[Callable[[Wanted], None], ...] = ()
     running: dict[str, None] = field(default_factory=dict)
     begun: set[str] = field(default_factory=set)
     _wanted: Wanted | None = None
 
     @classmethod
     def of(cls, planned: Plan, content: Mapping[str, Any], store: Store) -> "Chooser":
-        """For a plan. Of trials whose ending may be another one now, nothing is known.
+        """The chooser for a plan. Results of trials that will be retried are left out.
 
         Args:
             content: of sweep.json, as this command writes it.
@@ -70,17 +70,17 @@ class Chooser:
         if self._wanted is None:
             known, budget = self.known.values(), self.budget_gpu_hours
             found = decide(self.policy, known, shrink=self.shrink, budget_gpu_hours=budget)
-            for tell in self.told:
-                tell(found)
+            for listener in self.listeners:
+                listener(found)
             self._wanted = found
         return self._wanted
 
-    def tell(self, *told: Callable[[Wanted], None]) -> None:
-        """From now on these hear it, from what is wanted now on."""
-        self.told, self._wanted = told, None
+    def notify(self, *listeners: Callable[[Wanted], None]) -> None:
+        """Sets the listeners, which are called first with what the policy wants now."""
+        self.listeners, self._wanted = listeners, None
 
     def next(self, slots: float) -> Request | None:
-        """The trial to begin next, of those that are wanted and then of those that may be; None where no slot is free."""
+        """The trial to start next: a requested one, otherwise a likely one; None if no slot is free or nothing is left."""
         if len(self.running) >= slots:
             return None
         requests = (*self.wanted.trials, *self.wanted.likely)
@@ -91,23 +91,23 @@ class Chooser:
         return found
 
     def ended(self, row: Row) -> None:
-        """Takes in a trial's row. One that was stopped while it ran has not ended: who stopped it ends the sweep."""
+        """Records the row of a trial that ended. (An interrupted one has not: whoever stopped it ends the sweep.)"""
         name = row["trial_id"]
         self.running.pop(name, None)
         self.known[name] = result_of(row, self.candidates.get(name))
         self._wanted = None
 
-    def lost(self, trial_id: str) -> None:
-        """It never began: it is wanted as before."""
+    def never_started(self, trial_id: str) -> None:
+        """Takes back a trial that never started: it is requested as before."""
         self.running.pop(trial_id, None)
         self.begun.discard(trial_id)
 
 
 class Record:
-    """Writes down what a policy wanted, in sweep.json, and what it decided: before any trial begins because of it.
+    """Writes what a policy requested to sweep.json, and its decisions, before any trial starts because of them.
 
     Args:
-        content: of sweep.json, as it stands in the store.
+        content: the content of sweep.json in the store.
     """
 
     def __init__(self, store: Store, content: Mapping[str, Any], candidates: Mapping[str, Trial]) -> None:
@@ -115,7 +115,7 @@ class Record:
         self._decisions: list[Row] = []
 
     def __call__(self, wanted: Wanted) -> None:
-        """Raises OSError where the store refuses."""
+        """Raises OSError if the store cannot be written to."""
         have = {entry["trial_id"] for entry in self._content["trials"]}
         if new := [trial_entry(self._candidates[name]) for name in wanted.asked if name not in have]:
             content = {**self._content, "trials": [*self._content["trials"], *new]}

@@ -1,4 +1,4 @@
-"""Ray Tune asks for trials; a Chooser answers. What was decided is in the store's rows, so there is nothing to save here."""
+"""Ray Tune asks for trials, and a Chooser answers. All of its state follows from rows in the store: nothing is saved here."""
 
 import time
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from sweep.store.store import Row
 
 
 class Stop(Protocol):
-    """Why nothing more is begun: the user's word, a store that stays away, or that nothing more is wanted."""
+    """Why no more trials start: an interrupt, an unreachable store, or a policy that is done."""
 
     stopped: bool
     away: bool
@@ -25,12 +25,12 @@ class PolicySearcher(Searcher):  # type: ignore[misc]  # ray has no types
     """Tune's Searcher interface, `suggest`, `on_trial_complete`, `save` and `restore`, for a policy.
 
     Args:
-        slots: how many trials may run at once now.
-        row_of: an ended trial's row, which it writes where the trial could not; None where it never began.
+        slots: returns how many trials may run at once now.
+        row_of: returns the row of a trial that ended, after writing it if the trial could not; None if it never started.
         config_of: returns the configuration that Tune gets for a trial.
-        refused: the row of one that is not to begin, which it has written; None where it is.
-        stop: set where the store has refused for `patience_s` seconds, and where enough is known: then trials that still
-            run were begun early, and are stopped.
+        refused: if a trial must not start, writes and returns its row; otherwise returns None.
+        stop: set if the store has been unreachable for `patience_s` seconds, or if enough is known: trials that are still
+            running then were started early, and are stopped.
     """
 
     def __init__(
@@ -50,17 +50,17 @@ class PolicySearcher(Searcher):  # type: ignore[misc]  # ray has no types
         self._stop, self._patience_s, self._clock = stop, patience_s, clock
         self._refused_at: float | None = None
         self._names: dict[str, str] = {}  # ours, by Tune's
-        self._over: list[str] = []
+        self._ended: list[str] = []
 
     def __getstate__(self) -> Row:
-        return {}  # Tune writes its searcher down
+        return {}  # Tune pickles its searcher
 
     def suggest(self, trial_id: str) -> Any:
-        """What Tune is to begin, None where that is nothing now. Where nothing runs, None makes Tune ask again each second."""
+        """The trial that Tune should start; None for none now. If nothing is running, Tune then asks again every second."""
         if self._stop.stopped or self._stop.away:
             return Searcher.FINISHED
         try:
-            self._take_in()
+            self._record_ended()
             found = self._begin(trial_id)
             self._refused_at = None
         except LockLost:
@@ -76,23 +76,23 @@ class PolicySearcher(Searcher):  # type: ignore[misc]  # ray has no types
             found = None if self._stop.enough else self._chooser.next(max(1, self._slots()))
             if found is None:
                 return None
-            told = self._config_of(found)
-            if (row := self._refused_row(told)) is None:
+            config = self._config_of(found)
+            if (row := self._refused_row(config)) is None:
                 self._names[trial_id] = found.trial.trial_id
-                return told
+                return config
             self._chooser.ended(row)
 
     def on_trial_complete(self, trial_id: str, result: Row | None = None, error: bool = False) -> None:
-        """Only notes it: what became of a trial is known once Tune's callbacks have heard of it as well."""
+        """Only notes the trial: how it ended is known after Tune has called its callbacks too."""
         if (name := self._names.pop(trial_id, None)) is not None:
-            self._over.append(name)
+            self._ended.append(name)
 
-    def _take_in(self) -> None:
-        while self._over:
-            row = self._row_of(self._over[0])
-            name = self._over.pop(0)
+    def _record_ended(self) -> None:
+        while self._ended:
+            row = self._row_of(self._ended[0])
+            name = self._ended.pop(0)
             if row is None:
-                self._chooser.lost(name)
+                self._chooser.never_started(name)
             else:
                 self._chooser.ended(row)
 
@@ -107,4 +107,4 @@ class PolicySearcher(Searcher):  # type: ignore[misc]  # ray has no types
         Path(checkpoint_path).write_bytes(b"")
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing: who starts again reads the rows."""
+        """Does nothing: a restarted driver reads the rows."""

@@ -116,5 +116,5 @@ def _run(
     progress.runs_on(runner.devices(config, resources))
     services = runner.services_address()
     with progress, watchdog.watching(look, lost, lambda: watchdog.listens(services)):
-        chooser.tell(record, progress.decided)
+        chooser.notify(record, progress.decided)
         return runner.run(planned, chooser, store, shared, origin, progress, forecast)

@@ -1,4 +1,4 @@
-"""What the driver hears of Ray Tune while trials run, and how it ends them all."""
+"""Handles Ray Tune's events on the driver while trials run, and stops all trials."""
 
 import contextlib
 import signal
@@ -37,12 +37,12 @@ def name_of(trial: TuneTrialState) -> str:
 
 
 def compared(config: SweepConfig) -> str:
-    """What a scheduler decides by."""
+    """The metric that a scheduler compares."""
     return "eval_loss" if config.settings.get("eval_strategy", "no") != "no" else "loss"
 
 
 class ResultLog(JsonLoggerCallback):  # type: ignore[misc]  # ray has no types
-    """Tune's own, without the results that only say that an attempt was claimed, or what a trial does."""
+    """Tune's JSON log, without results that only report an attempt's start or a trial's phase."""
 
     def log_trial_result(self, iteration: int, trial: TuneTrialState, result: Row) -> None:
         if _says_something(result):
@@ -54,15 +54,17 @@ def _says_something(result: Row) -> bool:
 
 
 class Watch(tune.Callback):  # type: ignore[misc]  # ray has no types
-    """Passes Tune's events on, and keeps how each trial ended and what its process died of."""
+    """Forwards Tune's events, and records how each trial ended and why its process died."""
 
     def __init__(self, listener: Listener, trials: Sequence[Trial], store: Store, config: SweepConfig) -> None:
-        self._listener = listener  # not kept by Tune, which writes its callbacks down: a live display cannot be pickled
+        self._listener = (
+            listener  # not part of the state: Tune pickles its callbacks, and a live display cannot be pickled
+        )
         self._trials, self._store, self._metric = trials, store, compared(config)
         self._restarts = Restarts(config.max_failures)
         self._may_be_lost: Counter[str] = Counter()
         self._allowed = config.max_failures
-        self.lost: set[str] = set()  # trials whose process died before they began: to be asked for again
+        self.lost: set[str] = set()  # trials whose process died before they started: they are requested again
         self.stopper = Stopper()
         self.seen = Seen()
 
@@ -88,9 +90,7 @@ class Watch(tune.Callback):  # type: ignore[misc]  # ray has no types
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: TuneTrialState, **info: Any) -> None:
         last = self.seen.unfinished.pop(name_of(trial), {})
-        if (
-            "status" not in last
-        ):  # not its own ending, so the scheduler's decision: when all are to stop, this is not called
+        if "status" not in last:  # then the scheduler ended it: Tune does not call this when all trials are stopped
             found = {"pruned_step": last.get("step"), "pruned_value": last.get(self._metric)}
             self.seen.pruned[name_of(trial)] = {**found, "pruned_metric": self._metric}
         ray_internals.forget_running_means(trial)
@@ -100,9 +100,9 @@ class Watch(tune.Callback):  # type: ignore[misc]  # ray has no types
         self._restarts.restarted(trial)
 
     def _never_began(self, trial_id: str) -> bool:
-        """Whether its process died before it ran. Tune gives such a trial up at once: nothing of it was measured.
+        """Whether a trial's process died before the trial started, which Tune does not retry. Nothing was measured yet.
 
-        As often as a trial is started again whose process died later.
+        True at most as often as a trial is restarted whose process dies later.
         """
         if trial_id in self.seen.unfinished or self.stopper.away or self._may_be_lost[trial_id] >= self._allowed:
             return False
