@@ -11,6 +11,10 @@ class DataArguments:
         default=None,
         metadata={"help": "held-out rows: a count, or a share below 1; used where the data has no test split"},
     )
+    test_split_seed: int | None = field(
+        default=None,
+        metadata={"help": "seed that draws the held-out rows; default: one of its own, the same for every sweep"},
+    )
     dataset_group: str | None = field(
         default=None,
         metadata={

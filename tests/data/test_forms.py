@@ -98,6 +98,17 @@ def test_the_split_is_a_partition_in_the_sources_order_whatever_the_seed(tmp_pat
     )
 
 
+def test_another_split_seed_holds_out_other_rows(tmp_path: Path) -> None:
+    write_json(tmp_path / "rows.json", [{"text": f"{i:02}"} for i in range(40)])
+    found = [load(tmp_path / "rows.json", test_split_size=10, test_split_seed=seed) for seed in (None, 0, 1, 1)]
+    held_out = [tuple(rows.held_out["text"]) for rows in found]
+    assert {len(rows) for rows in held_out} == {10}
+    assert len(set(held_out)) == len({rows.fingerprint for rows in found}) == 3
+    assert held_out[0] == tuple(load(tmp_path / "rows.json", test_split_size=10).held_out["text"])
+    for rows in found:
+        assert sorted([*rows.train["text"], *rows.held_out["text"]]) == [f"{i:02}" for i in range(40)]
+
+
 @pytest.mark.parametrize("kind", ["saved", "folder"])
 def test_a_test_split_of_the_source_is_used(kind: str, tmp_path: Path) -> None:
     place = tmp_path / kind
@@ -109,9 +120,10 @@ def test_a_test_split_of_the_source_is_used(kind: str, tmp_path: Path) -> None:
         write_parquet(place / "train-00000-of-00001.parquet", ROWS[:30])
         write_parquet(place / "test-00000-of-00001.parquet", ROWS[30:])
         write_parquet(place / "validation.parquet", ROWS[:5])
-    rows = load(place, test_split_size=3)
+    rows = load(place, test_split_size=3, test_split_seed=1)
     assert (len(rows.train), len(rows.held_out)) == (30, 10)
-    assert "test_split_size is not used" in rows.warnings[0]
+    unused = [warning.partition(" is not used")[0] for warning in rows.warnings]
+    assert unused == ["--test_split_size", "--test_split_seed"]
 
 
 @pytest.mark.parametrize("kind", [str, int])

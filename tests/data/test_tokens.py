@@ -84,6 +84,7 @@ def test_trials_that_differ_in_training_only_share_their_tokens() -> None:
     assert data_key(base) == data_key({**base, "packing_strategy": "wrapped"})
     shuffled = {**base, "shuffle_dataset": True}
     others: list[Settings] = [
+        {**base, "test_split_seed": 3},
         {**shuffled, "seed": 1}, {**shuffled, "seed": 2}, {**base, "max_length": 9}, {**base, "dataset_name": "E"},
         {**base, "model_name_or_path": "N"}, {**base, "test_split_size": 3}, {**base, "prompt_template": "{instruction}"},
         {**base, "packing": True}, {**base, "packing": True, "packing_strategy": "wrapped"}, {**base, "eos_token": "x"},
@@ -100,7 +101,7 @@ def test_the_defaults_are_trls_own() -> None:
         for field in dataclasses.fields(cls)
     }
     ours = {**tokens.SOURCE_SETTINGS, **tokens.TOKEN_SETTINGS}
-    assert ours.keys() - theirs.keys() == {"dataset_group", "prompt_template", "test_split_size"}
+    assert ours.keys() - theirs.keys() == {"dataset_group", "prompt_template", "test_split_seed", "test_split_size"}
     assert {name: theirs[name] for name in ours if name in theirs} == {
         name: ours[name] for name in ours if name in theirs
     }

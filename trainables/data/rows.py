@@ -1,7 +1,7 @@
 """Rows from any supported source and format, checked, with a held-out split that is the same for every trial.
 
-The held-out rows are the data set's own test split if it has one. Otherwise they are drawn once, with a fixed seed that
-no setting changes: every trial, seed and machine has the same ones, and a row is never in both splits.
+The held-out rows are the data set's own test split if it has one. Otherwise they are drawn once, with a seed of their own:
+every trial, training seed and machine has the same ones, and a row is never in both splits.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from trainables.data.forms import Notes
 from trainables.data.sources import Settings, Source, read_source
 
 DEFAULT_SHARE, DEFAULT_MOST = 0.1, 1_000  # held-out rows by default: a tenth of the rows, at most a thousand
-_SPLIT_SEED = 20_240_229
+_SPLIT_SEED = 20_240_229  # unless test_split_seed is given
 _MOST_BLANK = 0.1  # of a split's rows: if more are blank, it is probably the wrong column or a broken export
 
 
@@ -59,7 +59,7 @@ def load_rows(settings: Settings, resolve: Resolve) -> Rows:
     """Reads, checks, converts and splits the data that `dataset_name` names.
 
     Args:
-        settings: the sweep's settings under TRL's names, with our `test_split_size` and `prompt_template`.
+        settings: the sweep's settings under TRL's names, with those of `DataArguments`.
         resolve: maps a user's path to an existing local one, and returns any other name unchanged.
 
     Raises:
@@ -82,7 +82,7 @@ def load_rows(settings: Settings, resolve: Resolve) -> Rows:
         )
     notes.complaints += formats.loss_complaints(tables[train], settings)
     tables = {split: with_clusters(table, found[split][0], settings) for split, table in tables.items()}
-    pair = (tables[train], tables[test]) if test else _draw(tables[train], settings.get("test_split_size"), notes)
+    pair = (tables[train], tables[test]) if test else _draw(tables[train], settings, notes)
     _stop_at(notes)
     return _rows(*pair, notes)
 
@@ -111,8 +111,11 @@ def _split_names(settings: Settings, source: Source, notes: Notes) -> tuple[str,
             ]
         )
     if test in source.splits:
-        if settings.get("test_split_size") is not None:
-            notes.warnings.append(f"--test_split_size is not used: {source.name} has its own split {test!r}.")
+        notes.warnings += [
+            f"--{key} is not used: {source.name} has its own split {test!r}."
+            for key in ("test_split_size", "test_split_seed")
+            if settings.get(key) is not None
+        ]
         return train, test
     if test != "test":
         notes.complaints.append(
@@ -141,9 +144,9 @@ def held_out_count(rows: int, size: float | int | None) -> int:
     return max(1, min(DEFAULT_MOST, rows // 10)) if size is None else max(1, round(rows * size))
 
 
-def _draw(table: pa.Table, size: float | int | None, notes: Notes) -> tuple[pa.Table, pa.Table]:
-    """Splits the rows by a fixed seed; both parts keep the rows' order."""
-    rows = table.num_rows
+def _draw(table: pa.Table, settings: Settings, notes: Notes) -> tuple[pa.Table, pa.Table]:
+    """Splits the rows by a seed that is no training seed; both parts keep the rows' order."""
+    rows, size, seed = table.num_rows, settings.get("test_split_size"), settings.get("test_split_seed")
     count = held_out_count(rows, size)
     if count >= rows:
         asked = f" {size!r} asks" if size is not None else " is left out, which asks"
@@ -155,7 +158,7 @@ def _draw(table: pa.Table, size: float | int | None, notes: Notes) -> tuple[pa.T
             )
         )
         return table, table
-    chosen = sample(table, count, _SPLIT_SEED)
+    chosen = sample(table, count, _SPLIT_SEED if seed is None else seed)
     if len(chosen) == rows:
         notes.complaints.append(
             Complaint(

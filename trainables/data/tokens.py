@@ -50,10 +50,14 @@ SOURCE_SETTINGS: dict[str, Any] = {
     "model_name_or_path": None,
     "model_revision": "main",
     "prompt_template": None,
+    "test_split_seed": None,
     "test_split_size": None,
     "trust_remote_code": False,
 }
-ROW_SETTINGS = ("dataset_config", "dataset_test_split", "dataset_train_split", "prompt_template", "test_split_size")
+ROW_SETTINGS = (
+    *("dataset_config", "dataset_test_split", "dataset_train_split"),
+    *("prompt_template", "test_split_seed", "test_split_size"),
+)
 # A trainer's arguments for tokens made here. TRL refuses assistant_only_loss for rows without messages; the labels
 # already reflect it.
 READY: dict[str, Any] = {"assistant_only_loss": False, "dataset_kwargs": {"skip_prepare_dataset": True}}
