@@ -3,13 +3,13 @@
 Needs the extra `browser` and a Chromium: python -m pytest -m browser.
 """
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from benchmarks import browser
 from sweep import analysis, report
 from tests.test_report import make, many
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 PATIENCE_MS = 60_000  # five megabytes of script on a busy machine
 CURVES = "#plot-loss .scatterlayer .trace"
 RAW_SHOWN = "document.getElementById('plot-loss').data.some(t => t.meta === 'raw' && t.visible === true)"
@@ -32,15 +31,8 @@ LOWEST_PLOT = (
 
 @pytest.fixture
 def chromium() -> Iterator["Browser"]:
-    """The system's: Playwright's own need not be downloaded."""
-    from playwright.sync_api import sync_playwright
-
-    found = next((path for name in NAMES if (path := shutil.which(name))), None)
-    assert found, f"no Chromium here (looked for {', '.join(NAMES)}): apt-get install chromium"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=["--disable-gpu", "--disable-sync"])
-        yield browser
-        browser.close()
+    with browser.chromium() as found:
+        yield found
 
 
 class Watched:
