@@ -251,7 +251,7 @@ def test_the_table_has_a_line_for_each_rank_and_the_others_folded_below() -> Non
     assert ["learning_rate", "0.0001", "0.0003", "0.001", "0.003", "0.01"] in lines
     (tried,) = [line for line in lines if line[:1] == ["r=8"] and line[-1] == "diverged"]
     assert tried[1:3] == ["–", "–"] and tried[-2] == "*" and len(tried) == 7
-    assert "* is the one compared above" in text
+    assert "* marks the one compared above" in text
     assert max(len(line) for line in analysis.render(answer(), width=80).splitlines()) <= 80
 
 
