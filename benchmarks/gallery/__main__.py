@@ -1,0 +1,43 @@
+"""Sweeps that were really run, and what they answered: one command runs a row of docs/gallery.md again.
+
+    python -m benchmarks.gallery [NAME ...] [--folder results/gallery] [--check]
+
+Runs the rows' commands, or resumes them, and records what was measured in benchmarks/data/gallery.json, of which
+docs/gallery.md is made. With --check nothing is recorded: prints what is not as it was recorded, to the last bit, and exits
+with 1 if anything is not. All rows take about 20 minutes on two quiet cores.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from benchmarks.common import show
+from benchmarks.gallery import record
+from benchmarks.gallery.bits import differences
+from benchmarks.gallery.rows import ROWS
+from benchmarks.gallery.run import run
+from benchmarks.machine import machine
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    names = [row.name for row in ROWS]
+    flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    flags.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(names)}; default: all")
+    flags.add_argument("--folder", default="results/gallery")
+    flags.add_argument("--check", action="store_true", help="compare with what is recorded, bit for bit")
+    given = flags.parse_args(arguments)
+    if unknown := set(given.names) - set(names):
+        flags.error(f"no such row: {', '.join(sorted(unknown))}. There are {', '.join(names)}.")
+    different: dict[str, list[str]] = {}
+    for row in ROWS:
+        if row.name in (given.names or names):
+            found = run(row, given.folder)
+            different[row.name] = differences(record.read().get(row.name), found)
+            if not given.check:
+                record.write(row.name, found)
+    show("gallery", {"different": different, "machine": machine()})
+    return 1 if given.check and any(different.values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
