@@ -179,7 +179,9 @@ def arguments(context: Context) -> dict[str, Any]:
     begun = {"eval_on_start": False} if context.resume_from else {}
     # TRL refuses a length that such batches would not be truncated to; the tokens are truncated already.
     uncut = {"max_length": None} if chosen.get("padding_free") and not chosen.get("packing") else {}
-    return {**defaults, **chosen, **FIXED, **begun, **uncut, "output_dir": str(context.work_dir / "out")}
+    template = chosen.get("chat_template_path")  # relative to the user's folder, which is not this process's
+    found = {"chat_template_path": context.resolve(template)} if template else {}
+    return {**defaults, **chosen, **FIXED, **begun, **uncut, **found, "output_dir": str(context.work_dir / "out")}
 
 
 def _final(trainer: Any, context: Context) -> Path:
