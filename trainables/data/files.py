@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from sweep.common.formatting import first_few, headline, listed
 from sweep.errors import Complaint, ConfigError
+from trainables.data import nested
 
 SUFFIXES = (".json", ".jsonl", ".csv", ".parquet")
 _KINDS = {type(None): "null", str: "a string", bool: "true or false", list: "a list", dict: "an object"}  # JSON's words
@@ -135,7 +136,7 @@ def _parse_lines(text: str, path: Path) -> tuple[list[Any], list[int]]:
 def _column(part: Part, column: str, rows: list[dict[str, Any]]) -> pa.Array:
     values = [row.get(column) for row in rows]
     try:
-        return pa.array(values)
+        return nested.array(values)
     except UnicodeEncodeError as error:
         raise ConfigError(
             [f"{part.name}: column {column!r} holds {error.object[error.start]!r}, which is not valid text. Remove it."]

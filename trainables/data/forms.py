@@ -1,5 +1,6 @@
 """The data formats of rows, and how each is converted to one that TRL knows.
 
+    input_ids                     tokens, with labels or masks if wanted
     prompt, completion            strings, or lists of messages
     messages                      lists of {"role", "content"}
     conversations                 lists of {"from", "value"} or {"role", "content"}
@@ -9,15 +10,17 @@
 If a data set has the columns of several, the first in this order counts, as in TRL itself.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from string import Formatter
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from sweep.common.formatting import first_few
 from sweep.errors import Complaint, Problem
+from trainables.data import nested
 from trainables.data.files import Part
 from trainables.data.sources import Settings
 
@@ -32,6 +35,7 @@ ALPACA_WITHOUT_INPUT = (
 )
 # The columns of each format, with the default dataset_text_field.
 COLUMNS = {
+    "tokens": ("input_ids",),
     "prompt/completion": ("prompt", "completion"),
     "messages": ("messages",),
     "conversations": ("conversations",),
@@ -39,6 +43,18 @@ COLUMNS = {
     "instruction": ("instruction", "output"),
 }
 _EXTRAS = ("tools", "chat_template_kwargs")  # columns that TRL passes to the chat template
+_OF_TOKENS = ("labels", "completion_mask", "assistant_masks")  # from the last two TRL makes the labels
+_PICTURES = ("image", "images")  # columns by which TRL recognizes vision-language rows
+# Rows of other trainers, by their columns; the first that fits counts. What to do with them here.
+_OTHER_TASKS = (
+    (("prompt", "chosen", "rejected"), "preference rows: rename chosen to completion, and leave rejected out"),
+    (
+        ("chosen", "rejected"),
+        "preference rows: rename chosen to text, or to messages if it holds lists, and leave rejected out",
+    ),
+    (("prompt", "completions", "labels"), "stepwise rows: join each row's completions into one, as column completion"),
+    (("prompt",), "prompts without completions: call the column of the answers completion"),
+)
 
 
 @dataclass
@@ -62,6 +78,7 @@ def forms(settings: Settings) -> dict[str, Form]:
     """Every format by name; the first that fits counts."""
     text = settings.get("dataset_text_field") or "text"
     known = {
+        "tokens": Form(COLUMNS["tokens"], COLUMNS["tokens"], _OF_TOKENS),
         "prompt/completion": Form(COLUMNS["prompt/completion"], ("completion",), _EXTRAS),
         "messages": Form(COLUMNS["messages"], ("messages",), _EXTRAS),
         "conversations": Form(COLUMNS["conversations"], ("conversations",), _EXTRAS),
@@ -85,23 +102,57 @@ def form_of(columns: Iterable[str], settings: Settings) -> str | None:
     return next((name for name, form in forms(settings).items() if have.issuperset(form.columns)), None)
 
 
+def of_another_task(columns: Iterable[str]) -> str | None:
+    """What rows with these columns are meant for if not for this, and how to use them here; None if that is not known."""
+    have = set(columns)
+    return next((words for needed, words in _OTHER_TASKS if have.issuperset(needed)), None)
+
+
+def pictures_in(columns: Iterable[str]) -> list[str]:
+    """The columns that make rows vision-language data, as TRL sees it."""
+    return [column for column in columns if column in _PICTURES]
+
+
 # --- checks ------------------------------------------------------------------------------------------------------------
 
 
 def kind_of(column: pa.ChunkedArray) -> str:
-    """`text`, `messages` (a list of role/content), `turns` (a list of from/value), `null`, or the Arrow type's name."""
+    """`text`, `messages` (a list of role/content), `turns` (a list of from/value), `numbers` (a list of whole ones), `null`,
+    or the Arrow type's name."""
     kind = column.type
+    if nested.holds_json(kind) and not _is_list_of_structs(kind):
+        return _kind_of_json(nested.first(column))
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return "text"
     if pa.types.is_null(kind):
         return "null"
-    if (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and pa.types.is_struct(kind.value_type):
-        names = {kind.value_type.field(index).name for index in range(kind.value_type.num_fields)}
-        if {"role", "content"} <= names:
-            return "messages"
-        if {"from", "value"} <= names:
-            return "turns"
-    return str(kind)
+    if _is_list_of_structs(kind):
+        return _kind_of_list(
+            {kind.value_type.field(index).name for index in range(kind.value_type.num_fields)}, str(kind)
+        )
+    return "numbers" if _is_list(kind) and pa.types.is_integer(kind.value_type) else str(kind)
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
+
+
+def _is_list_of_structs(kind: pa.DataType) -> bool:
+    return _is_list(kind) and pa.types.is_struct(kind.value_type)
+
+
+def _kind_of_json(value: Any) -> str:
+    """The kind of a column that `value` is the first of; an object there is neither messages nor turns."""
+    if isinstance(value, list) and all(isinstance(one, dict) for one in value):
+        return _kind_of_list({key for one in value for key in one}, "a list of objects")
+    return "null" if value is None else "objects"
+
+
+def _kind_of_list(names: set[str], other: str) -> str:
+    """The kind of lists of objects with these keys. An assistant's message may have tool calls alone."""
+    if "role" in names and not names.isdisjoint({"content", "tool_calls"}):
+        return "messages"
+    return "turns" if {"from", "value"} <= names else other
 
 
 def conversational(table: pa.Table, turns: bool = True) -> bool:
@@ -112,12 +163,17 @@ def conversational(table: pa.Table, turns: bool = True) -> bool:
 
 def type_complaints(part: Part, name: str, settings: Settings) -> list[str]:
     """Complains about columns whose values have a type that the format does not allow."""
-    messages = {"messages": ("messages",), "conversations": ("messages", "turns")}
-    allowed = messages.get(name, ("text", "messages") if name == "prompt/completion" else ("text",))
+    kinds_of = {"messages": ("messages",), "conversations": ("messages", "turns"), "tokens": ("numbers",)}
+    allowed = kinds_of.get(name, ("text", "messages") if name == "prompt/completion" else ("text",))
     form = forms(settings)[name]
-    columns = [*form.columns, *(column for column in form.optional if column == "input")]
+    columns = [*form.columns, *(column for column in form.optional if column not in _EXTRAS)]
     kinds = {column: kind_of(part.table[column]) for column in columns if column in part.table.column_names}
-    words = {"text": "text", "messages": "a list of {role, content}", "turns": "a list of {from, value}"}
+    words = {
+        "text": "text",
+        "messages": "a list of {role, content}",
+        "turns": "a list of {from, value}",
+        "numbers": "a list of whole numbers",
+    }
     complaints = [
         f"{part.name}: column {column!r} holds {words.get(kind, kind)}. It must be "
         f"{' or '.join(words[one] for one in allowed)}."
@@ -128,7 +184,23 @@ def type_complaints(part: Part, name: str, settings: Settings) -> list[str]:
         complaints.append(
             f"{part.name}: prompt and completion must both be strings or both lists of messages: {kinds}."
         )
+    if not complaints and name == "tokens":
+        complaints += _length_complaints(part)
     return complaints
+
+
+def _length_complaints(part: Part) -> Iterator[str]:
+    """Labels and masks have a value for each token."""
+    table = part.table
+    lengths = pc.fill_null(pc.list_value_length(table["input_ids"]), 0)
+    for column in _OF_TOKENS:
+        if column in table.column_names:
+            differs = pc.not_equal(pc.fill_null(pc.list_value_length(table[column]), 0), lengths).to_pylist()
+            if any(differs):
+                yield (
+                    f"{part.name}: {column} must have a value for each of input_ids, "
+                    f"{part.where(differs.index(True))} has another number. Correct it."
+                )
 
 
 def blank_rows(table: pa.Table, name: str, settings: Settings) -> list[int]:
@@ -148,6 +220,8 @@ def _is_empty(column: pa.ChunkedArray) -> pa.ChunkedArray:
         size = pc.utf8_length(pc.utf8_trim_whitespace(column))
     elif pa.types.is_null(column.type):
         return pc.is_null(column)
+    elif isinstance(column.type, pa.JsonType):
+        return pa.chunked_array([pa.array([not value for value in nested.pylist(column)], pa.bool_())])
     else:
         size = pc.list_value_length(column)
     return pc.fill_null(pc.equal(size, 0), True)
@@ -217,11 +291,11 @@ def loss_complaints(table: pa.Table, settings: Settings) -> list[Complaint]:
     """Complains about loss settings that rows of this format cannot serve. The table is in TRL's format."""
     columns: Sequence[str] = table.column_names
     complaints = []
-    if settings.get("completion_only_loss") and "completion" not in columns:
+    if settings.get("completion_only_loss") and not {"completion", "completion_mask", "labels"} & set(columns):
         complaints.append(
             Complaint(
                 "completion_only_loss",
-                f" true needs prompt and completion; the data has {first_few(list(columns))}. "
+                f" true needs prompt and completion, or completion_mask beside input_ids; the data has {first_few(list(columns))}. "
                 "Give such rows, or leave completion_only_loss out.",
             )
         )

@@ -16,6 +16,7 @@ from sweep.common.formatting import first_few, reason
 from sweep.common.names import Resolve
 from sweep.errors import Complaint, ConfigError, Problem
 from trainables.data import forms as formats
+from trainables.data import nested
 from trainables.data.clusters import complaints as cluster_complaints
 from trainables.data.clusters import sample, split_off, with_clusters
 from trainables.data.files import Part
@@ -184,6 +185,12 @@ def _usable(source: Source, split: str, settings: Settings, notes: Notes) -> tup
     columns = list(dict.fromkeys(column for part in source.splits[split] for column in part.columns))
     form = formats.form_of(columns, settings)
     none = pa.table({}), form or ""
+    if seen := formats.pictures_in(columns):
+        notes.complaints.append(
+            f"{source.name}: rows with a column {seen[0]!r} are vision-language data, which a sweep does not train on. Leave "
+            "that column out to train on the text alone, or use TRL's own script for pictures."
+        )
+        return none
     if columns and (form is None or (settings.get("prompt_template") and form != "instruction")):
         notes.complaints.append(_columns_complaint(source.name, columns, settings))
         return none
@@ -196,9 +203,14 @@ def _usable(source: Source, split: str, settings: Settings, notes: Notes) -> tup
     notes.complaints += complaints
     if complaints:
         return none
+    if form == "prompt/completion" and "label" in columns:
+        notes.warnings.append(
+            f"{source.name}: column 'label' (of unpaired preferences) is not used: completions that it rejects are trained on "
+            "like the others. Leave such rows out if they are not to be learned."
+        )
     kept = _without_blanks(parts, form, source, settings, notes)
     try:
-        table = pa.concat_tables(kept, promote_options="permissive")
+        table = pa.concat_tables(nested.alike(kept), promote_options="permissive")
     except pa.ArrowException as error:
         notes.complaints.append(f"{source.name}: its files hold different types of values: {reason(error)}.")
         return none
@@ -209,10 +221,12 @@ def _columns_complaint(name: str, columns: Sequence[str], settings: Settings) ->
     head = f"{name}: no columns to train on among {first_few([repr(column) for column in columns])}. "
     if settings.get("prompt_template"):
         return head + "With prompt_template the rows need instruction and output (and may have input)."
+    if other := formats.of_another_task(columns):
+        return f"{head}They are {other}."
     text = settings.get("dataset_text_field") or "text"
     return head + (
         f"Rows need prompt and completion, or messages, or conversations, or {text} (dataset_text_field), "
-        "or instruction and output."
+        "or instruction and output, or input_ids."
     )
 
 
@@ -280,5 +294,5 @@ def _row_prints(table: pa.Table) -> list[bytes]:
             digest_size=16,
         ).digest()
         for batch in table.to_batches(max_chunksize=1_000)
-        for row in batch.to_pylist()
+        for row in nested.rows(batch)
     ]

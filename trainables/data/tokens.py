@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sweep.common.cache import cache_folder
 from sweep.common.formatting import headline, reason
@@ -211,6 +212,11 @@ def tokenizer_complaints(settings: Settings, resolve: Resolve, rows: Rows | None
         )
     if template and looks_like_a_template(template) and not exists_locally(resolve(template)):
         found.append(Complaint("chat_template_path", f": there is no file {template!r}. Correct the path."))
+    if rows and (most := _highest_token(rows)) >= len(tokenizer):
+        found.append(
+            f"input_ids holds the token {most}, and the model's tokenizer has {len(tokenizer)}: another one made these rows. "
+            "Make them with this model's, or give their text."
+        )
     if rows and formats.conversational(rows.train.data.table) and not template and not tokenizer.chat_template:
         found.append(
             Complaint(
@@ -220,6 +226,12 @@ def tokenizer_complaints(settings: Settings, resolve: Resolve, rows: Rows | None
             )
         )
     return found
+
+
+def _highest_token(rows: Rows) -> int:
+    """The highest of the tokens that the rows consist of; -1 for rows of text."""
+    tables = [data.data.table for data in (rows.train, rows.held_out) if "input_ids" in data.column_names]
+    return max((pc.max(pc.list_flatten(table["input_ids"])).as_py() for table in tables), default=-1)
 
 
 def looks_like_a_template(name: str) -> bool:
