@@ -174,6 +174,17 @@ def test_the_card_names_what_the_hub_has_as_the_hub_does(tmp_path: Path) -> None
 
 
 @pytest.mark.usefixtures("elsewhere")
+def test_the_card_names_the_data_sets_of_a_mixture(tmp_path: Path) -> None:
+    mixture = [{"path": "trl-lib/Capybara"}, {"path": "rows.jsonl"}]
+    settings = {"model_name_or_path": HUB["model_name_or_path"], "datasets": mixture}
+    store, _ = toy(tmp_path, settings=settings, provenance=MADE_OF, eval_loss=1.75)
+    assert export.main([store.location, "--output", "out"]) == 0
+    text = Path("out", "README.md").read_text()
+    assert metadata(text)["datasets"] == ["trl-lib/Capybara"] and "model-index" not in metadata(text)
+    assert "fine-tuned on `trl-lib/Capybara`, `rows.jsonl`." in text
+
+
+@pytest.mark.usefixtures("elsewhere")
 @pytest.mark.parametrize("name", ["data/rows.jsonl", "./rows", "/data/rows", "rows", "gone/to/rows"])
 def test_data_that_are_not_the_hubs_are_not_in_the_metadata(name: str, tmp_path: Path) -> None:
     """Though they are not on this machine either, as where a sweep is exported elsewhere."""

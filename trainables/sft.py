@@ -18,7 +18,7 @@ from sweep.errors import Complaint, ConfigError, Problem
 from sweep.space import Trial
 from sweep.store.store import Row
 from trainables import hub, model, rehearsal
-from trainables.data import packing, sources
+from trainables.data import mixtures, packing, sources
 from trainables.data.forms import COLUMNS
 from trainables.data.length import length_of
 from trainables.data.rows import Rows, load_rows
@@ -53,7 +53,9 @@ class SFT(Trainable):
             found += _packing_complaints(trials, resolve)
         for settings in _by_data(trials).values():
             rows = None
-            if settings.get("dataset_name"):  # a missing one was reported by the check of the model
+            if settings.get("dataset_name") or settings.get(
+                mixtures.KEY
+            ):  # a missing one was reported by the check of the model
                 try:
                     rows = self._load(settings, resolve)
                 except ConfigError as error:
@@ -170,4 +172,5 @@ def _hub_names(trials: Sequence[Trial], resolve: Resolve) -> list[str]:
         "chat_template_path": looks_like_a_template,
     }
     named = {(str(trial.settings[key]), key) for trial in trials for key in path_like if trial.settings.get(key)}
+    named |= {(path, "dataset_name") for trial in trials for path in mixtures.hub_names(trial.settings)}
     return [name for name, key in sorted(named) if not path_like[key](name) and not exists_locally(resolve(name))]

@@ -15,7 +15,7 @@ _LENGTH = ("max_steps", "num_train_epochs", *(key for key, _ in _BATCH))
 _MODEL = ("model_name_or_path", "model_revision")
 _DATA = (
     *("dataset_name", "dataset_config", "dataset_train_split", "dataset_test_split", "dataset_text_field"),
-    *("test_split_size", "test_split_seed", "prompt_template"),
+    *("datasets", "test_split_size", "test_split_seed", "prompt_template"),
 )
 _OWN_GUARD = {"seed", "lora_r", "lora_alpha"}  # varied by design; the scale has a guard of its own
 

@@ -1,12 +1,20 @@
 """Data settings that this project adds to TRL's."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass
 class DataArguments:
-    """Settings that TRL's ScriptArguments lacks."""
+    """Settings that TRL's ScriptArguments lacks. `datasets` and `test_split_size` are its DatasetMixtureConfig's."""
 
+    datasets: list[dict[str, Any]] | None = field(
+        default=None,
+        metadata={
+            "help": "a mixture in place of dataset_name: for each data set path and, if wanted, name, data_dir, data_files, "
+            "split, columns, fraction"
+        },
+    )
     test_split_size: float | int | None = field(
         default=None,
         metadata={"help": "held-out rows: a count, or a share below 1; used where the data has no test split"},

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader
 from sweep import redact
 from sweep.answer.answer import Answer
 from sweep.publish.picture import Picture
-from sweep.publish.sources import Base, hub_data
+from sweep.publish.sources import Base, data_names, hub_data
 from sweep.publish.trained import Trained
 from sweep.show.page import flat
 from sweep.show.reproduce import commands
@@ -55,7 +55,7 @@ def card(
         usage=_usage(kind, name, _dtype(trained.settings)) if kind else "",
         base=base,
         trained=trained,
-        data=trained.settings.get("dataset_name"),
+        data=data_names(trained),
         recommended=recommended,
         comparison=render(answer, "markdown"),
         picture=drawn,
@@ -91,11 +91,11 @@ def _metadata(sweep: Sweep, trained: Trained, base: Base | None, kind: Kind | No
     from huggingface_hub import ModelCardData
 
     data = hub_data(trained)
-    results = _results(trained, data) if data and kind else None
+    results = _results(trained, data[0]) if len(data_names(trained)) == len(data) == 1 and kind else None
     return ModelCardData(
         base_model=base.name if base and base.of_hub else None,
         base_model_relation=_RELATIONS[kind] if kind and base and base.of_hub else None,
-        datasets=[data] if data else None,
+        datasets=data or None,
         library_name=_LIBRARIES[kind] if kind else None,
         pipeline_tag="text-generation" if kind else None,
         tags=_TAGS[kind] if kind else None,

@@ -41,9 +41,19 @@ def base_of(trained: Trained) -> Base | None:
     return Base(name, path=str(Path(path).resolve()) if exists_locally(path) else None)
 
 
-def hub_data(trained: Trained) -> str | None:
-    """The trial's data set, if it is on the Hub: a repository's name that is not a local file or folder."""
-    name = trained.settings.get("dataset_name")
-    if not isinstance(name, str) or name.endswith(_FILES) or not is_repo(name):
-        return None
-    return None if exists_locally(resolver(str(Path.cwd()))(name)) else name
+def data_names(trained: Trained) -> list[str]:
+    """What the trial's data set is called, or those of its mixture."""
+    mixed = trained.settings.get("datasets")
+    found = [one.get("path") for one in mixed] if isinstance(mixed, list) else [trained.settings.get("dataset_name")]
+    return [name for name in found if isinstance(name, str)]
+
+
+def hub_data(trained: Trained) -> list[str]:
+    """Those of them that are the Hub's: names of repositories that are no files', nor folders' here."""
+    return [name for name in data_names(trained) if _is_hubs(name)]
+
+
+def _is_hubs(name: str) -> bool:
+    if name.endswith(_FILES) or not is_repo(name):
+        return False
+    return not exists_locally(resolver(str(Path.cwd()))(name))

@@ -101,7 +101,13 @@ def test_the_defaults_are_trls_own() -> None:
         for field in dataclasses.fields(cls)
     }
     ours = {**tokens.SOURCE_SETTINGS, **tokens.TOKEN_SETTINGS}
-    assert ours.keys() - theirs.keys() == {"dataset_group", "prompt_template", "test_split_seed", "test_split_size"}
+    assert ours.keys() - theirs.keys() == {
+        "dataset_group",
+        "datasets",
+        "prompt_template",
+        "test_split_seed",
+        "test_split_size",
+    }
     assert {name: theirs[name] for name in ours if name in theirs} == {
         name: ours[name] for name in ours if name in theirs
     }

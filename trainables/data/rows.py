@@ -16,7 +16,7 @@ from sweep.common.formatting import first_few, reason
 from sweep.common.names import Resolve
 from sweep.errors import Complaint, ConfigError, Problem
 from trainables.data import forms as formats
-from trainables.data import nested
+from trainables.data import mixtures, nested
 from trainables.data.clusters import complaints as cluster_complaints
 from trainables.data.clusters import sample, split_off, with_clusters
 from trainables.data.files import Part
@@ -24,6 +24,7 @@ from trainables.data.forms import Notes
 from trainables.data.sources import Settings, Source, read_source
 
 DEFAULT_SHARE, DEFAULT_MOST = 0.1, 1_000  # held-out rows by default: a tenth of the rows, at most a thousand
+_OF_ONE = ("dataset_config", "dataset_train_split", "dataset_test_split")  # settings of a single data set
 _SPLIT_SEED = 20_240_229  # unless test_split_seed is given
 _MOST_BLANK = 0.1  # of a split's rows: if more are blank, it is probably the wrong column or a broken export
 
@@ -68,8 +69,11 @@ def load_rows(settings: Settings, resolve: Resolve) -> Rows:
     """
     notes = Notes([*formats.template_complaints(settings.get("prompt_template"))])
     notes.complaints += _size_complaints(settings.get("test_split_size"))
+    if settings.get(mixtures.KEY):  # of one split, as in TRL, whatever is said of the splits of a single data set
+        settings = {key: value for key, value in settings.items() if key not in _OF_ONE}
     try:
-        source = read_source(settings, resolve, formats.wanted(settings))
+        read = mixtures.read_mixture if settings.get(mixtures.KEY) else read_source
+        source = read(settings, resolve, formats.wanted(settings))
     except ConfigError as error:
         raise ConfigError([*notes.complaints, *error.complaints]) from error
     train, test = _split_names(settings, source, notes)

@@ -121,7 +121,7 @@ def _read_saved(folder: Path, train: str, wanted: Collection[str]) -> dict[str, 
     try:
         saved = load_from_disk(str(folder))
         splits = {train: saved} if isinstance(saved, Dataset) else dict(saved)
-        return {split: [_part_of(f"{folder} ({split})", data, wanted)] for split, data in splits.items()}
+        return {split: [part_of(f"{folder} ({split})", data, wanted)] for split, data in splits.items()}
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         raise ConfigError(
             [
@@ -140,22 +140,23 @@ def _read_hub(name: str, config: str | None, wanted: Collection[str]) -> dict[st
         try:
             splits = dict(load_dataset(name, config))
         except Exception as error:  # the Hub's client has no common base class
-            raise ConfigError([_hub_complaint(name, config, error)]) from error
-    return {split: [_part_of(f"{name} ({split})", data, wanted)] for split, data in splits.items()}
+            raise ConfigError([hub_complaint("dataset_name", name, config, error)]) from error
+    return {split: [part_of(f"{name} ({split})", data, wanted)] for split, data in splits.items()}
 
 
-def _hub_complaint(name: str, config: str | None, error: Exception) -> Complaint:
-    which = f"{name!r}" + (f" (dataset_config {config!r})" if config else "")
+def hub_complaint(key: str, name: str, config: str | None, error: Exception) -> Complaint:
+    """Why a data set that the setting `key` names, and that is no local file, cannot be had."""
+    which = f"{name!r}" + (f" (configuration {config!r})" if config else "")
     unreachable = isinstance(error, ConnectionError | TimeoutError) or "offline" in str(error).lower()
     head = f": {which} is no local file or folder, and the Hub's data set cannot be "
     if unreachable:
         text = f"{head}reached or found in the cache: {headline(error)}. Ways out: {OFFLINE_WAYS}."
     else:
-        text = f"{head}loaded: {headline(error)}. Check the name and --dataset_config; a gated set needs HF_TOKEN."
-    return Complaint("dataset_name", text)
+        text = f"{head}loaded: {headline(error)}. Check the name and the configuration; a gated set needs HF_TOKEN."
+    return Complaint(key, text)
 
 
-def _part_of(name: str, data: Any, wanted: Collection[str]) -> Part:
+def part_of(name: str, data: Any, wanted: Collection[str]) -> Part:
     """A `datasets.Dataset` as a Part; keeps the order of its rows if it was shuffled or selected from."""
     columns = tuple(data.column_names)
     chosen = [column for column in columns if column in wanted]

@@ -22,6 +22,7 @@ from sweep.common.names import Resolve, exists_locally
 from sweep.common.quiet import quiet
 from sweep.errors import Complaint, ConfigError, Problem
 from trainables.data import forms as formats
+from trainables.data import mixtures
 from trainables.data.rows import Rows
 from trainables.data.sources import OFFLINE_WAYS, Settings
 from trainables.data.token_cache import TokenCache
@@ -48,6 +49,7 @@ SOURCE_SETTINGS: dict[str, Any] = {
     "dataset_name": None,
     "dataset_test_split": "test",
     "dataset_train_split": "train",
+    "datasets": None,
     "model_name_or_path": None,
     "model_revision": "main",
     "prompt_template": None,
@@ -111,7 +113,8 @@ def data_name(settings: Settings) -> str:
     defaults = {**{name: SOURCE_SETTINGS[name] for name in ROW_SETTINGS}, "dataset_text_field": "text"}
     chosen = {name: value for name, value in _filled(settings, defaults).items() if value != defaults[name]}
     said = ", ".join(f"{name}={json.dumps(value)}" for name, value in chosen.items())
-    return str(settings.get("dataset_name")) + (f" ({said})" if said else "")
+    named = " + ".join(mixtures.names(settings)) or str(settings.get("dataset_name"))
+    return named + (f" ({said})" if said else "")
 
 
 def data_key(settings: Settings) -> str:
