@@ -45,12 +45,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _sweep(words: list[str]) -> int:
     from sweep.common.quiet import notice, notices, set_quiet_environment
     from sweep.config import layers
-    from sweep.config.checked import checked
+    from sweep.plan.checked import checked
 
+    layers.set_environment(words)
     if not layers.verbose(words):
         set_quiet_environment()
     config, trainable, resolve = checked(words)
     with notices(not config.quiet):
+        for note in config.notes:
+            notice(f"note: {note}")
         if config.source("preset") == f"preset {layers.DEMO}":  # nobody asked for it
             notice(DEMO_INSTEAD)
         return _run(config, trainable, resolve)

@@ -18,7 +18,7 @@ from sweep.plan import planning as plan
 from sweep.show.reproduce import words
 
 OWN = ["--model_name_or_path", "M", "--dataset_name", "D.json"]
-NOT_FLAGS = {"settings", "sources", "ladders"}
+NOT_FLAGS = {"settings", "sources", "notes", "ladders"}
 
 
 @dataclass(frozen=True, kw_only=True)

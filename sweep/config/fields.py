@@ -6,8 +6,9 @@ Importing TRL takes seconds, so none of them is imported before a configuration 
 import difflib
 import functools
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from typing import Any
 
 from sweep.config.coercion import Field
 from sweep.contract.loading import load
@@ -28,12 +29,28 @@ RESERVED = {
     "do_eval": "a trial always evaluates at its end",
     "do_predict": "a trial does not predict",
     "eval_packing": "held-out rows are never packed: each has its own loss",
-    "datasets": "name one data set with --dataset_name",
+    "dataset_kwargs": "rows are prepared once for all trials, and tokens are taken as they are; max_length none leaves them uncut",
     "streaming": "a sweep reads its data once; streaming has no length to compare over",
     "dataset_streaming": "a sweep reads its data once; streaming has no length to compare over",
 }
 
 
+_ONE_GPU = "a trial has one GPU or a part of one, and is not started by accelerate"
+# What `trl sft` hands on to `accelerate launch`: why it cannot be set for a trainable that has no such setting, and the value that
+# asks for what a trial has anyway.
+LAUNCHER: Mapping[str, tuple[str, Any]] = {
+    "num_processes": (f"{_ONE_GPU}. For the batch of N processes, multiply gradient_accumulation_steps by N", 1),
+    "num_machines": (_ONE_GPU, 1),
+    "multi_gpu": (_ONE_GPU, False),
+    "accelerate_config": (
+        f"{_ONE_GPU}. load_in_4bit and activation_checkpointing make room for a larger model",
+        "single_gpu",
+    ),
+    "mixed_precision": (f"{_ONE_GPU}. bf16 and fp16 set the precision", None),
+    **dict.fromkeys(("config_file", "machine_rank", "main_process_port", "gpu_ids"), (_ONE_GPU, None)),
+    **dict.fromkeys(("use_fsdp", "use_deepspeed"), (_ONE_GPU, False)),
+    "env": ("it is a mapping of variables to values, as in {CUDA_VISIBLE_DEVICES: 0}, in a file of settings", None),
+}
 # What other tools call some settings.
 ALIASES = {
     "rank": "lora_r",

@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from sweep.common import reading
 from sweep.common.formatting import reason, sentence
-from sweep.config import command_line, tuning, values
+from sweep.config import command_line, trl, tuning, values
 from sweep.config.coercion import as_text, coerce, unset
 from sweep.config.fields import nearest, settings_of
 from sweep.config.reader import Reader
@@ -18,6 +19,7 @@ from sweep.contract.trainable import Trainable
 from sweep.errors import Complaint, ConfigError, Problem
 
 DEMO, REPORT = "demo", "opt-350m-codealpaca"
+_ROWS = ("dataset_name", "datasets")
 Layer: TypeAlias = tuple[str, Mapping[str, Any]]  # the source of some raw settings, and the settings
 
 
@@ -32,35 +34,55 @@ def resolve(argv: Sequence[str], cuda: bool) -> tuple[SweepConfig | None, list[P
     except ConfigError as error:
         return None, list(error.complaints)
     problems: list[Problem] = []
-    layers = _layers(given, cuda, problems)
+    from_file = _file(given, problems)
+    layers = _layers(given, from_file, cuda, problems)
     kind = _trainable(layers)
     try:
         reader = Reader(settings_of(kind), problems)
     except ConfigError as error:
         return None, [*problems, *error.complaints]
+    reader.sources |= from_file.sources
     for source, raw in layers:
         reader.layer(source, raw)
-    config = tuning.with_ladders(_config(reader, problems), reader.known, values.RANGES, problems)
+    config = _config(reader, from_file.notes, problems)
+    config = tuning.with_ladders(config, reader.known, values.RANGES, problems)
     return config, problems + values.of_flags(config, kind.REQUIRED)
 
 
-def _config(reader: Reader, problems: list[Problem]) -> SweepConfig:
+def _config(reader: Reader, notes: Sequence[str], problems: list[Problem]) -> SweepConfig:
     """The configuration; if a value is refused, one that only serves to find further mistakes."""
     own = {name: values.usable(FLAGS[name], value, problems) for name, value in reader.own.items()}
     if own["name"] is None:
         own["name"] = own["preset"] or _slug(reader.settings)
-    return SweepConfig(**own, settings=reader.settings, sources=reader.sources)
+    return SweepConfig(**own, settings=reader.settings, sources=reader.sources, notes=tuple(notes))
 
 
 def verbose(argv: Sequence[str]) -> bool:
     """Whether output is to be verbose: needed before importing libraries that read their verbosity at import."""
     try:
-        given = command_line.parse(argv)
-        path = given.get("config")
-        from_file, _ = read_file(path) if path is not None else ({}, [])
+        given, from_file = _raw(argv)
         return bool(coerce(given.get("verbose", from_file.get("verbose", False)), bool))
     except (ConfigError, ValueError):
         return False  # reported later, with everything that is wrong
+
+
+def set_environment(argv: Sequence[str]) -> None:
+    """Sets the variables of the file's `env`, as TRL does: needed before importing libraries that read them at import."""
+    try:
+        trl.set_environment(trl.environment(_raw(argv)[1]))
+    except (ConfigError, ValueError):
+        return  # reported later
+
+
+def _raw(argv: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The settings of the command line, and those of the file that it names, as they stand there.
+
+    Raises:
+        ConfigError: the command line cannot be parsed.
+    """
+    given = command_line.parse(argv)
+    path = given.get("config")
+    return given, read_file(path)[0] if path is not None else {}
 
 
 def preset_names() -> list[str]:
@@ -73,25 +95,56 @@ def _preset(name: str) -> dict[str, Any]:
     return {**reading.parse(text), "preset": name}
 
 
-def _layers(given: dict[str, Any], cuda: bool, problems: list[Problem]) -> list[Layer]:
+@dataclass(frozen=True)
+class _File:
+    """What a YAML file says: its settings under a sweep's names, notes on those not used, and sources of what is no setting."""
+
+    name: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+
+def _file(given: dict[str, Any], problems: list[Problem]) -> _File:
     path = given.get("config")
-    from_file, wrong = read_file(path) if path is not None else ({}, [])
+    if path is None:
+        return _File()
+    raw, wrong = read_file(path)
     problems += wrong
     if wrong:
         del given["config"]
-    explicit = given.get("preset", from_file.get("preset"))
-    named = {**from_file, **given}
-    own = "model_name_or_path" in named or "dataset_name" in named or "trainable" in named
+        return _File(str(path))
+    try:
+        trl.environment(raw)
+    except ValueError as error:
+        problems.append(Complaint(trl.ENV, f": expected {error}.", path))
+        raw = {key: value for key, value in raw.items() if key != trl.ENV}
+    settings, notes = trl.translated(raw, path)
+    said = {trl.ENV: bool(raw.get(trl.ENV)), "use_peft": trl.says_full(raw)}
+    return _File(path, settings, notes, {key: path for key, value in said.items() if value})
+
+
+def _layers(given: dict[str, Any], from_file: _File, cuda: bool, problems: list[Problem]) -> list[Layer]:
+    explicit = given.get("preset", from_file.settings.get("preset"))
+    named = {**from_file.settings, **given}
+    own = not named.keys().isdisjoint({"model_name_or_path", "trainable", *_ROWS})
     preset = explicit or (None if own else REPORT if cuda else DEMO)
-    rest: list[Layer] = [(str(path), from_file), ("flag", given)]
+    rest: list[Layer] = [(from_file.name, from_file.settings), ("flag", given)]
     if preset is None or unset(preset):
-        return rest
+        return _with_rows_of_one(rest)
     if preset in preset_names():
-        return [(f"preset {preset}", _preset(preset)), *rest]
+        return _with_rows_of_one([(f"preset {preset}", _preset(preset)), *rest])
     got = "no value" if preset is True else as_text(preset)
     text = f": expected one of {', '.join(preset_names())}, got {got}.{nearest(str(preset), preset_names())}"
-    problems.append(Complaint("preset", text, "flag" if "preset" in given else str(path)))
+    problems.append(Complaint("preset", text, "flag" if "preset" in given else from_file.name))
     return [(source, {key: value for key, value in raw.items() if key != "preset"}) for source, raw in rest]
+
+
+def _with_rows_of_one(layers: Sequence[Layer]) -> list[Layer]:
+    """A data set named in a later layer replaces a mixture of an earlier one, and the other way round."""
+    named = [key for _, raw in layers for key in _ROWS if raw.get(key) and not unset(raw[key])]
+    replaced = set(_ROWS) - set(named[-1:]) if named else set()
+    return [(source, {key: value for key, value in raw.items() if key not in replaced}) for source, raw in layers]
 
 
 def read_file(path: Any) -> tuple[dict[str, Any], list[Complaint]]:
@@ -134,9 +187,9 @@ def _trainable(layers: Sequence[Layer]) -> type[Trainable]:
 
 
 def _slug(settings: Mapping[str, Any]) -> str:
-    """A name for a sweep that has none: model and data set, without folders and suffixes."""
-    parts = [
-        re.sub(r"\.\w+$", "", str(settings.get(key) or "").rstrip("/").rsplit("/", 1)[-1])
-        for key in ("model_name_or_path", "dataset_name")
-    ]
-    return re.sub(r"[^\w.-]+", "-", "-".join(part for part in parts if part)).strip("-") or "sweep"
+    """A name for a sweep that has none: model and data sets, without folders and suffixes."""
+    mixed = [one["path"] for one in settings.get("datasets") or () if isinstance(one, Mapping) and "path" in one]
+    names = [settings.get("model_name_or_path"), settings.get("dataset_name"), *mixed]
+    parts = [re.sub(r"\.(jsonl?|csv|parquet)$", "", str(name or "").rstrip("/").rsplit("/", 1)[-1]) for name in names]
+    name = re.sub(r"[^\w.-]+", "-", "-".join(part for part in parts if part))[:100]
+    return name.strip("-") or "sweep"

@@ -35,6 +35,9 @@ def check(config: SweepConfig, devices: int) -> list[Problem]:
         text = f" {config.cpus_per_trial:g}: this machine has {cores} cores. Give at most that."
         found.append(Complaint("cpus_per_trial", text))
     found += check_address(config.cluster) if config.cluster else []
+    if not here and "env" in config.sources:
+        text = ": is set on this machine, and trials run on the cluster's. Set the variables there, and leave it out."
+        found.append(Complaint("env", text))
     found += check_writable(config.location)
     return found
 

@@ -7,7 +7,7 @@ from typing import Any
 from sweep import redact
 from sweep.config import command_line
 from sweep.config.coercion import Field, as_text, takes_truth
-from sweep.config.fields import RESERVED, nearest
+from sweep.config.fields import LAUNCHER, RESERVED, nearest
 from sweep.config.sweep_config import FLAGS
 from sweep.errors import Complaint, Problem
 
@@ -52,6 +52,10 @@ class Reader:
             key, value = negated, False
         if key in RESERVED:
             self._wrong(source, key, f"cannot be set here: {RESERVED[key]}.")
+        elif key not in known and key in LAUNCHER:
+            why, usual = LAUNCHER[key]
+            if str(value).lower() not in {"none", str(usual).lower()}:
+                self._wrong(source, key, f"cannot be set here: {why}.")
         elif key not in known:
             self._wrong(source, key, f"unrecognized setting.{nearest(key, [*known, *FLAGS])}")
         else:

@@ -136,6 +136,7 @@ class SweepConfig:
 
     settings: Mapping[str, Any]
     sources: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()  # on what a file says and a sweep does not use
     ladders: Ladders | None = None  # with `tune`: from `ladder`, or around the setting's first value
 
     @property

@@ -37,8 +37,12 @@ _GUARDED = {
     "token": "set HF_TOKEN in the environment instead",
     "device_map": "a trial has one device, and the whole model is loaded there",
 }
+_SHARDS = "a trial has one GPU, so there is nothing to shard. load_in_4bit makes room for a larger model"
 # Settings that a sweep refuses if they are on.
 _REFUSED = {
+    "deepspeed": _SHARDS,
+    "fsdp": _SHARDS,
+    "parallelism_config": _SHARDS,
     "auto_find_batch_size": "each trial would settle on a batch size of its own, and their losses would not compare. "
     "--on_oom shrink trains one that ran out of memory again, with half the micro-batch accumulated twice",
     "push_to_hub": "every trial would push to the same repository. Afterwards push the one that you choose: "
@@ -120,7 +124,8 @@ def _names(config: SweepConfig) -> Iterator[Complaint]:
 
 def _missing(config: SweepConfig, required: Sequence[str]) -> Iterator[Complaint]:
     for key in required:
-        if not (config.settings.get(key) or all(config.grid.get(key, [None]))):
+        mixed = key == "dataset_name" and (config.settings.get("datasets") or "datasets" in config.grid)
+        if not (mixed or config.settings.get(key) or all(config.grid.get(key, [None]))):
             yield Complaint(key, " is missing: name one, or start from --preset demo.")
 
 
@@ -151,6 +156,8 @@ def _said(config: SweepConfig) -> Iterator[Complaint]:
 def _lora(config: SweepConfig) -> Iterator[Complaint]:
     mine = [key for key in (*config.settings, *config.grid) if is_lora_setting(key)]
     asked = [key for key in (*mine, "lora_alpha_rule") if not config.source(key).startswith(("preset ", "default"))]
+    if "use_peft" in config.sources:  # a file that says false: as in TRL, its LoRA settings may stand there
+        asked = [key for key in asked if config.source(key) != config.source("use_peft")]
     if list(config.lora_r) == [FULL] and asked:
         first, *others = dict.fromkeys(asked)
         also = "".join(f", {config.written(key)}" for key in others)
@@ -230,6 +237,13 @@ def _padding_free(settings: Settings) -> Iterator[Complaint]:
         )
 
 
+def _quantized(settings: Settings) -> Iterator[Complaint]:
+    """Quantized weights cannot be trained: the trainer refuses them, in every trial, once they are loaded."""
+    for key in ("load_in_4bit", "load_in_8bit"):
+        if settings.get(key) and "lora_r" not in settings:
+            yield Complaint(key, f": works with LoRA only, and a trial is full fine-tuning. Leave {FULL} or this out.")
+
+
 def _trackers(settings: Settings) -> Iterator[Complaint]:
     given = settings.get("report_to")
     names = given if isinstance(given, list) else [given]
@@ -254,4 +268,5 @@ _RULES: tuple[Callable[[Settings], Iterator[Complaint]], ...] = (
     _refused,
     _trackers,
     _padding_free,
+    _quantized,
 )

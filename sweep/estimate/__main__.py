@@ -16,6 +16,7 @@ from typing import Any
 from sweep import redact
 from sweep.common.program import Parser, command
 from sweep.common.quiet import set_quiet_environment
+from sweep.config import layers
 from sweep.contract.cards import CARDS, card
 from sweep.errors import Complaint, ConfigError, Problem, SweepError
 from sweep.estimate.prediction import UTILIZATION, Assumed
@@ -67,6 +68,7 @@ def parser() -> Parser:
 
 
 def _estimate(own: argparse.Namespace, words: list[str]) -> int:
+    layers.set_environment(words)
     set_quiet_environment()
     _refuse(own)
     assumed = Assumed(
