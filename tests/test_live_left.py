@@ -28,8 +28,16 @@ def test_a_result_brings_the_losses_between_it_and_the_last_one() -> None:
     trial.heard({"step": 4, "loss": 1.0, "between": {"step": [1, 2, 3], "loss": [4.0, 3.0, None]}}, 0.0)
     assert (trial.first, trial.step, trial.loss) == (1, 4, 1.0)
     assert trial.curve.drawn(4) == "█▆▆▁"
-    trial.heard({"step": 4, "loss": 1.0, "between": {"step": [1, 2, 3], "loss": [4.0, 3.0, None]}, "done": True}, 1.0)
-    assert trial.curve.drawn(4) == "█▆▆▁", "the last result is the row before once more"
+
+
+def test_the_last_result_is_the_row_before_once_more() -> None:
+    trial = LiveTrial("8", 0)
+    steps = list(range(1, 1000))
+    last = {"step": 1000, "loss": 9.0, "between": {"step": steps, "loss": [step % 2 for step in steps]}}
+    trial.heard(last, 0.0)
+    before = trial.curve.drawn(20)
+    trial.heard({**last, "done": True}, 1.0)
+    assert trial.curve.drawn(20) == before
 
 
 def test_a_trial_that_starts_again_counts_its_rate_and_its_curve_from_there() -> None:

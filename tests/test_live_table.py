@@ -80,9 +80,10 @@ def test_at_200_columns_there_is_everything_and_the_curve_is_long() -> None:
 
 
 def test_columns_do_not_move_as_trials_go_on() -> None:
-    shown = many(9, running=2)
+    shown = many(9)
+    shown.trials["0"].heard({"step": 9, "loss": 3.5, "total_steps": 7509, "peak_rss_bytes": 3_100_000_000}, 1.0)
     before = lines(shown)[1]
-    shown.trials["0"].heard({"step": 7510, "loss": 2.5, "total_steps": 7509}, 3.0)
+    shown.trials["0"].heard({"step": 7509, "loss": 2.5, "total_steps": 7509}, 3.0)
     shown.trials["1"].enters("evaluating", 24, 3.0)
     shown.trials["2"].starts(4.0)
     assert lines(shown)[1] == before
@@ -121,7 +122,8 @@ def test_a_race_shows_how_many_there_may_be_and_the_newest_decisions() -> None:
     found = lines(shown, width=100)
     assert found[0] == "1 of at most 3 trials done · 0 of 1 slots busy · elapsed 1:00 · time left at most 0:40"
     assert found[-6:] == [f"decision {number}" for number in range(3, 9)]
-    assert lines(shown, height=12)[-3:] == [f"decision {number}" for number in range(6, 9)]
+    few = [line for line in lines(shown, height=12) if line.startswith("decision")]
+    assert few == [f"decision {number}" for number in range(6, 9)]
 
 
 def test_parts_stay_whole_where_they_are_wrapped() -> None:
