@@ -50,9 +50,9 @@ def test_a_command_knows_its_arguments() -> None:
     parser = Parser("toy", description="A toy.")
     parser.add_argument("sweep", nargs="*", help="folders")
     parser.add_argument("--format", choices=("table", "json"), default="table")
-    assert [one.dest for one in parser.arguments] == ["help", "sweep", "format"]
-    rows = [generate._of_argument(one) for one in parser.arguments[1:]]
-    assert rows == [["`SWEEP …`", "", "folders"], ["`--format`", "`table` or `json`", "(default: table)"]]
+    assert parser.arguments[0].option_strings == ["-h", "--help"]
+    rows = [generate._of_argument(one) for one in parser.arguments]
+    assert rows[-2:] == [["`SWEEP …`", "", "folders"], ["`--format`", "`table` or `json`", "(default: table)"]]
 
 
 @dataclass(frozen=True)
