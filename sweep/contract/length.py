@@ -61,9 +61,11 @@ def show(trials: Sequence[Trial], lengths: Mapping[str, Length], console: Any) -
 def _sentence(one: Length) -> str:
     sequences = f", in {one.sequences:,} sequences" if one.sequences != one.rows else ""
     limit = "" if one.max_length is None else f"; longer than max_length {one.max_length:,}: {one.cut}"
+    epochs = f"{one.epochs:.3g}"
     return (
         f"Length of a trial: {one.rows:,} rows of a median of {one.median:,} tokens, 95th percentile {one.p95:,}{limit}{sequences}; "
-        f"{one.held_out:,} rows held out. {one.steps:,} steps, {one.epochs:.3g} epochs, {_tokens(one)} tokens."
+        f"{one.held_out:,} rows held out. {one.steps:,} steps, "
+        f"{epochs} epoch{'' if epochs == '1' else 's'}, {_tokens(one)} tokens."
     )
 
 
