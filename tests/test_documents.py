@@ -81,6 +81,14 @@ def _anchors(text: str) -> set[str]:
     return {re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in headings}
 
 
+def test_the_first_page_leads_to_every_other_one() -> None:
+    docs = PROJECT / "docs"
+    linked = set(re.findall(r"\]\(([\w/.-]+)", (docs / "README.md").read_text(encoding="utf-8")))
+    pages = {file.relative_to(docs).as_posix() for file in [*docs.glob("*.md"), *docs.glob("examples/*")]}
+    assert pages - {"README.md"} <= linked
+    assert len((docs / "README.md").read_text(encoding="utf-8").splitlines()) <= 50, "it is one screen"
+
+
 def tree_of_readme() -> str:
     (tree,) = re.findall(r"## How it is built\n\n```\n(.*?)```", (PROJECT / "README.md").read_text(), re.DOTALL)
     return str(tree)

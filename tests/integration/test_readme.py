@@ -45,6 +45,12 @@ def test_every_command_runs(folder: Path) -> None:
         assert "Traceback" not in done.stderr
 
 
+def test_the_way_to_ask_of_ones_own_data_is_a_race_of_tuned_rates() -> None:
+    """Which rank is right depends on the rate: the second command, the first on a user's own data, finds it."""
+    demo, own, *_ = commands()
+    assert "sweep.grid" in demo and "--dataset_name" in own and "--tune learning_rate --race" in own
+
+
 def test_the_python_runs(folder: Path) -> None:
     """An adapter names its base model as the user did; the preset's name is one of the checkout."""
     (folder / "trainables").mkdir()
