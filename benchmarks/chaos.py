@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -143,7 +143,7 @@ class Chaos:
 
     def leftovers(self) -> dict[str, list[str]]:
         """What a sweep should have cleaned up: temporary files, spooled files, processes."""
-        alive = psutil.wait_procs(list(self.seen.values()), timeout=90)[1]
+        alive = outliving(self.seen.values(), timeout=90)
         temporary = sorted(path.name for path in (self.folder / "tmp").iterdir())  # torch's cache stays by design
         spool = [str(path) for path in (self.folder / "cache").glob("lora-rank-sweep/spool/*")]
         return {
@@ -212,7 +212,26 @@ def kill_all(driver: int) -> None:
     os.kill(driver, signal.SIGKILL)
     for victim in victims:
         send(victim, "SIGKILL")
-    psutil.wait_procs(victims, timeout=30)
+    outliving(victims, timeout=30)
+
+
+def outliving(processes: Iterable[psutil.Process], timeout: float) -> list[psutil.Process]:
+    """Waits for processes to end, so many seconds; returns those that have not.
+
+    psutil.wait_procs raises FileNotFoundError where a process ends between its look and pidfd_open (psutil 7, Linux 6).
+    """
+    deadline = time.monotonic() + timeout
+    while (alive := [one for one in processes if _runs(one)]) and time.monotonic() < deadline:
+        processes = alive
+        time.sleep(0.05)
+    return alive
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def state(folder: Path) -> dict[str, Any]:

@@ -6,9 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
-
-from benchmarks.chaos import children
+from benchmarks.chaos import children, outliving
 from sweep.store.store import Store
 
 
@@ -63,4 +61,4 @@ def test_sigterm_while_ray_starts_is_an_interrupt(store: str) -> None:
     assert starting.returncode == 130, said
     assert said.endswith("Interrupted. Run the same command to resume.\n") and "Traceback" not in said
     assert not Path(store, "one", "lock.json").exists()
-    assert not psutil.wait_procs(left, timeout=90)[1]
+    assert not outliving(left, timeout=90)

@@ -5,9 +5,7 @@ import subprocess
 import time
 from pathlib import Path
 
-import psutil
-
-from benchmarks.chaos import trial_processes
+from benchmarks.chaos import outliving, trial_processes
 from sweep.grid import main
 from sweep.store.store import Store
 from tests.integration.test_interrupt import command
@@ -58,7 +56,7 @@ def test_a_driver_that_was_suspended_for_so_long_that_another_took_over_writes_n
     assert contents(Path(store, "one")) == before
     assert [line for line in said.splitlines() if "taken over" in line] == [said.splitlines()[-1]]
     assert f"{place.location} was taken over by another driver (pid" in said and "Traceback" not in said
-    assert workers and not psutil.wait_procs(workers, timeout=60)[1]
+    assert workers and not outliving(workers, timeout=60)
 
 
 def test_nothing_is_locked_where_nothing_is_to_run(store: str) -> None:
