@@ -13,8 +13,9 @@ that stands further down, and what it answered.
 BITS = """## The same bits
 
 `python -m benchmarks.gallery NAME --check` runs a row again and compares the losses of every step and every held-out example
-of its trials with the recorded ones, bit for bit; without `--check` it records what it measured. They are the same bits where
-the processor, the libraries' versions and the threads of a trial are the same.
+of its trials with the recorded ones, bit for bit; without `--check` it records what it measured. On the machine that is named
+with a row, trials had the same bits alone and two at a time, at any load, with one thread and with two (`--cpus_per_trial 2`), and in
+a sweep of another name. Another processor, or other versions of the libraries, may give other ones.
 """
 BUSY = 0.5  # load average above which something else ran
 BESIDE = " \\*"  # beside minutes that something else ran in

@@ -43,4 +43,10 @@ ROWS = (
         "With adapters on every linear layer?",
         "With more layers to adapt the rank matters less; the smallest one there beats the largest one on two layers.",
     ),
+    Row(
+        "tuned",
+        ("--tune", "learning_rate", "--race"),
+        "Which rank, each at its own best learning rate?",
+        "The demo's rate is the best one tried: the same answer, and no longer one that depends on somebody's rate.",
+    ),
 )
