@@ -23,7 +23,7 @@ MARGIN: float = FLAGS["margin"].default
 
 
 def load(path: str) -> "Sweep":
-    """The sweep at a path or URI: its rows as frames `.trials`, `.steps`, `.evals`, and sweep.json as `.config`.
+    """The sweep at a path or URI: its rows as frames `.trials`, `.steps`, `.evals`, `.scores`, and sweep.json as `.config`.
 
     Raises:
         NotASweep, NewerSchema: there is none, or a later version wrote it.
@@ -52,8 +52,9 @@ def answer(sweep: "Sweep", *, margin: float | None = None, prefer: Sequence[str]
         prefer: costs in the order in which they decide; those left out follow in their usual order.
     """
     from sweep.answer.build import build_answer
+    from sweep.scores.add import with_scores
 
-    return build_answer(sweep, margin=_margin([sweep]) if margin is None else margin, prefer=prefer)
+    return with_scores(sweep, build_answer(sweep, margin=_margin([sweep]) if margin is None else margin, prefer=prefer))
 
 
 def compare(sweeps: Sequence["Sweep"], *, margin: float | None = None, prefer: Sequence[str] = ()) -> "Answer":

@@ -73,8 +73,8 @@ def _run(config: "SweepConfig", trainable: "Trainable", resolve: "Resolve") -> i
         rooms = admission.known_rooms(config)
         wanted = session.chooser_of(planned, store).wanted
         first = [one.trial for one in wanted.trials]
-        peaks = forecast(planned.todo)
-        dry_run.show(planned, dry_run.Preview(sizes, lengths, peaks, rooms, first, wanted.at_most))
+        peaks, scored = forecast(planned.todo), trainable.scored(planned.todo, resolve)
+        dry_run.show(planned, dry_run.Preview(sizes, lengths, peaks, rooms, first, wanted.at_most, scored))
         return OK
     with session.run(planned, store, trainable, resolve, forecast) as held:
         return _answer(held)

@@ -19,7 +19,9 @@ AlphaRule = Literal["fixed", "proportional", "rslora"]
 FULL: Literal["full"] = "full"
 REFERENCE_RANK, REFERENCE_ALPHA = 16, 32  # TRL's defaults for lora_r and lora_alpha
 
-# How a trial is tracked, saved or fed with data: no bit of what it computes depends on these, so changing them does not
+# What is scored beside the held-out loss, on the model as it was before training and as it is afterwards.
+SCORE_SETTINGS = ("eval_dataset_name", "eval_dataset_config", "eval_generation")
+# How a trial is tracked, saved, scored or fed with data: no bit of what it computes depends on these, so changing them does not
 # make a different trial. (dataloader_persistent_workers is not among them: persistent workers draw no new seed, so dropout
 # differs from epoch 2 on.)
 IGNORED_IN_TRIAL_ID = frozenset(
@@ -36,6 +38,7 @@ IGNORED_IN_TRIAL_ID = frozenset(
         "dataloader_num_workers",
         "dataloader_prefetch_factor",
         "dataloader_pin_memory",
+        *SCORE_SETTINGS,
     }
 )
 _SELECTS_BEST = frozenset({"save_strategy", "save_steps"})  # the steps that load_best_model_at_end chooses from

@@ -10,8 +10,9 @@ import pytest
 
 from sweep import analysis
 from sweep.answer.costs import TOLERANCE
+from sweep.common.column import Metric, is_shown
 from sweep.show.page import render_html
-from sweep.store.columns import COSTS, METRICS, STEP_METRICS, STEPS, TABLES, TRIALS, Metric, is_shown, markdown
+from sweep.store.columns import COSTS, METRICS, STEP_METRICS, STEPS, TABLES, TRIALS, markdown
 from sweep.store.store import Store
 from tests.answers import row
 from tests.test_report import figures

@@ -8,8 +8,9 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
 
+from sweep.common.column import schema
 from sweep.store import parquet
-from sweep.store.columns import STEPS, schema
+from sweep.store.columns import STEPS
 from sweep.store.store import Store
 
 

@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from sweep.common.column import schema
 from sweep.space import FULL
 from sweep.statistics.stats import Floats
-from sweep.store.columns import TRIALS, schema
+from sweep.store.columns import TRIALS
 from sweep.store.loading import Sweep
 from sweep.store.store import Row, Store
 from tests.simulate import Design, losses

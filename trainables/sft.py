@@ -31,6 +31,8 @@ from trainables.data.tokens import (
     prepare,
     tokenizer_complaints,
 )
+from trainables.scored.scored import Scored
+from trainables.scored.sets import names as further_sets
 
 
 class SFT(Trainable):
@@ -43,6 +45,7 @@ class SFT(Trainable):
         self._rows: dict[str, Rows] = {}
         self._models: dict[str, tuple[str | None, dict[str, Source]]] = {}
         self._tokens: dict[str, Tokens] = {}
+        self._scored = Scored()
 
     def check(self, trials: Sequence[Trial], resolve: Resolve) -> list[Problem]:
         """Everything that is wrong with models and data; each is checked once."""
@@ -60,8 +63,9 @@ class SFT(Trainable):
                     rows = self._load(settings, resolve)
                 except ConfigError as error:
                     found += error.complaints
-            if settings.get("model_name_or_path") and not of_models:
-                found += tokenizer_complaints(settings, resolve, rows)
+            with_model = bool(settings.get("model_name_or_path")) and not of_models
+            found += tokenizer_complaints(settings, resolve, rows) if with_model else []
+            found += self._scored.problems(settings, resolve, rows, with_model)
         return list(dict.fromkeys(found))
 
     def check_machine(self, trials: Sequence[Trial], machine: Machine) -> list[Complaint]:
@@ -79,7 +83,8 @@ class SFT(Trainable):
 
     def _identity(self, settings: Mapping[str, Any], resolve: Resolve) -> dict[str, Source]:
         data = Source(data_name(settings), self._load(settings, resolve).fingerprint)
-        return {"data_fingerprint": data, **self._model(settings, resolve)[1]}
+        sets = self._scored.identity(settings, resolve)
+        return {"data_fingerprint": data, **sets, **self._model(settings, resolve)[1]}
 
     def _model(self, settings: Mapping[str, Any], resolve: Resolve) -> tuple[str | None, dict[str, Source]]:
         """A model's commit, if it is from the Hub, and the fingerprints of it and its tokenizer."""
@@ -107,10 +112,22 @@ class SFT(Trainable):
     def _tokenized(self, settings: Mapping[str, Any], resolve: Resolve) -> Tokens:
         rows = self._load(settings, resolve)
         commit, _ = self._model(settings, resolve)
-        made = prepare(rows, model.pinned(settings, commit), resolve, on_make=partial(_say_tokenizing, rows))
-        for warning in (*rows.warnings, *made.warnings):
+        pinned = model.pinned(settings, commit)
+        made = prepare(rows, pinned, resolve, on_make=partial(_say_tokenizing, rows))
+        scored = self._scored.made(rows, made, pinned, resolve)
+        for warning in (*rows.warnings, *made.warnings, *scored.warnings):
             print(f"warning: {warning}", file=sys.stderr)
-        return replace(made, commit=commit)
+        return replace(made, commit=commit, sets=scored.sets, prompts=scored.prompts)
+
+    def scored(self, trials: Sequence[Trial], resolve: Resolve) -> list[str]:
+        """The further held-out sets with their sizes, and how many prompts there are to generate from."""
+        shared, _ = self.prepare(trials, resolve)
+        found = [
+            line
+            for key, settings in _by_data(trials).items()
+            for line in self._scored.sentences(settings, shared[key], resolve)
+        ]
+        return list(dict.fromkeys(found))
 
     def lengths(self, trials: Sequence[Trial], resolve: Resolve) -> Mapping[str, Length]:
         """How long the trials are, by trial id. Tokenizes their data unless the tokens are cached."""
@@ -173,4 +190,5 @@ def _hub_names(trials: Sequence[Trial], resolve: Resolve) -> list[str]:
     }
     named = {(str(trial.settings[key]), key) for trial in trials for key in path_like if trial.settings.get(key)}
     named |= {(path, "dataset_name") for trial in trials for path in mixtures.hub_names(trial.settings)}
+    named |= {(name, "dataset_name") for trial in trials for name in further_sets(trial.settings)}
     return [name for name, key in sorted(named) if not path_like[key](name) and not exists_locally(resolve(name))]

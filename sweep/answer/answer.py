@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from sweep.store.columns import METRICS, Column, Place, is_shown
+from sweep.common.column import Column, Place, is_shown
+from sweep.store.columns import METRICS
 
 # What a bound covers: the configuration under any seed, the models that were trained, or nothing beyond the rows.
 Basis = Literal["seeds", "examples", "none"]
@@ -87,8 +88,10 @@ class Configuration:
         return self.lora_alpha if key == "lora_alpha" else self.axes.get(key)
 
     def text(self, name: str) -> str:
-        """A metric as text, with its spread if there is one."""
-        return METRICS[name].text(self.results[name], self.results.get(f"{name}_sd"))
+        """A metric as text, with its spread or its bounds if there are any."""
+        text = METRICS[name].text(self.results[name], self.results.get(f"{name}_sd"))
+        ends = [end for end in (f"{name}_lower", f"{name}_upper") if self.results.get(end) is not None]
+        return f"{text} ({' to '.join(METRICS[end].text(self.results[end]) for end in ends)})" if ends else text
 
 
 @dataclass(frozen=True)
@@ -173,6 +176,23 @@ class Recommendation:
     text: str
 
 
+@dataclass(frozen=True)
+class SetLosses:
+    """Loss on a further held-out set (--eval_dataset_name): by configuration's label, a mean over seeds.
+
+    Attributes:
+        dataset: the set, as it was named
+        examples: how many of its rows were scored
+        before: of the model before training
+        after: of the trained one
+    """
+
+    dataset: str
+    examples: int
+    before: Mapping[str, float]
+    after: Mapping[str, float]
+
+
 DifferenceKind = Literal["axis", "confound", "cost", "neutral"]
 
 
@@ -252,6 +272,7 @@ class Answer:
         tuned: the setting that was tuned for each rank; null if none was
         provenance: versions, commit, fingerprints, as recorded
         recommendations: one for each set of sweeps with the same data if several sweeps have different data; otherwise empty
+        sets: losses of the further held-out sets, in their order; empty without any
     """
 
     name: str
@@ -272,6 +293,7 @@ class Answer:
     tuned: Tuned | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     recommendations: tuple[Recommendation, ...] = ()
+    sets: tuple[SetLosses, ...] = ()
 
     @property
     def picks(self) -> tuple[Recommendation, ...]:

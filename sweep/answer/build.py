@@ -17,11 +17,12 @@ from sweep.answer.measured import Measured, bits_per_byte, measure
 from sweep.answer.recommend import recommend
 from sweep.answer.tuned import Choice, choose, tuned_setting, untried
 from sweep.answer.wording import basis_text
+from sweep.common.column import is_shown
 from sweep.common.formatting import listed
 from sweep.config.sweep_config import FLAGS
 from sweep.errors import SweepError
 from sweep.statistics import stats
-from sweep.store.columns import COSTS, METRICS, is_shown
+from sweep.store.columns import COSTS, METRICS
 from sweep.store.loading import Sweep
 
 PREDICTED, MEASURED = "predicted_peak_memory_bytes", "peak_memory_allocated_bytes"

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sweep.common.column import Column
 from sweep.errors import SweepError
-from sweep.store.columns import METRICS, Column
+from sweep.store.columns import METRICS
 from sweep.store.store import Row
 
 RATE = "learning_rate"

@@ -81,6 +81,8 @@ def number(value: float | None, unit: str = "", *, whole: bool = False) -> str:
         return duration(value)
     if unit == "relative":
         return percent(value)
+    if unit == "share":
+        return f"{value * 100:.1f} %"
     if unit == "1/s":
         return f"{value:.3f}" if value < 100 else f"{value:,.0f}"
     return f"{value:,.0f}" if whole else f"{value:.4f}"

@@ -10,11 +10,14 @@ from sweep.config.flags import Flag
 from sweep.config.sweep_config import FLAGS
 from sweep.errors import Complaint, ConfigError, Problem
 
+REPEATED = frozenset({"eval_dataset_name"})  # the trainer's settings that may be repeated, each time with more values
+
 
 def parse(argv: Sequence[str]) -> dict[str, Any]:
     """A command line as raw values by key: a string, a list of strings, or True for a flag without a value.
 
-    `--grid` collects its values; for any other flag given twice the last one counts, as in argparse.
+    `--grid` and what is in REPEATED collect their values; for any other flag given twice the last one counts, as in
+    argparse.
 
     Raises:
         ConfigError: there is a word before the first flag.
@@ -26,7 +29,8 @@ def parse(argv: Sequence[str]) -> dict[str, Any]:
         if word.startswith("--") and len(word) > 2:
             name, equals, value = word[2:].partition("=")
             key = name.replace("-", "_")
-            start = raw.get(key, []) if key in FLAGS and FLAGS[key].gathers else []
+            gathers = key in REPEATED or (key in FLAGS and FLAGS[key].gathers)
+            start = raw.get(key, []) if gathers else []
             raw[key] = [*start, value] if equals else list(start)
         elif key is None:
             stray.append(word)

@@ -1,7 +1,7 @@
 """Data settings that this project adds to TRL's."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass
@@ -33,4 +33,20 @@ class DataArguments:
     prompt_template: str | None = field(
         default=None,
         metadata={"help": "how {instruction} and {input} make the prompt of instruction/input/output rows"},
+    )
+    eval_dataset_name: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "further held-out sets, to measure what training makes a model forget: loss before and after; may be "
+            "repeated"
+        },
+    )
+    eval_dataset_config: str | None = field(
+        default=None, metadata={"help": "configuration of those sets that are on the Hub"}
+    )
+    eval_generation: Literal["exact_match"] | None = field(
+        default=None,
+        metadata={
+            "help": "exact_match: generate on the held-out prompts after training, and compare with the reference"
+        },
     )

@@ -33,7 +33,9 @@ class Context:
     checkpoint; `final` is the folder that holds the result; `resume_from` is the checkpoint to resume from, `earlier` the
     step rows up to it. `phase` takes what the trial does before its first step or after its last, with the number of rows
     left, if it processes rows: it is shown to the user, and never blocks. `smaller_ranks` are those that the trial's
-    adapter may be cut to for the column `cut_losses`; empty unless the trial has the sweep's largest LoRA rank.
+    adapter may be cut to for the column `cut_losses`; empty unless the trial has the sweep's largest LoRA rank. `once`
+    takes a key and a function, and returns the rows that the function makes: those of EVALS that another trial of the sweep
+    has made under that key, if there are any. `scores` are rows of SCORES, as `evals` are of EVALS.
     """
 
     trial_id: str
@@ -52,7 +54,9 @@ class Context:
     earlier: Sequence[Row] = ()
     total_steps: int | None = None
     smaller_ranks: Sequence[int] = ()
+    once: Callable[[str, Callable[[], list[Row]]], list[Row]] = lambda key, make: make()
     evals: list[Row] = field(default_factory=list)
+    scores: list[Row] = field(default_factory=list)
     final: Path | None = None
     so_far: Row = field(default_factory=dict)  # columns of the trial's row if it raises
     leftovers: list[Any] = field(
@@ -123,6 +127,10 @@ class Trainable(ABC):
     def lengths(self, trials: Sequence[Trial], resolve: Resolve) -> Mapping[str, Length]:
         """How long the trials are, by trial id, for `--dry_run`."""
         return {}
+
+    def scored(self, trials: Sequence[Trial], resolve: Resolve) -> Sequence[str]:
+        """What is scored beside the held-out loss, in sentences for `--dry_run`."""
+        return []
 
     def footprints(self, trials: Sequence[Trial], resolve: Resolve) -> Mapping[str, Footprint]:
         """How large the trials' checkpoints will be, by trial id, for `--dry_run`."""

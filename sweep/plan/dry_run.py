@@ -27,6 +27,7 @@ class Preview:
         rooms: the device memory that a trial may get.
         first: if a policy chooses the trials, those that it requests first.
         at_most: if a policy chooses the trials, how many there can be.
+        scored: what is scored besides the held-out loss, in sentences.
     """
 
     sizes: Mapping[str, Footprint] = field(default_factory=dict)
@@ -35,6 +36,7 @@ class Preview:
     rooms: Sequence[Room] = ()
     first: Sequence[Trial] = ()
     at_most: int = 0
+    scored: Sequence[str] = ()
 
     def refusals(self) -> dict[str, str]:
         """Why trials do not fit, by the ids of those that do not."""
@@ -55,7 +57,8 @@ def show(planned: Plan, preview: Preview) -> None:
     if config.chooses:
         counts["to run"], rejected = preview.at_most - counts["done"], 0
     at_most = counts["to run"] if config.chooses else None
-    for line in [*_choosing(config), *disk.sentences(planned.todo, preview.sizes, at_most), *_memory(preview)]:
+    lines = [*preview.scored, *_choosing(config), *disk.sentences(planned.todo, preview.sizes, at_most)]
+    for line in [*lines, *_memory(preview)]:
         print(line)
     counts |= {"to be rejected": rejected} if rejected else {}
     found = ("At most " if config.chooses else "") + ", ".join(f"{count} {what}" for what, count in counts.items())

@@ -12,6 +12,7 @@ from sweep.answer.groups import parsed
 from sweep.answer.measured import tokenizers
 from sweep.common.formatting import listed
 from sweep.contract.trainable import NATS_PER_TOKEN
+from sweep.scores.add import with_scores
 from sweep.several.merged import Merged, merge, named
 from sweep.store.loading import Sweep
 
@@ -27,7 +28,7 @@ def build(sweeps: Sequence[Sweep], *, margin: float, prefer: Sequence[str]) -> A
     parts = named(sweeps)
     in_bits = len(tokenizers(row for part in parts.values() for row in part.records())) > 1
     merged = [merge(own) for own in _by_data(parts)]
-    answers = [build_answer(one, margin=margin, prefer=prefer, in_bits=in_bits) for one in merged]
+    answers = [with_scores(one, build_answer(one, margin=margin, prefer=prefer, in_bits=in_bits)) for one in merged]
     return answers[0] if len(answers) == 1 else _joined(merged, answers)
 
 
@@ -64,6 +65,7 @@ def _joined(merged: Sequence[Merged], answers: Sequence[Answer]) -> Answer:
         differences=tuple(chain.from_iterable(one.differences for one in answers)),
         outcomes=tuple(chain.from_iterable(one.outcomes for one in answers)),
         warnings=tuple(warnings),
+        sets=tuple(chain.from_iterable(one.sets for one in answers)),
         tuned=_tuned([one.tuned for one in answers if one.tuned]),
         provenance={name: found for one in answers for name, found in one.provenance.items()},
     )

@@ -75,6 +75,10 @@ class Merged(Sweep):
     def evals(self) -> "pd.DataFrame":
         return self._joined("evals")
 
+    @cached_property
+    def scores(self) -> "pd.DataFrame":
+        return self._joined("scores")
+
     def _joined(self, table: str) -> "pd.DataFrame":
         import pandas as pd
 

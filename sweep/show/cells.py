@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import PurePath
 
-from sweep.answer.answer import Answer, Configuration, Value
+from sweep.answer.answer import Answer, Configuration, SetLosses, Value
 from sweep.answer.groups import text_of
+from sweep.common.column import Column, is_shown
 from sweep.common.formatting import NOTHING, capitalized, percent
 from sweep.show import cut
-from sweep.store.columns import METRICS, Column, is_shown
+from sweep.store.columns import METRICS
 
 _VERDICT_OF = {"seeds": "verdict", "examples": "verdict on these models", "none": "verdict as measured"}
 VERDICTS = {"within": "within margin", "worse": "beyond margin", "undecided": "undecided"}
@@ -38,11 +40,21 @@ def columns(answer: Answer) -> list[TableColumn]:
             TableColumn("above the best", above_best),
             TableColumn(_VERDICT_OF[answer.basis], verdict),
         ]
-    return found + [_of_metric(column) for column in answer.metrics("table")]
+    return found + [_of_metric(column) for column in answer.metrics("table")] + [_of_set(one) for one in answer.sets]
 
 
 def _of_metric(column: Column) -> TableColumn:
     return TableColumn(column.label, lambda one: one.text(column.name))
+
+
+def _of_set(one: SetLosses) -> TableColumn:
+    """A further held-out set: its loss before training and after it."""
+
+    def cell(row: Configuration) -> str:
+        values = (one.before.get(row.label), one.after.get(row.label))
+        return " → ".join(METRICS["eval_loss"].text(value) for value in values)
+
+    return TableColumn(f"loss on {PurePath(one.dataset).name}", cell)
 
 
 def above_lowest(one: Configuration) -> str:

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from sweep.common.column import Column
 from sweep.statistics.stats import Floats
-from sweep.store.columns import Column
 
 Figure = dict[str, Any]
 Trace = dict[str, Any]

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from sweep.answer.answer import Answer, Configuration, Front
+from sweep.common.column import Column
 from sweep.common.formatting import capitalized
 from sweep.show.drawing import Plot, Trace, axis, escaped, figure, rounded, which_is_better
 from sweep.show.looks import GREY, Look, legend, looks
-from sweep.store.columns import METRICS, Column
+from sweep.store.columns import METRICS
 
 _BETTER = {"min": "both better when lower", "max": "the former better when lower, the latter when higher"}
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sweep.answer.answer import Answer, Configuration
+from sweep.common.column import Column, is_shown
 from sweep.common.formatting import capitalized
 from sweep.show.drawing import (
     Plot,
@@ -22,7 +23,7 @@ from sweep.show.drawing import (
 )
 from sweep.show.looks import Look, legend, looks
 from sweep.statistics.stats import Floats
-from sweep.store.columns import STEP_METRICS, Column, is_shown
+from sweep.store.columns import STEP_METRICS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -55,11 +55,12 @@ def shared(sweep: "Sweep", losses: Mapping[str, float], weight: str) -> Shared:
     without = sorted(set(losses) - set(frame["trial_id"]))
     kept = {name: loss for name, loss in losses.items() if name not in without}
     warnings = [f"Not compared, since their held-out examples are missing: {', '.join(without)}."] if without else []
-    found = _of_all(frame, kept, weight)
+    found = of_frame(frame, kept, weight)
     return replace(found, warnings=(*warnings, *found.warnings))
 
 
-def _of_all(frame: "pd.DataFrame", losses: Mapping[str, float], weight: str) -> Shared:
+def of_frame(frame: "pd.DataFrame", losses: Mapping[str, float], weight: str) -> Shared:
+    """The examples of a frame that all trials in it share: `trial_id`, `example_id`, `loss_sum`, the weight, `content_hash`, `group`."""
     sums, weights = (frame.pivot(index="trial_id", columns="example_id", values=name) for name in ("loss_sum", weight))
     total = sums.shape[1]
     in_all = (sums.notna() & weights.notna()).all()

@@ -4,13 +4,9 @@ page docs/columns.md, the names of the JSON, the tables' headings and the report
 Names are the Hugging Face trainer's where it has one; anything else says its unit. Null means "not measured".
 """
 
-from collections.abc import Collection
-from dataclasses import dataclass
-from typing import Any, Literal
-
 import pyarrow as pa
 
-from sweep.common.formatting import with_spread
+from sweep.common.column import Column, Metric
 
 SCHEMA_VERSION = 1
 
@@ -25,69 +21,6 @@ STATUSES = {
     "running": "has no row yet: derived by the reader, never written",
 }
 AGAIN = frozenset({"failed", "interrupted", "rejected"})  # endings that the same command tries again
-
-
-Direction = Literal["min", "max"]
-# In the comparison's table; as the loss against it, with the Pareto front; as a bar for each configuration; by optimizer step.
-Place = Literal["table", "front", "bars", "curves"]
-
-
-@dataclass(frozen=True)
-class Metric:
-    """How a column's values are compared and shown, everywhere the same.
-
-    Attributes:
-        label: heading in tables, name on axes.
-        better: which way is better; None where neither is.
-        shown: where, besides the JSON and the CSV, which have every metric of a trial.
-        over_seeds: what a configuration has of its trials' values.
-        spread: their standard deviation is given too: as NAME_sd, and after the mean in tables.
-        foreseen: it is known before a trial runs, so a configuration has it of all its trials, not of the completed ones.
-        instead_of: a metric that it stands in for where nobody measured that one.
-    """
-
-    label: str
-    better: Direction | None = "min"
-    shown: tuple[Place, ...] = ()
-    over_seeds: Literal["mean", "largest"] = "mean"
-    spread: bool = False
-    foreseen: bool = False
-    instead_of: str = ""
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column's name, Arrow type and meaning.
-
-    Attributes:
-        unit: of its values; of the losses that which TRL's trainer has, unless the trainable's LOSS_UNIT says another.
-        null: when it is null, beyond "not measured".
-        metric: set where the answer gives the column.
-        derived: by the reader, of each trial; in no file.
-    """
-
-    name: str
-    type: pa.DataType
-    meaning: str
-    unit: str = ""
-    null: str = ""
-    metric: Metric | None = None
-    derived: bool = False
-
-    @property
-    def shown_as(self) -> Metric:
-        """How it is shown; for a column that is a metric."""
-        assert self.metric, self.name
-        return self.metric
-
-    @property
-    def label(self) -> str:
-        return self.shown_as.label
-
-    def text(self, value: float | None, deviation: float | None = None) -> str:
-        """A value as a person reads it, with its unit where that is not in the label; a dash where it was not measured."""
-        return with_spread(value, deviation, self.unit, whole=pa.types.is_integer(self.type))
-
 
 _LOSS = "nats/token"
 _OFF_CUDA = "off CUDA"
@@ -123,6 +56,53 @@ _TRIALS = (
         "where the trainable's LOSS_UNIT is no nats per token",
         Metric("held-out bits per byte"),
         derived=True,
+    ),
+    Column(
+        "forgetting",
+        _float,
+        "what training added to the loss of the sets of --eval_dataset_name: loss after it less loss before, each over all tokens "
+        "of a set; the mean over the sets",
+        _LOSS,
+        null="without such sets, and where scoring failed (see log)",
+        metric=Metric("forgetting", shown=("table",), spread=True),
+    ),
+    Column(
+        "eval_dataset_losses",
+        _text,
+        'JSON: of each of these sets by name, its loss `{"before": …, "after": …}`',
+        null="as forgetting",
+    ),
+    Column(
+        "exact_match",
+        _float,
+        "share of the held-out examples for which greedy generation after training gives the reference, whitespace around "
+        "either aside (--eval_generation exact_match)",
+        "share",
+        "where it was not asked for, and where scoring failed (see log)",
+        Metric("exact match", "max", shown=("table",)),
+    ),
+    Column(
+        "exact_match_lower",
+        _float,
+        "lower bound of exact_match at 95 %, for this trained model on other examples: Clopper and Pearson's, which is exact",
+        "share",
+        "as exact_match",
+        Metric("exact match, at least", None),
+    ),
+    Column(
+        "exact_match_upper",
+        _float,
+        "its upper bound",
+        "share",
+        "as exact_match",
+        Metric("exact match, at most", None),
+    ),
+    Column(
+        "scoring_time_s",
+        _float,
+        "what forgetting and exact_match took, before training and after it; not in train_runtime",
+        "s",
+        null="where neither was asked for",
     ),
     Column(
         "train_loss",
@@ -298,6 +278,22 @@ EVALS = (
     Column("content_hash", _text, "hash of its tokens and of which of them have a loss: duplicates have the same"),
 )
 
+SCORES = (
+    Column("trial_id", _text, "the trial"),
+    Column("metric", _text, "loss, or exact_match"),
+    Column("dataset", _text, "the set of --eval_dataset_name", null="for the held-out rows of --dataset_name"),
+    Column("example_id", _int, "row of the set, the same for every trial"),
+    Column("tokens", _int, "tokens that have a loss", null="for exact_match"),
+    Column(
+        "before", _float, "of the model before training: summed loss over these tokens, in nats", null="for exact_match"
+    ),
+    Column("after", _float, "of the trained model: the same; for exact_match 1 where it matches, else 0"),
+    Column("group", _text, "as in evals"),
+    Column("content_hash", _text, "as in evals"),
+    Column("expected", _text, "for exact_match: the reference"),
+    Column("generated", _text, "for exact_match: what was generated"),
+)
+
 DECISIONS = (
     Column("sequence", _int, "its number, from 0"),
     Column("kind", _text, "value, best, out, shrunk, look, left or done: see docs/tune.md"),
@@ -307,7 +303,7 @@ DECISIONS = (
     Column("numbers", _text, "JSON: what it was decided from"),
 )
 
-TABLES = {"trials": TRIALS, "steps": STEPS, "evals": EVALS, "decisions": DECISIONS}
+TABLES = {"trials": TRIALS, "steps": STEPS, "evals": EVALS, "scores": SCORES, "decisions": DECISIONS}
 LOSSES = tuple(column.name for column in TRIALS if column.unit == _LOSS)
 # What the answer gives, in its order: of a configuration, and of a trial's steps.
 METRICS = {column.name: column for column in _TRIALS if column.metric}
@@ -318,29 +314,6 @@ COSTS = {
     "time": "train_runtime",
     "parameters": "trainable_parameters",
 }
-
-
-def is_shown(column: Column, place: Place, measured: Collection[str] = ()) -> bool:
-    """Whether a place shows a column: no stand-in where what it stands in for was measured."""
-    metric = column.metric
-    return metric is not None and place in metric.shown and metric.instead_of not in measured
-
-
-def schema(columns: tuple[Column, ...], extra: dict[str, Any] | None = None) -> pa.Schema:
-    """Arrow schema of the columns, followed by a field for each extra value (a grid's axes) in the value's own type."""
-    fields = [pa.field(column.name, column.type) for column in columns]
-    known = {column.name for column in columns}
-    fields += [pa.field(name, _type_of(value)) for name, value in (extra or {}).items() if name not in known]
-    return pa.schema(fields)
-
-
-def _type_of(value: Any) -> pa.DataType:
-    if value is None:
-        return pa.null()  # whatever the other trials' values are
-    for kind, arrow in ((bool, pa.bool_()), (int, _int), (float, _float)):
-        if isinstance(value, kind):
-            return arrow
-    return _text
 
 
 def markdown() -> str:

@@ -3,7 +3,7 @@
     <cache>/lora-rank-sweep/spool/<hash of the sweep's location>-<id of the sweep>/<trial_id>/<attempt>/
         log             what the attempt has printed so far
         steps/*.jsonl   step rows (see spool.py)
-        ending.json     trial row, held-out rows and the checkpoint's seal, if the attempt ended
+        ending.json     trial row, held-out rows, scores and the checkpoint's seal, if the attempt ended
         checkpoint/     the final one, if the store does not have it
 
 An attempt has the folder from its start, so that what a killed process left there is found too; the folder is removed when
@@ -113,6 +113,7 @@ class Ending:
     axes: Row
     evals: Sequence[Row] = field(default_factory=list)
     checkpoint: Kept | None = None
+    scores: Sequence[Row] = field(default_factory=list)
 
     @property
     def trial_id(self) -> str:
@@ -122,6 +123,8 @@ class Ending:
         """Writes the trial's row last: a trial that has one is done."""
         if self.evals:
             store.write_evals(self.trial_id, self.evals)
+        if self.scores:
+            store.write_scores(self.trial_id, self.scores)
         if self.checkpoint:
             kept = self.checkpoint
             self.row["checkpoint"] = checkpoints.upload(store, self.trial_id, kept.folder, kept.seal)
@@ -134,7 +137,8 @@ class Ending:
     def save(self, folder: Path) -> None:
         """Saves it in an attempt's local folder."""
         seal = self.checkpoint.seal if self.checkpoint else None
-        content = {"row": self.row, "axes": self.axes, "evals": list(self.evals), "seal": seal}
+        rows = {"evals": list(self.evals), "scores": list(self.scores)}
+        content = {"row": self.row, "axes": self.axes, **rows, "seal": seal}
         if self.checkpoint:
             shutil.move(self.checkpoint.folder, folder / "checkpoint")
         aside = folder / "ending.tmp"

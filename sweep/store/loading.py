@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sweep.common.column import schema
 from sweep.errors import StoreError
-from sweep.store.columns import EVALS, LOSSES, STEPS, TRIALS, schema
+from sweep.store.columns import EVALS, LOSSES, SCORES, STEPS, TRIALS
 from sweep.store.store import Row, Store, unreadable
 
 if TYPE_CHECKING:
@@ -89,6 +90,11 @@ class Sweep:
     def evals(self) -> "pd.DataFrame":
         """A row per held-out example of every trial."""
         return _frame(self._read(Store.evals) if self.store else schema(EVALS).empty_table())
+
+    @cached_property
+    def scores(self) -> "pd.DataFrame":
+        """A row per example of what was scored beside the held-out loss."""
+        return _frame(self._read(Store.scores) if self.store else schema(SCORES).empty_table())
 
     def result_grid(self) -> "ResultGrid":
         """Ray Tune's own view: a `ray.tune.Result` per trial that has started, from all runs. Unpickles nothing.

@@ -15,9 +15,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sweep.common.column import schema
 from sweep.common.formatting import reason
 from sweep.errors import RowsError
-from sweep.store.columns import LOSSES, STATUSES, TRIALS, schema
+from sweep.store.columns import LOSSES, STATUSES, TRIALS
 from sweep.store.loading import Sweep
 
 ALIASES = {

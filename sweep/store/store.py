@@ -5,6 +5,8 @@
         trials/<trial_id>.parquet     one row: how the trial ended
         steps/<trial_id>/*.parquet    a row per optimizer step
         evals/<trial_id>.parquet      a row per held-out example
+        scores/<trial_id>.parquet     a row per example of what else is scored
+        baselines/<key>.parquet       what all trials of a base model share: its rows of a further held-out set
         decisions/decisions.parquet   a row per decision on what to train next
         logs/<trial_id>.log           what the trial's process printed
         checkpoints/<trial_id>/       its newest checkpoint, finally the trained adapter or model (see checkpoints.py)
@@ -26,10 +28,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sweep import redact
+from sweep.common.column import Column, schema
 from sweep.common.formatting import in_one_line, reason
 from sweep.errors import NewerSchema, NotASweep, StoreError
 from sweep.store import parquet
-from sweep.store.columns import DECISIONS, EVALS, SCHEMA_VERSION, STEPS, TRIALS, Column, schema
+from sweep.store.columns import DECISIONS, EVALS, SCHEMA_VERSION, SCORES, STEPS, TRIALS
 from sweep.store.location import Location
 from sweep.store.sweep_json import parse_sweep_json
 
@@ -119,6 +122,22 @@ class Store(Location):
     def write_evals(self, trial_id: str, rows: Sequence[Row]) -> None:
         self._write_rows(f"evals/{trial_id}.parquet", EVALS, rows)
 
+    def write_scores(self, trial_id: str, rows: Sequence[Row]) -> None:
+        named = [{**row, "dataset": row.get("dataset") and redact.text(row["dataset"])} for row in rows]
+        self._write_rows(f"scores/{trial_id}.parquet", SCORES, named)
+
+    def write_baseline(self, key: str, rows: Sequence[Row]) -> None:
+        """Keeps a base model's rows of a further held-out set, with columns of EVALS."""
+        self._write_rows(f"baselines/{key}.parquet", EVALS, rows)
+
+    def baseline(self, key: str) -> list[Row] | None:
+        """The rows kept under a key; None if there are none, or none that can be read."""
+        name = f"baselines/{key}.parquet"
+        try:
+            return list(self._read([name], EVALS).to_pylist()) if self.exists(name) else None
+        except (OSError, pa.ArrowException):
+            return None
+
     def write_log(self, trial_id: str, text: str) -> str:
         """Writes a trial's log; returns its name relative to the sweep."""
         name = self.log_name(trial_id)
@@ -206,6 +225,9 @@ class Store(Location):
 
     def evals(self) -> pa.Table:
         return self._read(self.names("evals", ".parquet"), EVALS)
+
+    def scores(self) -> pa.Table:
+        return self._read(self.names("scores", ".parquet"), SCORES)
 
     def _read(self, names: Iterable[str], columns: tuple[Column, ...]) -> pa.Table:
         """All rows of some files in one table. Unknown columns are kept; missing ones are null."""

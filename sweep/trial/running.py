@@ -6,13 +6,14 @@ import shutil
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from sweep import redact
+from sweep.common.formatting import reason
 from sweep.common.names import resolver
 from sweep.common.provenance import versions
 from sweep.common.retry import retry
@@ -125,6 +126,7 @@ class Running:
             resume_from=self._claimed.checkpoint,
             earlier=self._claimed.earlier,
             smaller_ranks=self._trial.smaller_ranks,
+            once=self._once,
         )
 
     # --- what training calls -----------------------------------------------------------------------------------------
@@ -148,6 +150,18 @@ class Running:
         """Once this has returned True, what training returns is not a complete outcome."""
         self._cut_short |= self._stop.is_set()
         return self._cut_short
+
+    def _once(self, key: str, make: Callable[[], list[Row]]) -> list[Row]:
+        """The rows that a trial of the sweep has kept under a key; where none has, made and kept here."""
+        rows = self._store.baseline(key)
+        if rows is None:
+            rows = make()
+            try:
+                with self._losing():
+                    self._store.write_baseline(key, rows)
+            except OSError as error:
+                print(f"Other trials have to score the base model again, since the store refused it: {reason(error)}")
+        return rows
 
     # --- what the other threads call ---------------------------------------------------------------------------------
 
@@ -240,7 +254,8 @@ class Running:
         deadline = time.monotonic() + patience
         self.reporter.close(patience)
         left = self._upload_final(outcome, deadline)
-        ending = Ending(self._row(outcome), dict(self._trial.axes), self._evals(), self._sealed(left) if left else None)
+        kept = self._sealed(left) if left else None
+        ending = Ending(self._row(outcome), dict(self._trial.axes), self._evals(), kept, self._scores())
         held = self._trackers.finish({"steps": self._last_step, **ending.row})
         ending.row["checkpoint"] = self._uploads.newest or (self._claimed.checkpoint and self._claimed.checkpoint.name)
         self._upload_ending(ending, deadline + held)  # time spent on trackers does not count against the store
@@ -260,17 +275,22 @@ class Running:
         return final or (rest if rest is not None and rest.outcome is not None else None)
 
     def _evals_written(self, deadline: float) -> bool:
-        rows = self._evals()
+        name, evals, scores = self._trial.trial_id, self._evals(), self._scores()
         try:
-            if rows:
-                retry(lambda: self._store.write_evals(self._trial.trial_id, rows), _left(deadline))
+            if evals:
+                retry(lambda: self._store.write_evals(name, evals), _left(deadline))
+            if scores:
+                retry(lambda: self._store.write_scores(name, scores), _left(deadline))
         except OSError:
             return False
-        self.context.evals = []
+        self.context.evals, self.context.scores = [], []
         return True
 
     def _evals(self) -> list[Row]:
         return [{"trial_id": self._trial.trial_id, **row} for row in self.context.evals]
+
+    def _scores(self) -> list[Row]:
+        return [{"trial_id": self._trial.trial_id, **row} for row in self.context.scores]
 
     def _upload_ending(self, ending: Ending, deadline: float) -> None:
         store, folder, name, number = self._store, self._folder, self._trial.trial_id, self._claimed.attempt

@@ -60,6 +60,33 @@ def tokenize(
     return {name: table.combine_chunks() for name, table in tables.items()}, lines
 
 
+def tokenize_alone(held_out: Any, settings: Mapping[str, Any], tokenizer: Any, name: str) -> tuple[pa.Table, list[str]]:
+    """The table `held_out` of `tokenize` for rows that come without any to train on, and warnings that call them by `name`.
+
+    Raises:
+        ConfigError: TRL refuses, or no row is left.
+    """
+    _check_eos(held_out, settings, tokenizer)
+    rows = held_out.add_column("example_id", list(range(len(held_out))))
+    first = {key: settings[key] for key in (*_FIRST, "eos_token") if key in settings}
+    second = {key: settings[key] for key in ("max_length", "truncation_mode") if key in settings}
+    with warnings_of("trl") as said:
+        whole, _ = _prepared(rows, None, {**first, "max_length": None}, tokenizer)
+        whole = whole.select_columns(["input_ids", "labels", "example_id"])
+        ready, _ = _prepared(whole, None, second, tokenizer)
+    lines = [*dict.fromkeys(said), *_losses(name, whole, ready, settings, packed=False)]
+    table = _table(ready)
+    table = table.append_column("bytes", _text_bytes(table, tokenizer))
+    return table.append_column("content_hash", _content_hashes(table)).combine_chunks(), lines
+
+
+def as_trained(rows: Any, settings: Mapping[str, Any], tokenizer: Any) -> Any:
+    """The tokenizer with the end token and the chat template that a trainer with these settings gives it."""
+    chosen = {key: settings[key] for key in ("chat_template_path", "eos_token") if key in settings}
+    _prepared(rows.select([0]), None, {**chosen, "max_length": None}, tokenizer)
+    return tokenizer
+
+
 def _check_eos(train: Any, settings: Mapping[str, Any], tokenizer: Any) -> None:
     plain_text = getattr(train.features[train.column_names[0]], "dtype", "") in ("string", "large_string")
     if plain_text and tokenizer.eos_token is None and not settings.get("eos_token"):

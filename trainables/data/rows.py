@@ -25,7 +25,7 @@ from trainables.data.sources import Settings, Source, read_source
 
 DEFAULT_SHARE, DEFAULT_MOST = 0.1, 1_000  # held-out rows by default: a tenth of the rows, at most a thousand
 _OF_ONE = ("dataset_config", "dataset_train_split", "dataset_test_split")  # settings of a single data set
-_SPLIT_SEED = 20_240_229  # unless test_split_seed is given
+SPLIT_SEED = 20_240_229  # unless test_split_seed is given
 _MOST_BLANK = 0.1  # of a split's rows: if more are blank, it is probably the wrong column or a broken export
 
 
@@ -77,8 +77,8 @@ def load_rows(settings: Settings, resolve: Resolve) -> Rows:
     except ConfigError as error:
         raise ConfigError([*notes.complaints, *error.complaints]) from error
     train, test = _split_names(settings, source, notes)
-    found = {split: _usable(source, split, settings, notes) for split in (train, test) if split}
-    _stop_at(notes)
+    found = {split: usable(source, split, settings, notes) for split in (train, test) if split}
+    stop_at(notes)
     tables = {split: formats.to_trl(table, form, settings, notes) for split, (table, form) in found.items()}
     if test and tables[train].column_names != tables[test].column_names:
         notes.complaints.append(
@@ -88,11 +88,12 @@ def load_rows(settings: Settings, resolve: Resolve) -> Rows:
     notes.complaints += formats.loss_complaints(tables[train], settings)
     tables = {split: with_clusters(table, found[split][0], settings) for split, table in tables.items()}
     pair = (tables[train], tables[test]) if test else _draw(tables[train], settings, notes)
-    _stop_at(notes)
-    return _rows(*pair, notes)
+    stop_at(notes)
+    return rows_of(*pair, notes)
 
 
-def _stop_at(notes: Notes) -> None:
+def stop_at(notes: Notes) -> None:
+    """Raises ConfigError with the complaints, if there are any."""
     if notes.complaints:
         raise ConfigError(list(dict.fromkeys(notes.complaints)))
 
@@ -163,7 +164,7 @@ def _draw(table: pa.Table, settings: Settings, notes: Notes) -> tuple[pa.Table, 
             )
         )
         return table, table
-    chosen = sample(table, count, _SPLIT_SEED if seed is None else seed)
+    chosen = sample(table, count, SPLIT_SEED if seed is None else seed)
     if len(chosen) == rows:
         notes.complaints.append(
             Complaint(
@@ -184,7 +185,7 @@ def _all_but(table: pa.Table, rows: Collection[int]) -> pa.Table:
 # --- checks ------------------------------------------------------------------------------------------------------------
 
 
-def _usable(source: Source, split: str, settings: Settings, notes: Notes) -> tuple[pa.Table, str]:
+def usable(source: Source, split: str, settings: Settings, notes: Notes) -> tuple[pa.Table, str]:
     """A split's rows as one table without blank ones, and the name of their format; an empty table after a complaint."""
     columns = list(dict.fromkeys(column for part in source.splits[split] for column in part.columns))
     form = formats.form_of(columns, settings)
@@ -267,7 +268,8 @@ def _without_blanks(
 # --- result ------------------------------------------------------------------------------------------------------------
 
 
-def _rows(train: pa.Table, held_out: pa.Table, notes: Notes) -> Rows:
+def rows_of(train: pa.Table, held_out: pa.Table, notes: Notes) -> Rows:
+    """The rows of two tables in a format that TRL knows, with what they amount to."""
     from datasets import Dataset
     from datasets.table import InMemoryTable
 

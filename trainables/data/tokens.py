@@ -8,7 +8,7 @@ itself.
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from sweep.common.formatting import headline, reason
 from sweep.common.names import Resolve, exists_locally
 from sweep.common.quiet import quiet
 from sweep.errors import Complaint, ConfigError, Problem
+from sweep.space import SCORE_SETTINGS
 from trainables.data import forms as formats
 from trainables.data import mixtures
 from trainables.data.rows import Rows
@@ -83,6 +84,7 @@ class Tokens:
         warnings: about truncated or dropped rows, and TRL's own.
         cached: whether they were read from the cache.
         commit: of the Hub model whose tokenizer made them, which is the one to train; None for a local folder.
+        sets: further held-out sets by name, as `held_out`; `prompts`: what to generate from (see trainables/scored).
     """
 
     train: pa.Table
@@ -93,6 +95,8 @@ class Tokens:
     warnings: tuple[str, ...] = ()
     cached: bool = False
     commit: str | None = None
+    sets: Mapping[str, pa.Table] = field(default_factory=dict)
+    prompts: pa.Table | None = None
 
 
 def token_settings(settings: Settings) -> dict[str, Any]:
@@ -119,7 +123,8 @@ def data_name(settings: Settings) -> str:
 
 def data_key(settings: Settings) -> str:
     """Hash of the settings that affect tokens: trials with the same key share one `Tokens`."""
-    return _hash({**_filled(settings, SOURCE_SETTINGS), **token_settings(settings)})
+    scored = {name: settings[name] for name in SCORE_SETTINGS if settings.get(name) is not None}
+    return _hash({**_filled(settings, SOURCE_SETTINGS), **token_settings(settings), **scored})
 
 
 def _hash(content: Any) -> str:
@@ -145,9 +150,9 @@ def prepare(
     Raises:
         ConfigError: there is no such tokenizer, or TRL refuses to prepare these rows with these settings.
     """
-    settings = _resolved(settings, resolve)
+    settings = resolved(settings, resolve)
     with quiet():
-        tokenizer = _load_tokenizer(settings, str)
+        tokenizer = load_tokenizer(settings, str)
         printed = tokenizer_fingerprint(tokenizer)
         shaping = {**token_settings(settings), "chat_template_path": _template_print(settings)}
         key = _hash([rows.fingerprint, printed, shaping, _versions()])
@@ -188,7 +193,7 @@ def dataset_of(table: pa.Table) -> Any:
 # --- what the key is made of -------------------------------------------------------------------------------------------
 
 
-def _resolved(settings: Settings, resolve: Resolve) -> dict[str, Any]:
+def resolved(settings: Settings, resolve: Resolve) -> dict[str, Any]:
     """The settings with paths resolved on this machine."""
     paths = {name: settings.get(name) for name in ("model_name_or_path", "chat_template_path")}
     return {**settings, **{name: resolve(path) for name, path in paths.items() if isinstance(path, str) and path}}
@@ -201,7 +206,7 @@ def tokenizer_complaints(settings: Settings, resolve: Resolve, rows: Rows | None
     """
     with quiet():
         try:
-            tokenizer = _load_tokenizer(settings, resolve)
+            tokenizer = load_tokenizer(settings, resolve)
         except ConfigError as error:
             return list(error.complaints)
     ends, template = settings.get("eos_token"), settings.get("chat_template_path")
@@ -242,7 +247,12 @@ def looks_like_a_template(name: str) -> bool:
     return name.endswith((".jinja", ".j2", ".txt")) or name.startswith((".", "/", "~")) or "/" not in name
 
 
-def _load_tokenizer(settings: Settings, resolve: Resolve) -> Any:
+def load_tokenizer(settings: Settings, resolve: Resolve) -> Any:
+    """The model's own tokenizer.
+
+    Raises:
+        ConfigError: there is none.
+    """
     from transformers import AutoTokenizer
 
     name = str(settings.get("model_name_or_path"))
@@ -273,7 +283,7 @@ def fingerprint_of_tokenizer(settings: Settings, resolve: Resolve) -> str:
         ConfigError: there is no such tokenizer.
     """
     with quiet():
-        return tokenizer_fingerprint(_load_tokenizer(settings, resolve))
+        return tokenizer_fingerprint(load_tokenizer(settings, resolve))
 
 
 def tokenizer_fingerprint(tokenizer: Any) -> str:
@@ -293,7 +303,7 @@ def _template_print(settings: Settings) -> str | None:
         return None
     if Path(path).is_file():
         return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    return tokenizer_fingerprint(_load_tokenizer({"model_name_or_path": path}, str))
+    return tokenizer_fingerprint(load_tokenizer({"model_name_or_path": path}, str))
 
 
 def _versions() -> dict[str, str]:

@@ -12,12 +12,16 @@ def held_out(trainer: Any, table: Any, batch_size: int, left: Callable[[int], No
 
     Loss is the sum over an example's labeled tokens, in nats, from the model as TRL's trainer runs it (its precision, its
     fused head). Long examples come first, so that running out of memory happens early and batches hold little padding.
-    If a batch does not fit, everything is retried with half the batch size, down to one example. `left` is called before
-    each batch with the number of remaining rows.
+    `left` is called before each batch with the number of remaining rows.
     """
+    return as_many_as_fit(batch_size, lambda size: _held_out(trainer, table, size, left))
+
+
+def as_many_as_fit(batch_size: int, run: Callable[[int], list[Row]]) -> list[Row]:
+    """Runs with a batch size; if a batch does not fit, everything is retried with half of it, down to one example."""
     while True:
         try:
-            return _held_out(trainer, table, batch_size, left)
+            return run(batch_size)
         except Exception as error:
             if batch_size == 1 or not is_out_of_memory(error):
                 raise

@@ -15,7 +15,7 @@ from sweep.contract.trainable import Context
 from sweep.store.store import Row
 from trainables import model
 from trainables.data import tokens
-from trainables.training import cut, evaluate, figures, integrations, resume
+from trainables.training import cut, evaluate, figures, integrations, resume, scores
 from trainables.training.callback import StepRows
 from trainables.training.meters import Counted, Memory, Throughput, reset_peak_rss
 from trainables.training.resume import NOT_KEPT, NothingLeft, Start
@@ -77,6 +77,7 @@ def train(context: Context) -> Row:
     context.phase("loading the model", None)
     trainer = _trainer(context, args, mine, watching)
     context.leftovers.append(weakref.ref(trainer.model))
+    baselines = scores.baselines(context, trainer, mine)
     memory.reset()
     try:
         outcome = _train(context, trainer, mine, rows, steps, begin)
@@ -85,6 +86,7 @@ def train(context: Context) -> Row:
         context.so_far = {**measured, **context.so_far, **figures.process(memory, rows, begin)}
         raise
     outcome |= figures.process(memory, rows, begin)
+    outcome |= scores.columns(context, trainer, mine, baselines, outcome)
     outcome |= cut.columns(context, trainer, mine, outcome)  # last: everything else is measured and saved
     trainer.end()
     return outcome
