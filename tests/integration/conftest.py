@@ -1,7 +1,7 @@
-"""Real Ray on this machine: started once for the tests that need nothing special of it."""
+"""Real Ray on this machine, shared by all tests that need nothing special of it."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +12,18 @@ from tests import toys
 
 @pytest.fixture(scope="session", autouse=True)
 def own_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Tokens and spools go where the tests are; processes that tests start inherit it."""
+    """Tokens and spools go where the tests are, and no tracker's key is set; processes that tests start inherit it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_DIR", "TENSORBOARD_LOGGING_DIR"):
+            patch.delenv(name, raising=False)
         yield
 
 
-@pytest.fixture(scope="module")
-def ray_here() -> Iterator[Any]:
-    """A local Ray of two CPUs and no GPU, quiet as the runner starts it."""
-    yield from started(num_cpus=2)
-
-
-@pytest.fixture(scope="module")
-def ray_with_two_gpus() -> Iterator[Any]:
-    """A local Ray that was told of two GPUs which are not there."""
-    yield from started(num_cpus=4, num_gpus=2)
-
-
-def started(**resources: int) -> Iterator[Any]:
+@pytest.fixture(scope="package")
+def ray_with(own_caches: None) -> Iterator[Callable[..., Any]]:
+    """Returns a local Ray with the given resources, as quiet as the runner starts it. A start takes six seconds, so the
+    running one is kept until a test needs another."""
     import os
 
     import ray
@@ -38,9 +31,30 @@ def started(**resources: int) -> Iterator[Any]:
     from sweep.run.runner import ENVIRONMENT
 
     os.environ.update(ENVIRONMENT)
-    ray.init("local", include_dashboard=False, log_to_driver=False, logging_level="ERROR", **resources)
-    yield ray
+    running: dict[str, int] = {}
+
+    def use(**resources: int) -> Any:
+        if resources != running:
+            ray.shutdown()
+            ray.init("local", include_dashboard=False, log_to_driver=False, logging_level="ERROR", **resources)
+            running.clear()
+            running.update(resources)
+        return ray
+
+    yield use
     ray.shutdown()
+
+
+@pytest.fixture
+def ray_here(ray_with: Callable[..., Any]) -> Any:
+    """A local Ray with two CPUs and no GPU."""
+    return ray_with(num_cpus=2)
+
+
+@pytest.fixture
+def ray_with_two_gpus(ray_with: Callable[..., Any]) -> Any:
+    """A local Ray with two declared GPUs that do not exist."""
+    return ray_with(num_cpus=4, num_gpus=2)
 
 
 @pytest.fixture(scope="session")

@@ -28,12 +28,6 @@ KNOWN_AT_ITS_END = {"checkpoint", "log"}  # where the store then has them
 FROM_TRL = {"train/entropy", "train/mean_token_accuracy", "train/num_tokens"}
 
 
-@pytest.fixture(autouse=True)
-def no_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_DIR", "TENSORBOARD_LOGGING_DIR"):
-        monkeypatch.delenv(name, raising=False)
-
-
 def tag(column: str) -> str:
     return "eval/loss" if column == "eval_loss" else f"train/{column}"
 
