@@ -14,8 +14,8 @@ BITS = """## The same bits
 
 `python -m benchmarks.gallery NAME --check` runs a row again and compares the losses of every step and every held-out example
 of its trials with the recorded ones, bit for bit; without `--check` it records what it measured. On the machine that is named
-with a row, trials had the same bits alone and two at a time, at any load, with one thread and with two (`--cpus_per_trial 2`), and in
-a sweep of another name. Another processor, or other versions of the libraries, may give other ones.
+with the rows, trials of the demo had the same bits in other sweeps, alone and two at a time, whatever else ran; one that was tried
+with two threads (`--cpus_per_trial 2`) had them too. Another processor, or other versions of the libraries, may give other ones.
 """
 BUSY = 0.5  # load average above which something else ran
 BESIDE = " \\*"  # beside minutes that something else ran in

@@ -44,6 +44,12 @@ ROWS = (
         "With more layers to adapt the rank matters less; the smallest one there beats the largest one on two layers.",
     ),
     Row(
+        "llama",
+        ("--model_name_or_path", "trainables/demo/llama"),
+        "With a model of another shape?",
+        "Another architecture gives the same answer with ranks as far apart, and both smaller ones are starved.",
+    ),
+    Row(
         "tuned",
         ("--tune", "learning_rate", "--race"),
         "Which rank, each at its own best learning rate?",
