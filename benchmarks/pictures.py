@@ -31,10 +31,11 @@ def report(sweep: Sweep) -> bytes:
     """The report's first screen, as PNG."""
     with tempfile.TemporaryDirectory(prefix="report-") as folder, chromium() as browser:
         place = write_page(sweep, analysis.answer(sweep), f"{folder}/report.html")
-        page = browser.new_page(viewport=SCREEN, color_scheme="light")  # type: ignore[arg-type]
+        page = browser.new_page(viewport=SCREEN, color_scheme="light")
         page.goto(Path(place).as_uri())
         page.wait_for_function("document.body.dataset.drawn === 'true'", timeout=PATIENCE_MS)
-        return page.screenshot()
+        picture: bytes = page.screenshot()
+        return picture
 
 
 def live(sweep: Sweep) -> str:

@@ -20,7 +20,7 @@ PAUSE_S = 0.5  # before and after each of them
 class Slow(SFT):
     """The demo's trainable, with longer windows in which to kill it: one in the driver, two in the trials' processes."""
 
-    def check(self, trials: Sequence[Trial], resolve: Resolve) -> Sequence[Problem]:
+    def check(self, trials: Sequence[Trial], resolve: Resolve) -> list[Problem]:
         """The driver calls it, before anything starts."""
         if not hasattr(Store.write_decisions, "__wrapped__"):
             Store.write_decisions = _slowly("decision", Store.write_decisions)  # type: ignore[method-assign]
