@@ -62,10 +62,10 @@ def flags() -> str:
         "value;\n`--no_NAME` is `--NAME false`. `--dry_run` prints where each value came from.",
         table("flag|takes|default|meaning", (_of_sweep(flag) for flag in FLAGS.values())),
         "### A trial's settings",
-        "Every field of TRL's [`SFTConfig`](https://huggingface.co/docs/trl/sft_trainer#trl.SFTConfig), `ModelConfig` and "
-        "`ScriptArguments` is a\nflag under its own name: `--help_all` lists them. These are added:",
+        "Every field of TRL's [`SFTConfig`](https://huggingface.co/docs/trl/sft_trainer#trl.SFTConfig), `ModelConfig`, "
+        "`ScriptArguments`\nand `DatasetMixtureConfig` is a flag under its own name: `--help_all` lists them. These are added:",
         table("flag|takes|meaning", map(_of_trial, fields.declared(("sweep.contract.data:DataArguments",)).values())),
-        "These are refused, since the sweep sets them itself:",
+        "These a sweep sets itself. What becomes of them in a file for `trl sft`: [trl.md](trl.md).",
         table("setting|instead", ((f"`{name}`", instead) for name, instead in fields.RESERVED.items())),
     ]
     for name in COMMANDS:
