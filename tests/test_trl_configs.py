@@ -153,7 +153,7 @@ def test_use_peft_false_is_full_fine_tuning_whatever_lora_settings_stand_there(t
 
 def test_what_is_not_used_is_noted_and_what_asks_for_nothing_is_not(tmp_path: Path) -> None:
     text = "push_to_hub: true\nlogging_steps: 10\ndo_eval: true\nresume_from_checkpoint: null\ndo_predict: false\n"
-    text += "num_processes: 1\naccelerate_config: single_gpu\nstreaming: false\ndataset_streaming: false\n"
+    text += "num_processes: 1\naccelerate_config: single_gpu\nstreaming: false\ndataset_streaming: false\nfsdp: ''\n"
     config = good(tmp_path, text)
     where = f"(in {tmp_path / 'sft.yaml'}) is not used:"
     assert config.notes == (
@@ -181,9 +181,9 @@ REFUSED = {
     "accelerate_config: zero2": "accelerate_config {0}: cannot be set here: a trial has one GPU or a part of one, and is not "
     "started by accelerate. load_in_4bit and activation_checkpointing make room for a larger model.",
     "streaming: true": "streaming {0}: cannot be set here: a sweep reads its data once; streaming has no length to compare over.",
-    "deepspeed: zero.json": "deepspeed {0}: not in a sweep: a trial has one GPU, so there is nothing to shard. load_in_4bit makes "
+    "deepspeed: zero.json": "deepspeed {0}: cannot be set here: a trial has one GPU, so there is nothing to shard. load_in_4bit makes "
     "room for a larger model.",
-    "fsdp: full_shard": "fsdp {0}: not in a sweep: a trial has one GPU, so there is nothing to shard. load_in_4bit makes room for "
+    "fsdp: full_shard": "fsdp {0}: cannot be set here: a trial has one GPU, so there is nothing to shard. load_in_4bit makes room for "
     "a larger model.",
     "use_peft: false\nload_in_8bit: true": "load_in_8bit {0}: works with LoRA only, and a trial is full fine-tuning. Leave full or "
     "this out.",

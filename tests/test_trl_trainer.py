@@ -3,6 +3,7 @@
 A CPU cannot run most of it (quantization, flash attention, kernels): the trainer is a stand-in that keeps what it was given.
 """
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from sweep.space import Rank, trials
+from tests.test_trl_data import CHAT, QWEN, tool_call
 from tests.untuned import context_of, settings
 from trainables.data.tokens import READY
 from trainables.training import train as training
@@ -140,6 +142,22 @@ def test_padding_free_batches_are_of_rows_that_were_cut_before(
     found = given(base, tmp_path, monkeypatch, padding_free=True, max_length=6)
     assert (found["args"].padding_free, found["args"].max_length) == (True, None)
     assert max(len(row) for row in found["train_dataset"]["input_ids"]) == 6
+
+
+@pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*:FutureWarning")  # peft asks under the old name
+def test_tool_calls_of_a_mixture_train(base: dict[str, Any], tmp_path: Path) -> None:
+    """The trainer itself: the tokens are shared, and the template is set on the tokenizer that is saved."""
+    rows = [tool_call(i) for i in range(12)]
+    for name, some in {"a": rows[::2], "b": rows[1::2]}.items():
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, some)))
+    mixture = [{"path": str(tmp_path / "a.jsonl")}, {"path": str(tmp_path / "b.jsonl")}]
+    rest = {key: value for key, value in base.items() if key != "dataset_name"}
+    given = {**rest, **CHAT, "datasets": mixture, "max_length": 200, "dataloader_pin_memory": False}
+    (trial,) = trials(given, [4], [0], {}, "fixed")
+    context = context_of(trial, tmp_path / "work")
+    row = train(context)
+    assert row["train_loss"] > 0 and row["eval_loss"] > 0
+    assert context.final is not None and (context.final / "chat_template.jinja").read_text() == QWEN.read_text()
 
 
 def test_a_template_in_the_users_folder_is_found_by_a_trial(base: dict[str, Any], tmp_path: Path) -> None:

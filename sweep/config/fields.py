@@ -15,6 +15,7 @@ from sweep.contract.loading import load
 from sweep.contract.trainable import Trainable
 from sweep.errors import Complaint, ConfigError
 
+_SHARDS = "a trial has one GPU, so there is nothing to shard. load_in_4bit makes room for a larger model"
 # Settings that the sweep sets itself, and what to use instead.
 RESERVED = {
     "output_dir": "the sweep's folder is set by --storage_path and --name",
@@ -30,6 +31,7 @@ RESERVED = {
     "do_predict": "a trial does not predict",
     "eval_packing": "held-out rows are never packed: each has its own loss",
     "dataset_kwargs": "rows are prepared once for all trials, and tokens are taken as they are; max_length none leaves them uncut",
+    **dict.fromkeys(("deepspeed", "fsdp", "parallelism_config"), _SHARDS),
     "streaming": "a sweep reads its data once; streaming has no length to compare over",
     "dataset_streaming": "a sweep reads its data once; streaming has no length to compare over",
 }

@@ -15,7 +15,7 @@ from sweep.errors import written
 from sweep.space import FULL
 
 ENV = "env"
-_STREAMING = ("streaming", "dataset_streaming")
+_ONLY_IF_ON = ("streaming", "dataset_streaming", "deepspeed", "fsdp")  # refused, unless they are off
 # Left out with a note: every trial logs, evaluates and resumes in its own way, and one is pushed once it is chosen.
 _NOT_USED = {
     key: RESERVED[key]
@@ -81,7 +81,7 @@ def set_environment(variables: Mapping[str, str]) -> None:
 
 
 def _asks_nothing(key: str, value: Any) -> bool:
-    return key in RESERVED and (value is None or (key in _STREAMING and value is False))
+    return key in RESERVED and (value is None or (key in _ONLY_IF_ON and not value))
 
 
 def _truth(value: Any) -> bool | None:

@@ -37,12 +37,8 @@ _GUARDED = {
     "token": "set HF_TOKEN in the environment instead",
     "device_map": "a trial has one device, and the whole model is loaded there",
 }
-_SHARDS = "a trial has one GPU, so there is nothing to shard. load_in_4bit makes room for a larger model"
 # Settings that a sweep refuses if they are on.
 _REFUSED = {
-    "deepspeed": _SHARDS,
-    "fsdp": _SHARDS,
-    "parallelism_config": _SHARDS,
     "auto_find_batch_size": "each trial would settle on a batch size of its own, and their losses would not compare. "
     "--on_oom shrink trains one that ran out of memory again, with half the micro-batch accumulated twice",
     "push_to_hub": "every trial would push to the same repository. Afterwards push the one that you choose: "

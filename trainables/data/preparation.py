@@ -47,7 +47,7 @@ def tokenize(
         )
         second = {name: settings[name] for name in _SECOND if name in settings}
         ready = _prepared(whole[0], whole[1], second, tokenizer)
-    lines = list(dict.fromkeys(said))
+    lines = list(dict.fromkeys(line.removeprefix("[RANK 0] ") for line in said))
     for name, before, after in zip(("training", "held-out"), whole, ready, strict=True):
         packed = bool(settings.get("packing")) and name == "training"
         lines += _losses(name, before, after, settings, packed)
