@@ -73,6 +73,7 @@ def assert_tensorboard_equal(folder: Path, rows: list[Row]) -> None:
 def test_each_trial_is_a_run_of_its_own_and_equal_to_parquet(steps: int, store: str) -> None:
     """On two slots: the processes of the first two trials are used again for the other two."""
     chosen = ["--preset", "demo", "--lora_r", "2", "8", "--seeds", "0", "1", "--max_steps", str(steps)]
+    chosen += ["--test_split_size", "40"]
     more = ["--eval_strategy", "steps", "--eval_steps", "5"] if steps == 12 else []
     assert main([*chosen, *more, "--report_to", "wandb", "tensorboard", "--name", "one", "--storage_path", store]) == 0
     place, folder = Store(f"{store}/one"), Path(store, "one")
