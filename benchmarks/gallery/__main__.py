@@ -4,7 +4,7 @@
 
 Runs the rows' commands, or resumes them, and records what was measured in benchmarks/data/gallery.json, of which
 docs/gallery.md is made. With --check nothing is recorded: prints what is not as it was recorded, to the last bit, and exits
-with 1 if anything is not. All rows take about an hour on two busy cores.
+with 1 if anything is not. All rows take about 45 minutes on two busy cores.
 """
 
 import argparse
