@@ -27,6 +27,22 @@ def test_right_in_part_is_rounded_away_from_the_bound() -> None:
     assert exact.bounds(0.1 + 0.2, 10) == exact.bounds(0.3, 10), "0.1 + 0.2 is a little more than 0.3"
 
 
+def test_clusters_of_one_size_count_as_so_many_and_one_with_most_of_the_members_as_little_more_than_itself() -> None:
+    assert [exact.effective_count(sizes) for sizes in ([1] * 20, [3] * 20, [80, *[1] * 20], [])] == [20, 20, 1, 0]
+
+
+def test_bounds_of_clusters_that_are_right_or_wrong_as_a_whole_fail_no_more_often_than_they_say() -> None:
+    """A few large clusters among many small ones: counted as 40 units each alike, half of these intervals would fail."""
+    draw, sweeps, sizes = np.random.default_rng(0), 1000, np.array([60, 30, 20, *[1] * 37])
+    shares = (draw.random((sweeps, len(sizes))) < 0.5) @ sizes / sizes.sum()
+
+    def missed(count: int) -> float:
+        bounds = [exact.bounds(float(share), count) for share in shares]
+        return sum(not lower <= 0.5 <= upper for lower, upper in bounds) / sweeps
+
+    assert missed(exact.effective_count(sizes.tolist())) <= 0.05 < 0.2 < missed(len(sizes))
+
+
 @pytest.mark.parametrize(("above", "below", "p"), [(9, 1, 0.021484375), (0, 0, 1.0), (5, 5, 1.0), (6, 0, 0.03125)])
 def test_the_sign_test_is_mcnemars(above: int, below: int, p: float) -> None:
     differences = np.array([1.0] * above + [-1.0] * below + [0.0] * 30)

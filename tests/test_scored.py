@@ -15,6 +15,7 @@ from tests import toys
 from trainables.data.rows import DEFAULT_MOST, load_rows
 from trainables.data.tokens import data_key, prepare
 from trainables.scored import prompts, sets
+from trainables.scored.scored import Scored
 from trainables.sft import SFT
 
 Settings = dict[str, Any]
@@ -123,6 +124,21 @@ def test_a_large_set_is_drawn_from_once(tmp_path: Path, model: Path) -> None:
     assert one.rows.fingerprint == again.rows.fingerprint
 
 
+def test_rows_of_a_set_that_are_trained_on_are_counted(tmp_path: Path, model: Path) -> None:
+    """They are learned, whatever is forgotten."""
+    own = [{**PAIR, "completion": f" {n}\n"} for n in range(12)]
+    settings = settings_of(tmp_path, model, own)
+    rows = load_rows(settings, str)
+    (tmp_path / "other").mkdir()
+    named = [settings["dataset_name"], rows_file(tmp_path / "other" / "rows.jsonl", [{"text": "sum 1 2"}])]
+    made = Scored().made(rows, prepare(rows, settings, str), {**settings, "eval_dataset_name": named}, str)
+    assert list(made.sets) == named
+    (line,) = made.warnings
+    assert line.startswith(
+        f"{named[0]}: 9 of 12 rows also occur among the training rows, word for word: forgetting looks"
+    )
+
+
 @pytest.mark.parametrize(
     ("files", "text"),
     [
@@ -182,6 +198,7 @@ def prompts_of(folder: Path, model: Path, rows: list[Any], **more: Any) -> tuple
     ("row", "prompt", "expected"),
     [
         (PAIR, "# sum 1 2\n", " 3\n"),
+        ({**PAIR, "completion": " 3</s>"}, "# sum 1 2\n", " 3"),
         ({"messages": CHAT}, "<user>sum 1 2</s><assistant>", "3"),
         ({"messages": MORE}, "<user>sum 1 2</s><assistant>3</s><user>again</s><assistant>", "three"),
         ({"conversations": TURNS}, "<user>sum 1 2</s><assistant>3</s><user>again</s><assistant>", "three"),
@@ -197,7 +214,7 @@ def prompts_of(folder: Path, model: Path, rows: list[Any], **more: Any) -> tuple
             "3",
         ),
     ],
-    ids=["pair", "messages", "last turn", "from and value", "pair of messages", "instruction"],
+    ids=["pair", "pair with its end", "messages", "last turn", "from and value", "pair of messages", "instruction"],
 )
 def test_a_prompt_ends_where_the_last_answer_begins(
     row: dict[str, Any], prompt: str, expected: str, tmp_path: Path, model: Path
@@ -216,6 +233,20 @@ def test_a_prompt_is_written_with_the_template_and_the_end_that_training_has(tmp
     )
     found, _ = prompts_of(tmp_path, model, [{"messages": CHAT}] * 6, chat_template_path=str(tmp_path / "own.jinja"))
     assert AutoTokenizer.from_pretrained(model).decode(found[0]["prompt"]) == "[user]sum 1 2</s><assistant>"
+
+
+def test_what_a_template_writes_into_the_answers_turn_is_part_of_the_reference(tmp_path: Path, model: Path) -> None:
+    """As Qwen3's does, with a block for the reasoning that is empty where a message has none."""
+    (tmp_path / "thinks.jinja").write_text(
+        toys.CHAT_TEMPLATE.replace("{% generation %}", "{% generation %}<think>{{ message['reasoning'] }}</think>")
+    )
+    thinks = [CHAT[0], {**CHAT[1], "reasoning": "3, or 4"}]
+    found, _ = prompts_of(
+        tmp_path, model, [{"messages": thinks}] * 6, chat_template_path=str(tmp_path / "thinks.jinja")
+    )
+    assert {one["expected"] for one in found} == {"<think>3, or 4</think>3"}
+    found, _ = prompts_of(tmp_path, model, [{"messages": CHAT}] * 6, chat_template_path=str(tmp_path / "thinks.jinja"))
+    assert {one["expected"] for one in found} == {"<think></think>3"}
 
 
 def test_rows_that_training_cuts_or_that_have_no_answer_are_left_out_and_counted(tmp_path: Path, model: Path) -> None:

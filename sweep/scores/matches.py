@@ -18,9 +18,13 @@ NAME = "exact_match"
 
 @dataclass(frozen=True)
 class Matches:
-    """Share of right ones, trials × units. A unit is an example, each distinct one once, or a cluster where data name clusters."""
+    """Share of right ones, trials × units. A unit is an example, each distinct one once, or a cluster where data name clusters.
+
+    `independent` is as how many units of one size they count.
+    """
 
     table: "pd.DataFrame"
+    independent: int
 
     @property
     def count(self) -> int:
@@ -38,16 +42,21 @@ def read(sweep: Sweep) -> Matches:
     frame = sweep.scores[sweep.scores["metric"] == NAME]
     alone = frame["content_hash"].fillna(frame["example_id"].astype(str))
     unit = frame["group"].where(frame["group"].notna(), "\0" + alone)
-    table = frame.assign(unit=unit).pivot_table(index="trial_id", columns="unit", values="after", aggfunc="mean")
-    return Matches(table.dropna(axis=1))
+    pivot = frame.assign(unit=unit).pivot_table(
+        index="trial_id", columns="unit", values="after", aggfunc=["mean", "count"]
+    )
+    if pivot.empty:
+        return Matches(pivot, 0)
+    table = pivot["mean"].dropna(axis=1)
+    return Matches(table, exact.effective_count(pivot["count"][table.columns].max().astype(int).tolist()))
 
 
 def with_bounds(one: Configuration, right: Matches) -> Configuration:
     """A configuration with bounds on its share of right ones, for its trained models on other examples."""
     share = one.results[NAME]
-    if share is None or not right.count:
+    if share is None or not right.independent:
         return one
-    lower, upper = exact.bounds(share, right.count)
+    lower, upper = exact.bounds(share, right.independent)
     return replace(one, results={**one.results, f"{NAME}_lower": lower, f"{NAME}_upper": upper})
 
 

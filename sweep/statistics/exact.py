@@ -4,6 +4,7 @@ Both are about the models that were scored, on other examples of the same kind. 
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import special
@@ -27,6 +28,16 @@ def bounds(share: float, count: int, confidence: float = CONFIDENCE) -> tuple[fl
 
 
 _ROUNDING = 1e-9  # a share times a count is a whole number but for this
+
+
+def effective_count(sizes: Sequence[int]) -> int:
+    """As how many independent units clusters of these sizes count, in a share of their members; rounded down.
+
+    L. Kish, "Survey Sampling" (1965), 8.2: (Σ n)² / Σ n², which is their number where all are of one size. One with most of the
+    members alone makes the share little more than its own.
+    """
+    squares = sum(size * size for size in sizes)
+    return sum(sizes) ** 2 // squares if squares else 0
 
 
 def sign_test(differences: Floats) -> float:

@@ -276,9 +276,7 @@ def rows_of(train: pa.Table, held_out: pa.Table, notes: Notes) -> Rows:
     train, _ = split_off(train)
     held_out, clusters = split_off(held_out)
     prints = [_row_prints(table) for table in (train, held_out)]
-    trained = set(prints[0])
-    again = sum(row in trained for row in prints[1])
-    if again:
+    if again := _occurring(*prints):
         notes.warnings.append(
             f"{again} of {len(prints[1])} held-out rows also occur among the training rows, word for word: held-out loss looks "
             "better than it is. Remove duplicates from the data."
@@ -290,6 +288,16 @@ def rows_of(train: pa.Table, held_out: pa.Table, notes: Notes) -> Rows:
         for table, end in ((train, "t"), (held_out, "h"))
     ]
     return Rows(pair[0], pair[1], content[:32], tuple(notes.warnings), clusters)
+
+
+def trained_on(held_out: Any, train: Any) -> int:
+    """How many rows of one `datasets.Dataset` also occur in the other, word for word."""
+    return _occurring(*(_row_prints(data.data.table) for data in (train, held_out)))
+
+
+def _occurring(train: Sequence[bytes], held_out: Sequence[bytes]) -> int:
+    known = set(train)
+    return sum(row in known for row in held_out)
 
 
 def _row_prints(table: pa.Table) -> list[bytes]:

@@ -64,7 +64,7 @@ def prompts(rows: Rows, held_out: pa.Table, settings: Settings, resolve: Resolve
             if (pair := _pair(row)) is None:
                 without += 1
                 continue
-            ids, expected = _ids(tokenizer, pair[0], row), pair[1]
+            ids, expected = _written(tokenizer, *pair, row)
             reference = len(tokenizer(expected, add_special_tokens=False)["input_ids"])
             if limit is not None and len(ids) + reference > limit:
                 longer += 1
@@ -103,8 +103,8 @@ def _left_out(count: int, without: int, longer: int, limit: int | None) -> list[
     return found
 
 
-def _pair(row: Mapping[str, Any]) -> tuple[Any, str] | None:
-    """A row's prompt, a text or messages, and the reference; None where it has none."""
+def _pair(row: Mapping[str, Any]) -> tuple[Any, Any] | None:
+    """A row's prompt and the reference: two texts, or messages and a message; None where it has no reference."""
     if "prompt" in row:
         prompt, completion = row["prompt"], row["completion"]
         if isinstance(completion, str):
@@ -114,23 +114,36 @@ def _pair(row: Mapping[str, Any]) -> tuple[Any, str] | None:
     return _last_answer(messages) if isinstance(messages, list) else None
 
 
-def _last_answer(messages: Sequence[Mapping[str, Any]]) -> tuple[Any, str] | None:
-    """The messages up to the assistant's last one, and that one's text; None where the conversation does not end with one."""
+def _last_answer(messages: Sequence[Mapping[str, Any]]) -> tuple[Any, Any] | None:
+    """The messages up to the assistant's last one, and that one; None where the conversation does not end with a text of its."""
     from trl import maybe_convert_to_chatml
 
     said = maybe_convert_to_chatml({"messages": [dict(message) for message in messages]})["messages"]
     answer = said[-1]["content"] if len(said) > 1 and said[-1]["role"] == "assistant" else None
-    return (said[:-1], answer) if isinstance(answer, str) and answer.strip() else None
+    return (said[:-1], said[-1]) if isinstance(answer, str) and answer.strip() else None
 
 
-def _ids(tokenizer: Any, prompt: Any, row: Mapping[str, Any]) -> list[int]:
-    """The prompt's tokens as TRL has them in training; a conversation's end with the opening of the assistant's turn."""
+def _written(tokenizer: Any, prompt: Any, answer: Any, row: Mapping[str, Any]) -> tuple[list[int], str]:
+    """The prompt's tokens as TRL has them in training, and the text that follows there until its end token.
+
+    A conversation's prompt ends with the opening of the assistant's turn. A chat template may write more than the answer's
+    content into that turn (its reasoning, or an empty `<think>` block), which the model then learns to give.
+    """
     if isinstance(prompt, str):
-        return list(tokenizer(text=prompt)["input_ids"])
+        return list(tokenizer(text=prompt)["input_ids"]), _until_end(tokenizer, answer)
     tools = row.get("tools")
     options = {
         "tools": json.loads(tools) if isinstance(tools, str) else tools,
         **(row.get("chat_template_kwargs") or {}),
     }
-    made = tokenizer.apply_chat_template(prompt, tokenize=True, return_dict=True, add_generation_prompt=True, **options)
-    return list(made["input_ids"])
+    opened = tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True, **options)
+    whole = tokenizer.apply_chat_template([*prompt, answer], tokenize=False, **options)
+    ids = tokenizer.apply_chat_template(prompt, tokenize=True, return_dict=True, add_generation_prompt=True, **options)
+    turn = whole.removeprefix(opened) if whole.startswith(opened) else ""
+    ends = bool(tokenizer.eos_token) and tokenizer.eos_token in turn
+    return list(ids["input_ids"]), _until_end(tokenizer, turn if ends else answer["content"])
+
+
+def _until_end(tokenizer: Any, text: str) -> str:
+    """Rows may have the end token in their text: TRL adds none to these, and a generation is compared without it."""
+    return text.partition(tokenizer.eos_token)[0] if tokenizer.eos_token else text

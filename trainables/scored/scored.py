@@ -8,7 +8,7 @@ import pyarrow as pa
 from sweep.common.names import Resolve
 from sweep.contract.identity import Source
 from sweep.errors import ConfigError, Problem
-from trainables.data.rows import Rows
+from trainables.data.rows import Rows, trained_on
 from trainables.data.tokens import Tokens, tokenizer_complaints
 from trainables.scored import prompts
 from trainables.scored.sets import CONFIG, Set, load_set, names, tokens_of
@@ -77,7 +77,7 @@ class Scored:
         made = Made({}, None, [])
         for one in self.sets(settings, resolve):
             made.sets[one.name], said = tokens_of(one, settings, resolve)
-            made.warnings.extend(f"{one.name}: {line}" for line in (*one.rows.warnings, *said))
+            made.warnings.extend(f"{one.name}: {line}" for line in (*one.rows.warnings, *_trained_on(one, rows), *said))
         if not settings.get(prompts.KEY):
             return made
         table, said = prompts.prompts(rows, held_out.held_out, settings, resolve)
@@ -90,3 +90,14 @@ class Scored:
         if tokens.prompts is not None:
             found.append(f"Exact match: {tokens.prompts.num_rows:,} held-out prompts to generate from after training.")
         return found
+
+
+def _trained_on(one: Set, rows: Rows) -> list[str]:
+    """That a set has rows that are trained on, which nothing forgets."""
+    again = trained_on(one.rows.held_out, rows.train)
+    if not again:
+        return []
+    return [
+        f"{again} of {one.count} rows also occur among the training rows, word for word: forgetting looks smaller than it is. "
+        "Remove them from one of the two."
+    ]

@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -67,7 +68,7 @@ def _key(context: Context, table: Any) -> str:
 
     names = [one.name for one in fields(ModelConfig) if not is_lora_setting(one.name)] + [*_PRECISION]
     settings = {name: context.settings[name] for name in names if name in context.settings}
-    content = [settings, table.column("content_hash").to_pylist()]
+    content = [settings, *(table.column(name).to_pylist() for name in ("example_id", "content_hash"))]
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
@@ -154,7 +155,8 @@ def _exact_match(context: Context, trainer: Any, prompts: Any) -> Row:
     rows = generate.matches(trainer, prompts, size, lambda left: context.phase(GENERATING, left))
     context.scores += [{"metric": EXACT_MATCH, **row} for row in rows]
     rate = sum(row["after"] for row in rows) / len(rows)
-    lower, upper = exact.bounds(rate, len({row["group"] or row["content_hash"] for row in rows}))
+    sizes = Counter(row["group"] or row["content_hash"] for row in rows)
+    lower, upper = exact.bounds(rate, exact.effective_count(list(sizes.values())))
     return {"exact_match": rate, "exact_match_lower": lower, "exact_match_upper": upper}
 
 
