@@ -58,6 +58,11 @@ def test_what_is_better_by_its_mean_alone_or_by_its_signs_alone_is_not_called_be
     assert not exact.better(one, other, 0.05) and not exact.better(other, one, 0.05)
 
 
+def test_nothing_is_better_on_no_examples() -> None:
+    """As two sweeps of models with different tokenizers have none in common."""
+    assert not exact.better(np.zeros(0), np.zeros(0), 0.05)
+
+
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_bounds_and_comparisons_fail_no_more_often_than_they_say(seeds: int) -> None:
     """Models that are right equally often, on 60 examples of which some are easy and some hard; means over seeds."""

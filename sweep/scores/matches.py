@@ -42,13 +42,12 @@ def read(sweep: Sweep) -> Matches:
     frame = sweep.scores[sweep.scores["metric"] == NAME]
     alone = frame["content_hash"].fillna(frame["example_id"].astype(str))
     unit = frame["group"].where(frame["group"].notna(), "\0" + alone)
-    pivot = frame.assign(unit=unit).pivot_table(
-        index="trial_id", columns="unit", values="after", aggfunc=["mean", "count"]
+    shares, sizes = (
+        frame.assign(unit=unit).pivot_table(index="trial_id", columns="unit", values="after", aggfunc=how)
+        for how in ("mean", "count")
     )
-    if pivot.empty:
-        return Matches(pivot, 0)
-    table = pivot["mean"].dropna(axis=1)
-    return Matches(table, exact.effective_count(pivot["count"][table.columns].max().astype(int).tolist()))
+    table = shares.dropna(axis=1)
+    return Matches(table, exact.effective_count(sizes[table.columns].max().astype(int).tolist()))
 
 
 def with_bounds(one: Configuration, right: Matches) -> Configuration:

@@ -56,6 +56,8 @@ def better(one: Floats, other: Floats, alpha: float) -> bool:
     The means decide the direction, the signs whether it is chance.
     """
     differences = np.asarray(one) - np.asarray(other)
+    if not differences.size:  # as where two tokenizers leave no example in common
+        return False
     return bool(differences.mean() > 0 and (differences > 0).sum() > (differences < 0).sum()) and bool(
         sign_test(differences) <= alpha
     )
