@@ -180,6 +180,21 @@ def test_what_is_generated_is_what_the_model_generates_greedily_prompt_by_prompt
         assert row["example_id"] == prompt["example_id"] and row["expected"].strip() in ANSWERS
 
 
+@pytest.mark.parametrize("which", ["tuned", "scored"])
+def test_what_a_models_own_generation_settings_say_changes_nothing(which: str, request: pytest.FixtureRequest) -> None:
+    """Of a model with an adapter, and of one without."""
+    given: Trained = request.getfixturevalue(which)
+    own = given.trainer.model.generation_config
+    odd = {"min_new_tokens": 5, "suppress_tokens": [7, 8, 9, 10, 11, 12], "no_repeat_ngram_size": 1, "num_beams": 3}
+    before = {key: getattr(own, key) for key in odd}
+    own.update(**odd)
+    try:
+        assert rows_of(given.again()[1], "exact_match") == given.rows("exact_match")
+        assert given.trainer.model.generation_config is own
+    finally:
+        own.update(**before)
+
+
 def test_the_rate_is_of_matches_and_its_bounds_are_exact(tuned: Trained) -> None:
     rows = tuned.rows("exact_match")
     right = sum(row["after"] for row in rows)

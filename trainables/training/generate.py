@@ -1,23 +1,13 @@
 """Greedy generation on held-out prompts, compared with the references."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from sweep.store.store import Row
 from trainables.training.evaluate import as_many_as_fit
 
 TIMES = 4  # as many at a time as in an evaluation: a token of one prompt takes a small part of what its whole row takes
-
-# Every setting that could change the choice is given, or those that came with the model would count.
-_GREEDY: dict[str, Any] = {
-    "do_sample": False,
-    "num_beams": 1,
-    "temperature": 1.0,
-    "top_k": 50,
-    "top_p": 1.0,
-    "repetition_penalty": 1.0,
-    "no_repeat_ngram_size": 0,
-}
 
 
 def matches(trainer: Any, prompts: Any, batch_size: int, left: Callable[[int], None] = lambda rows: None) -> list[Row]:
@@ -88,14 +78,27 @@ def _generated(trainer: Any, batch: Sequence[Row], ends: Sequence[int]) -> list[
         eos_token_id=list(ends),
         pad_token_id=pad,
         use_cache=True,
-        **_GREEDY,
+        do_sample=False,
     )
     on = {"device": trainer.args.device}
-    with torch.no_grad(), trainer.compute_loss_context_manager():
+    with torch.no_grad(), trainer.compute_loss_context_manager(), _no_settings_of_its_own(trainer.model):
         made = trainer.model.generate(
             input_ids=torch.tensor(ids, **on), attention_mask=torch.tensor(mask, **on), generation_config=greedy
         )
     return [row[width:] for row in made.tolist()]
+
+
+@contextmanager
+def _no_settings_of_its_own(model: Any) -> Iterator[None]:
+    """Generation settings that came with the model (penalties, suppressed tokens, a least length) fill in what a call leaves out."""
+    from transformers import GenerationConfig
+
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    own, base.generation_config = base.generation_config, GenerationConfig()
+    try:
+        yield
+    finally:
+        base.generation_config = own
 
 
 def _compared(tokenizer: Any, row: Row, ids: Sequence[int], ends: Sequence[int]) -> Row:
