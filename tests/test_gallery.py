@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.gallery import __main__ as gallery
 from benchmarks.gallery import record
 from benchmarks.gallery.bits import bits_of_trials, differences
 from benchmarks.gallery.page import page
@@ -114,3 +115,19 @@ def test_a_resumed_row_keeps_its_minutes(tmp_path: Path, monkeypatch: pytest.Mon
     record.write("demo", FOUND)
     record.write("demo", {**resumed, "pick": "r=8"})
     assert record.read()["demo"] == {**FOUND, "pick": "r=8"}
+
+
+def test_a_check_runs_a_row_again_even_where_the_recorded_sweep_is_still_there(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the folder of the recording the command would only resume it, and compare it with itself."""
+    folders: list[str] = []
+
+    def run(one: Any, folder: str) -> Any:
+        folders.append(folder)
+        assert gallery.FOLDER not in folder and not any(Path(folder).iterdir())
+        return record.read()[one.name]
+
+    monkeypatch.setattr(gallery, "run", run)
+    assert gallery.main(["demo", "--check"]) == 0
+    assert len(folders) == 1 and not Path(folders[0]).exists()
