@@ -239,8 +239,9 @@ def test_rejected_completions_are_trained_on_with_a_warning(tmp_path: Path) -> N
     assert "column 'label' (of unpaired preferences) is not used" in warning
 
 
-def test_tokens_of_another_tokenizer_are_refused(tmp_path: Path) -> None:
-    write(tmp_path / "rows.jsonl", [{"input_ids": [5, 9_999]}, {"input_ids": [5, 6]}])
+@pytest.mark.parametrize("token", [9_999, -1])
+def test_tokens_of_another_tokenizer_are_refused(token: int, tmp_path: Path) -> None:
+    write(tmp_path / "rows.jsonl", [{"input_ids": [5, token]}, {"input_ids": [5, 6]}])
     settings = {"model_name_or_path": str(DEMO), "dataset_name": str(tmp_path / "rows.jsonl")}
     (found,) = tokenizer_complaints(settings, same, load_rows(settings, same))
-    assert str(found).startswith("input_ids holds the token 9999, and the model's tokenizer has 2048")
+    assert str(found).startswith(f"input_ids holds the token {token}, and the model's tokenizer has 2048")

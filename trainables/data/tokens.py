@@ -220,9 +220,9 @@ def tokenizer_complaints(settings: Settings, resolve: Resolve, rows: Rows | None
         )
     if template and looks_like_a_template(template) and not exists_locally(resolve(template)):
         found.append(Complaint("chat_template_path", f": there is no file {template!r}. Correct the path."))
-    if rows and (most := _highest_token(rows)) >= len(tokenizer):
+    if rows and (odd := _tokens_outside(rows, len(tokenizer))):
         found.append(
-            f"input_ids holds the token {most}, and the model's tokenizer has {len(tokenizer)}: another one made these rows. "
+            f"input_ids holds the token {odd[0]}, and the model's tokenizer has {len(tokenizer)}: another one made these rows. "
             "Make them with this model's, or give their text."
         )
     if rows and formats.conversational(rows.train.data.table) and not template and not tokenizer.chat_template:
@@ -236,10 +236,11 @@ def tokenizer_complaints(settings: Settings, resolve: Resolve, rows: Rows | None
     return found
 
 
-def _highest_token(rows: Rows) -> int:
-    """The highest of the tokens that the rows consist of; -1 for rows of text."""
+def _tokens_outside(rows: Rows, count: int) -> list[int]:
+    """Of the tokens that the rows consist of, the highest and the lowest of a split, if the tokenizer has no such ones."""
     tables = [data.data.table for data in (rows.train, rows.held_out) if "input_ids" in data.column_names]
-    return max((pc.max(pc.list_flatten(table["input_ids"])).as_py() for table in tables), default=-1)
+    ends = [pc.min_max(pc.list_flatten(table["input_ids"])).as_py() for table in tables]
+    return [end[key] for key in ("max", "min") for end in ends if end[key] is not None and not 0 <= end[key] < count]
 
 
 def looks_like_a_template(name: str) -> bool:
