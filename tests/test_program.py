@@ -26,6 +26,16 @@ def test_whoever_reads_the_help_may_stop_reading(words: list[str]) -> None:
     assert done.stderr == "" and done.returncode in (program.CLOSED, 0)  # argparse ignores what it cannot write
 
 
+def test_whoever_reads_a_table_may_stop_reading() -> None:
+    """As in `--dry_run | head -1`: code 1 would say that trials failed."""
+    reads, writes = os.pipe()
+    os.close(reads)
+    text = "from sweep.common.program import command, console; command(lambda: console().print('trials') or 0)"
+    done = subprocess.run([sys.executable, "-c", text], stdout=writes, stderr=subprocess.PIPE, text=True)
+    os.close(writes)
+    assert (done.returncode, done.stderr) == (program.CLOSED, "")
+
+
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_every_command_says_its_version(words: list[str]) -> None:
     done = subprocess.run([sys.executable, "-m", *words, "--version"], capture_output=True, text=True)

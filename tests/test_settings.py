@@ -108,6 +108,13 @@ def test_one_declaration_makes_the_record_and_the_command_that_makes_the_sweep_a
     assert (again.shade, again.rungs, again.lora_r) == ("dark", (1, 2), config.lora_r)
 
 
+def test_a_dry_run_says_where_a_secret_came_from_but_not_what_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    config, _ = resolved("--hub_token", "hf_abcdefghijklmnop")
+    dry_run.show(plan.Plan(config, config.trials(), {}), dry_run.Preview())
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "hub_token" in line]
+    assert line.split() == ["hub_token", "'***'", "flag"]
+
+
 @pytest.mark.usefixtures("extended")
 def test_one_declaration_makes_the_line_of_the_dry_run(capsys: pytest.CaptureFixture[str]) -> None:
     config, _ = resolved("--shade", "dark")

@@ -7,7 +7,10 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 CONSOLE = "lora-sweep"
 DISTRIBUTION = "lora-rank-sweep"
@@ -90,6 +93,17 @@ def piped() -> Iterator[None]:
         with Path(os.devnull).open("w") as nowhere:
             os.dup2(nowhere.fileno(), sys.stdout.fileno())  # Python flushes once more as it exits
         sys.exit(CLOSED)
+
+
+def console() -> "Console":
+    """Standard output as rich writes it: within `piped`, with its exit code if nobody reads on. rich's own is 1."""
+    from rich.console import Console
+
+    class Piped(Console):
+        def on_broken_pipe(self) -> None:
+            raise  # rich calls it where it has caught the error
+
+    return Piped()
 
 
 def _nobody_reads() -> bool:

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sweep import redact
+from sweep.common import program
 from sweep.common.formatting import size
 from sweep.config.sweep_config import FLAGS, SweepConfig
 from sweep.contract import disk, length
@@ -45,9 +47,7 @@ class Preview:
 
 def show(planned: Plan, preview: Preview) -> None:
     """Prints to stdout."""
-    from rich.console import Console
-
-    console = Console()
+    console = program.console()
     config = planned.config
     console.print(_trials(planned, preview))
     console.print(_settings(planned))
@@ -153,6 +153,8 @@ def _settings(planned: Plan) -> Any:
         **{key: value for key, value in config.settings.items() if key not in varied or key not in config.grid},
     }
     for key, value in values.items():
+        if redact.is_secret(key):
+            value = redact.HIDDEN  # what is printed gets into logs and issues
         table.add_row(
             key,
             escape(repr(value) if isinstance(value, str) and key not in own else str(value)),
