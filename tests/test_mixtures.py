@@ -9,6 +9,7 @@ import pytest
 from datasets import Dataset
 from trl import DatasetMixtureConfig, get_dataset
 
+from sweep.common.names import resolver
 from sweep.common.quiet import quiet
 from sweep.errors import ConfigError
 from trainables.data.rows import complaints_about_rows, load_rows
@@ -52,6 +53,14 @@ def test_a_mixture_has_the_rows_that_trl_gives_it(name: str, tmp_path: Path, mon
     with quiet():
         theirs = get_dataset(DatasetMixtureConfig(datasets=[dict(entry) for entry in mixture]))["train"]["text"]
     assert found.train["text"] == [text for text in theirs if text not in held_out]
+
+
+def test_a_builder_is_no_folder_that_is_called_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "json").mkdir()
+    mixture = [{"path": "json", "data_files": Path(texts(tmp_path, "a", 4)).name}]
+    assert len(load_rows({"datasets": mixture, "test_split_size": 1}, resolver(str(tmp_path))).train) == 3
 
 
 def test_a_mixture_may_name_files_and_what_the_hub_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

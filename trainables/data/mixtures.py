@@ -69,8 +69,13 @@ def hub_names(settings: Settings) -> list[str]:
     """The paths of a mixture's data sets, without the names of what reads `data_files`."""
     entries = settings.get(KEY)
     given = [entry for entry in entries if isinstance(entry, Mapping)] if isinstance(entries, list) else []
-    found = [entry.get("path") for entry in given if "/" in str(entry.get("path")) or not entry.get("data_files")]
+    found = [entry.get("path") for entry in given if not _names_a_builder(entry)]
     return [path for path in found if isinstance(path, str)]
+
+
+def _names_a_builder(entry: Mapping[str, Any]) -> bool:
+    """Whether the path is what reads `data_files`: json, also where there is a folder of that name."""
+    return bool(entry.get("data_files")) and "/" not in str(entry.get("path"))
 
 
 def _name(entry: Mapping[str, Any]) -> str:
@@ -118,7 +123,7 @@ def _of_one(entry: Mapping[str, Any]) -> Iterator[Complaint]:
 
 
 def _read(entry: Mapping[str, Any], resolve: Resolve, wanted: Collection[str]) -> Part:
-    path = Path(resolve(entry["path"]))
+    path = Path(entry["path"] if _names_a_builder(entry) else resolve(entry["path"]))
     alone = not {key for key in ("name", "data_dir", "data_files", "split") if entry.get(key) not in (None, "train")}
     if path.suffix.lower() in SUFFIXES and exists_locally(str(path)) and path.is_file() and alone:
         part = read_file(path, wanted)
