@@ -62,6 +62,13 @@ def test_at_80_columns_what_matters_is_whole() -> None:
     assert max(map(len, lines(many(9, running=2)))) <= 80
 
 
+def test_at_40_columns_there_is_the_loss_and_its_curve_shows_how_far_it_is() -> None:
+    heading, first, *_ = lines(sweep(trained("8", steps=60, total=120)), width=40)[2:]
+    assert heading.split() == ["rank", "seed", "status", "loss"]
+    assert first.endswith(" 3.0000")
+    assert 0 < sum(character in BARS for character in first) <= 8
+
+
 def test_at_200_columns_there_is_everything_and_the_curve_is_long() -> None:
     heading, first, *_ = lines(many(9, over=1), width=200)[1:]
     assert heading.split() == [

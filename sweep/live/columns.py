@@ -24,11 +24,11 @@ def columns(trials: Sequence[LiveTrial], shown: Sequence[LiveTrial]) -> list[Col
         Column("seed", seed, seed, lambda trial, _: str(trial.seed)),
         *(_axis(key, trials) for key in dict.fromkeys(key for trial in trials for key in trial.axes)),
         Column("status", *STATUS, _status, right=False),
-        Column("step", step, step, lambda trial, _: _step(trial, trial.step)),
+        Column("step", step, step, lambda trial, _: _step(trial, trial.step), left_out=1),
         Column("loss", CURVE[0] + 1 + loss, CURVE[1] + 1 + loss, lambda trial, width: _losses(trial, width, loss)),
-        Column("steps/s", 7, 7, _rate, left_out=3),
-        *([Column("peak mem", 8, 9, _memory, left_out=2)] if memory else []),
-        Column("left", 7, 8, _left, left_out=1),
+        Column("steps/s", 7, 7, _rate, left_out=4),
+        *([Column("peak mem", 8, 9, _memory, left_out=3)] if memory else []),
+        Column("left", 7, 8, _left, left_out=2),
     ]
 
 
