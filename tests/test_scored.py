@@ -166,10 +166,15 @@ def test_the_split_is_the_test_split_or_the_only_one(
 def test_everything_that_is_wrong_with_sets_is_said_at_once_under_their_own_flag(tmp_path: Path, model: Path) -> None:
     odd = rows_file(tmp_path / "odd.jsonl", [{"colour": "red"}])
     settings = settings_of(
-        tmp_path, model, [PAIR] * 6, eval_dataset_name=["./nowhere.json", odd], eval_generation="bleu"
+        tmp_path,
+        model,
+        [PAIR] * 6,
+        eval_dataset_name=["./nowhere.json", odd, "", {"path": "./a.json"}],
+        eval_generation="bleu",
     )
     found = problems(settings)
-    assert len(found) == 3
+    assert len(found) == 5 and "{'path': './a.json'}" in found[4]
+    assert found[3] == "--eval_dataset_name: expected files or Hub names, got '' among them. Correct it."
     assert found[0].startswith("--eval_generation: expected exact_match, got 'bleu'")
     assert found[1] == "--eval_dataset_name: there is no file or folder './nowhere.json'. Correct the path."
     assert "odd.jsonl: no columns to train on among 'colour'" in found[2]

@@ -84,7 +84,8 @@ _TRIALS = (
     Column(
         "exact_match_lower",
         _float,
-        "lower bound of exact_match at 95 %, for this trained model on other examples: Clopper and Pearson's, which is exact",
+        "lower bound of exact_match at 95 %, for this trained model on other examples: Clopper and Pearson's, exact unless "
+        "clusters differ in size",
         "share",
         "as exact_match",
         Metric("exact match, at least", None),

@@ -49,8 +49,8 @@ class Set:
 
 
 def names(settings: Settings) -> list[str]:
-    """The further sets that the settings name, each once."""
-    return list(dict.fromkeys(settings.get(KEY) or ()))
+    """The further sets that the settings name, each once; what is no name, as YAML may have it, as text that names nothing."""
+    return list(dict.fromkeys(map(str, settings.get(KEY) or ())))
 
 
 def load_set(name: str, settings: Settings, resolve: Resolve) -> Set:
@@ -61,6 +61,8 @@ def load_set(name: str, settings: Settings, resolve: Resolve) -> Set:
     """
     own: dict[str, Any] = {"dataset_name": name, "dataset_config": settings.get(CONFIG)}
     notes = Notes()
+    if not name:
+        raise ConfigError([Complaint(KEY, f": expected files or Hub names, got {name!r} among them. Correct it.")])
     try:
         source = read_source(_with(settings, own), resolve, formats.wanted(settings) | set(COLUMNS["text"]))
         split = _split(source, settings)
