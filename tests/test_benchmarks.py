@@ -1,7 +1,6 @@
 """Each benchmark runs, small, and prints what its table row needs. Its figures are for a quiet machine, not for a test."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +9,6 @@ from typing import Any
 import pytest
 
 from benchmarks import tuned_demo
-
-ROOT = Path(__file__).parents[1]
 
 SMALL = ["--lora_r", "2", "--seeds", "0", "--max_steps", "2", "--repetitions", "1"]
 TINY: dict[str, list[str]] = {
@@ -64,10 +61,10 @@ KEYS = {
 
 
 def printed(name: str, folder: Path) -> dict[str, Any]:
-    """The one JSON object on stdout. Lines before it are the trainer's own. Results are kept in the folder it is run in."""
+    """The one JSON object on stdout. Lines before it are the trainer's own. Results that are kept go into the folder."""
     command = [sys.executable, "-m", f"benchmarks.{name}", *TINY[name]]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
+    command += ["--folder", str(folder)] if name == "tuned_demo" else []
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     lines = done.stdout.splitlines()
     found: dict[str, Any] = json.loads("\n".join(lines[lines.index("{") :]))
