@@ -103,6 +103,13 @@ class Chooser:
         self.begun.discard(trial_id)
 
 
+def is_recorded(wanted: Wanted, store: Store) -> bool:
+    """Whether sweep.json lists the trials that are wanted, and decisions/ says why: a driver that was killed may have left out either."""
+    listed_already = {entry["trial_id"] for entry in store.read_sweep()["trials"]}
+    texts = [row["text"] for row in explain.rows(wanted.decisions)]
+    return listed_already.issuperset(wanted.asked) and store.decisions()["text"].to_pylist() == texts
+
+
 class Record:
     """Writes what a policy requested to sweep.json, and its decisions, before any trial starts because of them.
 

@@ -16,7 +16,7 @@ from sweep.plan.admission import Forecast
 from sweep.plan.planning import Plan
 from sweep.run import watchdog
 from sweep.run.aftermath import store_errors_in_one_line
-from sweep.run.chooser import Chooser, Record
+from sweep.run.chooser import Chooser, Record, is_recorded
 from sweep.run.progress import Progress
 from sweep.run.watchdog import Witness
 from sweep.store import leftovers, lock
@@ -52,7 +52,7 @@ def run(planned: Plan, store: Store, trainable: Trainable, resolve: Resolve, for
     for folder in leftovers.of_other_sweeps(store, root):
         print(f"{folder} {OF_ANOTHER}", file=sys.stderr)
     wanted = chooser_of(planned, store).wanted
-    if wanted.done and not leftovers.pending(root):
+    if wanted.done and not leftovers.pending(root) and is_recorded(wanted, store):
         yield Session(planned, store, wanted.asked)
         return
     with (
@@ -65,8 +65,11 @@ def run(planned: Plan, store: Store, trainable: Trainable, resolve: Resolve, for
         planned = plan.make_plan(planned.config, store, planned.made_of)
         root = leftovers.spool_dir(store, planned.sweep_id)
         chooser = chooser_of(planned, store)
-        interrupted = not chooser.wanted.done and _run(planned, chooser, store, trainable, resolve, forecast, witness)
+        done = chooser.wanted.done
+        interrupted = not done and _run(planned, chooser, store, trainable, resolve, forecast, witness)
         with store_errors_in_one_line(store, root):
+            if done:  # what a driver that was killed did not get to record
+                Record(store, store.read_sweep(), chooser.candidates)(chooser.wanted)
             yield Session(planned, store, chooser.wanted.asked, interrupted)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -75,6 +76,23 @@ def test_it_decides_and_its_rows_give_the_decisions_again(
     assert len(losses) < 20, "of 300 that there may be"
     assert decisions.main([f"{undisturbed}/one"]) == 0
     assert "Replaying the trials' rows gives the same decisions." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("lost", ["decisions", "trials"])
+def test_what_a_driver_that_was_killed_at_the_very_end_did_not_record_is_recorded(
+    undisturbed: Path, tmp_path: Path, lost: str
+) -> None:
+    shutil.copytree(undisturbed / "one", tmp_path / "one")
+    store = Store(f"{tmp_path}/one")
+    content = store.read_sweep()
+    if lost == "decisions":
+        store.write_decisions(store.decisions().to_pylist()[:-1])
+    else:
+        store.write_sweep({**content, "trials": content["trials"][:-1]})
+    code, err = ended(started(tmp_path))
+    assert code == 0, err
+    assert outcome(tmp_path) == outcome(undisturbed)
+    assert store.read_sweep()["trials"] == content["trials"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
