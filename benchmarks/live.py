@@ -26,6 +26,7 @@ from sweep.store.store import Row
 LINES, COLUMNS = 50, 160
 BATCH_S = 0.1  # between results that come together: Ray Tune's loop wakes about as often
 STEPS = 7509
+READ_ALL = "import sys\nwhile sys.stdin.buffer.read1(): pass"  # what a terminal does; the end of a pty is an error
 
 
 @contextlib.contextmanager
@@ -33,7 +34,7 @@ def terminal() -> Iterator[None]:
     """Makes standard error a pseudo-terminal, whose screen is read by another process."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
-    screen = subprocess.Popen(["cat"], stdin=master, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    screen = subprocess.Popen([sys.executable, "-c", READ_ALL], stdin=master, stderr=subprocess.DEVNULL)
     os.close(master)
     before, sys.stderr = sys.stderr, os.fdopen(slave, "w")
     try:
