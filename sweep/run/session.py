@@ -68,9 +68,16 @@ def run(planned: Plan, store: Store, trainable: Trainable, resolve: Resolve, for
         done = chooser.wanted.done
         interrupted = not done and _run(planned, chooser, store, trainable, resolve, forecast, witness)
         with store_errors_in_one_line(store, root):
-            if done:  # what a driver that was killed did not get to record
-                Record(store, store.read_sweep(), chooser.candidates)(chooser.wanted)
+            if done:
+                _record(planned, chooser, store)
             yield Session(planned, store, chooser.wanted.asked, interrupted)
+
+
+def _record(planned: Plan, chooser: Chooser, store: Store) -> None:
+    """Records this command's policy and its decisions where no trial is left to run: a driver that was killed may not have."""
+    content = plan.merge(store.read_sweep(), plan.content(planned.config, planned.trials, planned.made_of))
+    store.write_sweep(content)
+    Record(store, content, chooser.candidates)(chooser.wanted)
 
 
 def chooser_of(planned: Plan, store: Store) -> Chooser:

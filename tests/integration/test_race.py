@@ -78,7 +78,7 @@ def test_it_decides_and_its_rows_give_the_decisions_again(
     assert "Replaying the trials' rows gives the same decisions." in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("lost", ["decisions", "trials"])
+@pytest.mark.parametrize("lost", ["decisions", "trials", "policy"])
 def test_what_a_driver_that_was_killed_at_the_very_end_did_not_record_is_recorded(
     undisturbed: Path, tmp_path: Path, lost: str
 ) -> None:
@@ -87,12 +87,15 @@ def test_what_a_driver_that_was_killed_at_the_very_end_did_not_record_is_recorde
     content = store.read_sweep()
     if lost == "decisions":
         store.write_decisions(store.decisions().to_pylist()[:-1])
-    else:
+    elif lost == "trials":
         store.write_sweep({**content, "trials": content["trials"][:-1]})
-    code, err = ended(started(tmp_path))
+    else:  # as a version that recorded no decisions left it
+        store.write_sweep({key: value for key, value in content.items() if key != "policy"})
+        store.write_decisions([])
+    code, err = ended(started(tmp_path, "--max_concurrent_trials", "1"))
     assert code == 0, err
     assert outcome(tmp_path) == outcome(undisturbed)
-    assert store.read_sweep()["trials"] == content["trials"]
+    assert store.read_sweep() == content and decisions.main([store.location]) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
